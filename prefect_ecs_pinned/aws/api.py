@@ -1,0 +1,125 @@
+"""The AWS calls that are made, one thin method each: the ports, over shared boto3 clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect_ecs_pinned.aws.clients import Clients
+
+#: API_ListTaskDefinitions, "maxResults": at most 100 a page.
+LIST_PAGE = 100
+
+
+class EcsApi:
+    """`ports.TaskDefinitionApi`, `ports.LaunchApi` and `ports.WatchApi`."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
+        answer = await self._clients.call("ecs", "DescribeTaskDefinition", taskDefinition=name)
+        definition: Mapping[str, Any] = answer["taskDefinition"]
+        return definition
+
+    async def list_task_definitions(self, family: str, limit: int) -> Sequence[str]:
+        arns: list[str] = []
+        token: dict[str, str] = {}
+        while len(arns) < limit:
+            answer = await self._clients.call(
+                "ecs",
+                "ListTaskDefinitions",
+                familyPrefix=family,
+                status="ACTIVE",
+                sort="DESC",
+                maxResults=min(LIST_PAGE, limit),
+                **token,
+            )
+            arns += answer["taskDefinitionArns"]
+            if not answer.get("nextToken"):
+                break
+            token = {"nextToken": answer["nextToken"]}
+        return arns[:limit]
+
+    async def register_task_definition(self, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = await self._clients.call("ecs", "RegisterTaskDefinition", **definition)
+        registered: Mapping[str, Any] = answer["taskDefinition"]
+        return registered
+
+    async def run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await self._clients.call(
+            "ecs", "RunTask", "launching", **request
+        )
+        return answer
+
+    async def stop_task(self, cluster: str, task: str, reason: str) -> None:
+        await self._clients.call("ecs", "StopTask", cluster=cluster, task=task, reason=reason)
+
+    async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
+        answer = await self.describe_tasks(cluster, [task])
+        return next(iter(answer["tasks"]), None)
+
+    async def describe_tasks(self, cluster: str, tasks: Sequence[str]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await self._clients.call(
+            "ecs", "DescribeTasks", "watching", cluster=cluster, tasks=list(tasks)
+        )
+        return answer
+
+
+class Ec2Api:
+    """`ports.NetworkApi`."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def describe_vpcs(self, vpc_id: str | None) -> Sequence[Mapping[str, Any]]:
+        which: dict[str, Any] = (
+            {"VpcIds": [vpc_id]}
+            if vpc_id
+            else {"Filters": [{"Name": "isDefault", "Values": ["true"]}]}
+        )
+        answer = await self._clients.call("ec2", "DescribeVpcs", **which)
+        vpcs: Sequence[Mapping[str, Any]] = answer["Vpcs"]
+        return vpcs
+
+    async def describe_subnets(self, vpc_id: str) -> Sequence[Mapping[str, Any]]:
+        of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
+        answer = await self._clients.call("ec2", "DescribeSubnets", Filters=of_vpc)
+        subnets: Sequence[Mapping[str, Any]] = answer["Subnets"]
+        return subnets
+
+
+class LogsApi:
+    """`ports.OutputApi`."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def filter_log_events(
+        self, group: str, streams: Sequence[str], start: int, token: str | None
+    ) -> Mapping[str, Any]:
+        more = {"nextToken": token} if token else {}
+        answer: Mapping[str, Any] = await self._clients.call(
+            "logs",
+            "FilterLogEvents",
+            logGroupName=group,
+            logStreamNames=list(streams),
+            startTime=start,
+            **more,
+        )
+        return answer
+
+    async def get_log_events(
+        self, group: str, stream: str, start: int, token: str | None
+    ) -> Mapping[str, Any]:
+        more = {"nextToken": token} if token else {}
+        answer: Mapping[str, Any] = await self._clients.call(
+            "logs",
+            "GetLogEvents",
+            logGroupName=group,
+            logStreamName=stream,
+            startTime=start,
+            startFromHead=True,
+            **more,
+        )
+        return answer

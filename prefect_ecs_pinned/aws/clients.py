@@ -1,0 +1,153 @@
+"""One boto3 session and a few clients for all runs of a process.
+
+A session costs 100 ms of CPU and a client 30 ms, so they are made once per credentials and
+Region, and once again when the credentials have expired or were rotated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.config import Config
+
+from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.threads import Threads
+
+#: Repeating is decided by the verbs, who know what is safe to repeat: botocore makes one
+#: attempt. (Its default mode and count have changed between releases.)
+_ONE_ATTEMPT: Any = {"mode": "standard", "total_max_attempts": 1}
+
+#: Longest time in seconds to connect, and without a byte of an answer, unless
+#: `aws_client_parameters` says otherwise. botocore's own 60 s would hold a thread for as long.
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach AWS: what shared state is keyed by.
+
+    Attributes:
+        key: Equal for equal credentials, Region and client parameters. A digest, no secret.
+        region: The Region; empty when boto3 is to find it.
+        session: Makes a new boto3 session, reading the credentials afresh.
+        client_parameters: Makes the arguments of every client: ``endpoint_url``, ``verify``, ``config`` …
+    """
+
+    key: str
+    region: str
+    session: Callable[[], Any] = field(repr=False)
+    client_parameters: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+
+
+class Clients:
+    """Makes calls with shared clients, on daemon threads; lives on the control loop.
+
+    Args:
+        access: The credentials and Region.
+        threads: Where most calls are made.
+        launching: Where RunTask is made: launches never keep a stop or a watch waiting.
+        connections: Size of the connection pool of the launching client.
+    """
+
+    def __init__(
+        self, access: Access, threads: Threads, launching: Threads, connections: int
+    ) -> None:
+        self._access = access
+        self._threads = {"launching": launching}
+        self._others = threads
+        self._connections = {"launching": connections}
+        self._generation = 0
+        #: Sessions are not thread-safe: clients are made one after the other.
+        self._making = asyncio.Lock()
+        self._session: Any = None
+        self._clients: dict[str, asyncio.Task[Any]] = {}
+
+    async def region(self) -> str:
+        """The Region that calls go to.
+
+        Raises:
+            Fault: No Region or credentials can be found.
+        """
+        return str((await self._client("ecs", "")).meta.region_name)
+
+    async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
+        """Make one call; renew the credentials and repeat it once if they have expired.
+
+        Args:
+            service: boto3's name, such as ``ecs``.
+            operation: The API action, such as ``RunTask``.
+            purpose: A client and threads of their own for ``launching`` and ``watching``.
+            params: The request.
+
+        Raises:
+            Fault: AWS answered something else, or nothing.
+        """
+        generation = self._generation
+        try:
+            return await self._attempt(service, operation, purpose, params)
+        except Fault as fault:
+            if fault.kind is not Kind.EXPIRED:
+                raise
+            self._renew(generation)
+        return await self._attempt(service, operation, purpose, params)
+
+    async def _attempt(
+        self, service: str, operation: str, purpose: str, params: Mapping[str, Any]
+    ) -> Any:
+        client = await self._client(service, purpose)
+        method = getattr(client, _method_name(operation))
+        try:
+            return await self._threads.get(purpose, self._others).run(lambda: method(**params))
+        except Exception as exception:
+            raise understand(exception, operation) from exception
+
+    def _renew(self, generation: int) -> None:
+        """Drop session and clients, once however many calls found them expired."""
+        if generation == self._generation:
+            self._generation += 1
+            self._session = None
+            self._clients.clear()
+
+    async def _client(self, service: str, purpose: str) -> Any:
+        name = f"{service} {purpose}"
+        if name not in self._clients:
+            self._clients[name] = asyncio.create_task(self._make_client(service, purpose))
+        try:
+            return await asyncio.shield(self._clients[name])
+        except Fault:
+            self._clients.pop(name, None)  # tried again by the next call
+            raise
+
+    async def _make_client(self, service: str, purpose: str) -> Any:
+        parameters = self._parameters(purpose)
+        async with self._making:
+            try:
+                if self._session is None:
+                    self._session = await self._others.run(self._access.session)
+                make = self._session.client
+                return await self._others.run(lambda: make(service, **parameters))
+            except Exception as exception:
+                self._session = None
+                raise understand(exception, f"client {service}") from exception
+
+    def _parameters(self, purpose: str) -> dict[str, Any]:
+        parameters = dict(self._access.client_parameters())
+        ours = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
+        theirs = parameters.get("config")
+        config = ours.merge(theirs) if theirs is not None else ours
+        limits = Config(
+            retries=_ONE_ATTEMPT,
+            max_pool_connections=max(
+                getattr(config, "max_pool_connections", 10), self._connections.get(purpose, 10)
+            ),
+        )
+        return {**parameters, "config": config.merge(limits)}
+
+
+def _method_name(operation: str) -> str:
+    """``DescribeTasks`` -> ``describe_tasks``."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_")

@@ -1,0 +1,300 @@
+"""Composition root: what all runs of a process share, per credentials and Region.
+
+``shared`` finds or makes the control plane of an access. The Prefect agent rebuilds its block
+for every flow run, so nothing that is to be remembered may live on a block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_ecs_pinned.aws.api import Ec2Api, EcsApi, LogsApi
+from prefect_ecs_pinned.aws.clients import Access, Clients
+from prefect_ecs_pinned.aws.faults import Fault, as_error
+from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
+from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox
+from prefect_ecs_pinned.aws.network import Network
+from prefect_ecs_pinned.aws.output import Follow, Output
+from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.pinning import Pin, Pinning
+from prefect_ecs_pinned.aws.retrying import patiently
+from prefect_ecs_pinned.aws.threads import Threads
+from prefect_ecs_pinned.aws.watching import News, Watch, Watching
+from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.task_state import Snapshot
+
+#: Threads for every call but RunTask.
+_OTHER_CALLS = 8
+
+#: Built definitions that are remembered; a deployment needs one or two.
+_REMEMBERED_DEFINITIONS = 1024
+
+#: Control planes kept; an agent needs one for each set of credentials its deployments use.
+_KEPT_PLANES = 32
+
+
+@dataclass
+class _Verbs:
+    """Everything that is made on the control loop, and used there only."""
+
+    clients: Clients
+    ecs: EcsApi
+    pinning: Pinning
+    launching: Launching
+    watching: Watching
+    network: Network
+    output: Output
+    region: str = ""
+    definitions: OrderedDict[str, Desired] = field(default_factory=OrderedDict)
+
+
+class ControlPlane:
+    """What the runs of one set of credentials and Region share.
+
+    Every coroutine here may be awaited from any event loop; the work is done on the control
+    loop. Callers may be cancelled: what they share with others goes on.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._loop = ControlLoop()
+        self._verbs: _Verbs | None = None
+
+    async def region(self) -> str:
+        """The Region, asked of boto3 when the access leaves it open.
+
+        Raises:
+            PinnedECSError: There is none, or no credentials.
+        """
+        return self._access.region or await self._loop.run(self._find_region())
+
+    async def desired(self, spec: DefinitionSpec) -> Desired:
+        """The definition that a configuration asks for; built once per configuration.
+
+        Raises:
+            ConfigurationError: It can not become a definition.
+        """
+        return await self._loop.run(self._build(spec))
+
+    async def linked(self, identifier: str) -> Mapping[str, Any]:
+        """See `Pinning.linked`."""
+
+        async def describe() -> Mapping[str, Any]:
+            return await self._on_loop().pinning.linked(identifier)
+
+        return await self._loop.run(describe())
+
+    async def subnets(self, vpc_id: str | None) -> Sequence[str]:
+        """See `Network.subnets`."""
+
+        async def look_up() -> Sequence[str]:
+            return await self._on_loop().network.subnets(vpc_id)
+
+        return await self._loop.run(look_up())
+
+    async def pin(self, desired: Desired, may_register: bool) -> Pin:
+        """See `Pinning.resolve`."""
+
+        async def resolve() -> Pin:
+            return await self._on_loop().pinning.resolve(desired, may_register)
+
+        return await self._loop.run(resolve())
+
+    async def submit(
+        self,
+        request: Mapping[str, Any],
+        budget: float,
+        desired: Desired | None,
+        may_register: bool,
+    ) -> Submission:
+        """Queue a launch; see `Launching.submit`.
+
+        Args:
+            request: RunTask's parameters.
+            budget: Seconds for which refusals are waited out.
+            desired: What the request's revision was pinned for, so that it can be pinned again;
+                None for a revision that was given by name.
+            may_register: See `Pinning.resolve`.
+        """
+
+        async def submit() -> Submission:
+            verbs = self._on_loop()
+
+            async def renew(stale: str) -> str:
+                assert desired is not None
+                return (await verbs.pinning.renew(desired, stale, may_register)).arn
+
+            return verbs.launching.submit(request, budget, renew if desired is not None else None)
+
+        return await self._loop.run(submit())
+
+    async def outcome(self, submission: Submission) -> Snapshot:
+        """The task of a submission, once it is launched.
+
+        Raises:
+            PinnedECSError: It was refused for good, or for as long as its budget lasted.
+        """
+
+        async def settled() -> Snapshot:
+            return await asyncio.shield(submission.outcome)
+
+        return await self._loop.run(settled())
+
+    async def withdraw(self, submission: Submission) -> None:
+        """Never launch a submission; stop its task if it is too late. Returns when certain."""
+
+        async def withdraw() -> None:
+            self._on_loop().launching.withdraw(submission)
+            await asyncio.wait((submission.outcome,))
+
+        await self._loop.run(withdraw())
+
+    async def watch(
+        self, task: Snapshot, interval: float, start_timeout: float, mailbox: Mailbox[News]
+    ) -> Watch:
+        """See `Watching.watch`."""
+
+        async def watch() -> Watch:
+            return self._on_loop().watching.watch(task, interval, start_timeout, mailbox)
+
+        return await self._loop.run(watch())
+
+    def forget(self, watch: Watch, submission: Submission) -> None:
+        """A watch has ended, or its run is gone: there may be room for another launch."""
+
+        async def forget() -> None:
+            verbs = self._on_loop()
+            verbs.watching.forget(watch)
+            verbs.launching.task_stopped(submission.request)
+
+        self._loop.start(forget())
+
+    async def follow(self, group: str, stream: str, sink: Callable[[str], None]) -> Follow:
+        """See `Output.follow`."""
+
+        async def follow() -> Follow:
+            return self._on_loop().output.follow(group, stream, sink)
+
+        return await self._loop.run(follow())
+
+    async def finish(self, follow: Follow) -> None:
+        """See `Output.finish`."""
+
+        async def finish() -> None:
+            await self._on_loop().output.finish(follow)
+
+        await self._loop.run(finish())
+
+    async def stop(self, cluster: str, task: str, reason: str) -> None:
+        """Stop a task. It is repeated through throttles, and never waits behind launches.
+
+        Raises:
+            PinnedECSError: There is no such task or cluster, or AWS refused.
+        """
+
+        async def stop() -> None:
+            verbs = self._on_loop()
+            await patiently(lambda: verbs.ecs.stop_task(cluster, task, reason), LoopClock())
+
+        try:
+            await self._loop.run(stop())
+        except Fault as fault:
+            raise as_error(fault, f"cannot stop task {task!r} in cluster {cluster!r}") from fault
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Numbers of the moment: ``launching`` by quota bucket, and ``watching``."""
+
+        async def snapshot() -> dict[str, Any]:
+            verbs = self._on_loop()
+            return {"launching": verbs.launching.snapshot(), "watching": verbs.watching.live()}
+
+        return await self._loop.run(snapshot())
+
+    def close(self) -> None:
+        """Let go of everything; runs that are being watched hear no more."""
+        self._loop.close()
+
+    def _on_loop(self) -> _Verbs:
+        """The verbs; made by the first who asks, on the control loop."""
+        if self._verbs is None:
+            clock = LoopClock()
+            clients = Clients(
+                self._access,
+                Threads(_OTHER_CALLS, "pinned-ecs-call"),
+                Threads(MOST_CALLS, "pinned-ecs-launch"),
+                connections=MOST_CALLS,
+            )
+            ecs = EcsApi(clients)
+            self._verbs = _Verbs(
+                clients=clients,
+                ecs=ecs,
+                pinning=Pinning(ecs, Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False), clock),
+                launching=Launching(ecs, clock),
+                watching=Watching(ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock),
+                network=Network(Ec2Api(clients), clock),
+                output=Output(LogsApi(clients), clock),
+            )
+        return self._verbs
+
+    async def _find_region(self) -> str:
+        verbs = self._on_loop()
+        if not verbs.region:
+            try:
+                verbs.region = await verbs.clients.region()
+            except Fault as fault:
+                raise as_error(fault, "cannot reach AWS") from fault
+        return verbs.region
+
+    async def _build(self, spec: DefinitionSpec) -> Desired:
+        definitions = self._on_loop().definitions
+        key = spec.key()
+        if key in definitions:
+            definitions.move_to_end(key)
+        else:
+            definitions[key] = Desired(build(spec))
+            if len(definitions) > _REMEMBERED_DEFINITIONS:
+                definitions.popitem(last=False)
+        return definitions[key]
+
+
+#: Guards ``_planes``. Renewed in a forked child, where the threads of the parent's planes do
+#: not exist and the lock may have been held.
+_lock = threading.Lock()
+_planes: OrderedDict[str, ControlPlane] = OrderedDict()
+
+
+def shared(access: Access) -> ControlPlane:
+    """The control plane of an access: one per key in a process."""
+    with _lock:
+        plane = _planes.get(access.key)
+        if plane is None:
+            plane = _planes[access.key] = ControlPlane(access)
+            if len(_planes) > _KEPT_PLANES:
+                _planes.popitem(last=False)
+        _planes.move_to_end(access.key)
+        return plane
+
+
+def forget_all() -> None:
+    """Begin afresh, as a new process would."""
+    with _lock:
+        planes = list(_planes.values())
+        _planes.clear()
+    for plane in planes:
+        plane.close()
+
+
+def _begin_afresh_in_child() -> None:
+    global _lock, _planes
+    _lock = threading.Lock()
+    _planes = OrderedDict()
+
+
+os.register_at_fork(after_in_child=_begin_afresh_in_child)

@@ -1,0 +1,304 @@
+"""Everything that AWS can answer instead of what was asked for, understood in one place.
+
+``understand`` reads an exception, ``in_band`` a refusal inside a 200. Both give a `Fault`,
+whose ``kind`` is what the verbs branch on. A fragment of a message is matched only together
+with a code, and a sample of the whole message stands beside it.
+
+Sources: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html,
+the Errors sections of API_RunTask, API_RegisterTaskDefinition, API_DescribeTasks, API_StopTask,
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from botocore import exceptions as botocore_exceptions
+
+from prefect_ecs_pinned import errors
+
+
+class Kind(Enum):
+    """What an answer of AWS means for the one who asked."""
+
+    THROTTLED = "the request quota is used up; nothing was done"
+    HIDDEN_THROTTLE = "a call that ECS made on our behalf was throttled; nothing was done"
+    OUTCOME_UNKNOWN = "no answer, or a failure on AWS's side; it may have been done"
+    CONTENDED = "another registration of this family is under way"
+    CAPACITY = "there is no room for the task now"
+    VCPU_QUOTA = "the account runs as many vCPUs of this launch type as it may"
+    EXPIRED = "the credentials are not valid any more"
+    INACTIVE = "the revision was deregistered"
+    NO_DEFINITION = "there is no such family or revision"
+    NO_CLUSTER = "there is no such cluster"
+    NO_INSTANCES = "the cluster has no container instances at all"
+    NO_TASK = "there is no such task"
+    NO_STREAM = "there is no such log group or stream"
+    CONFLICT = "the client token was used for another request"
+    DENIED = "an IAM permission is missing"
+    REFUSED = "AWS refuses the request for good"
+
+
+#: Kinds that go away by themselves: the call is worth repeating. Expired credentials have been
+#: renewed, and the call repeated, before anybody hears of them (`clients`).
+PASSING = frozenset(
+    {
+        Kind.THROTTLED,
+        Kind.HIDDEN_THROTTLE,
+        Kind.OUTCOME_UNKNOWN,
+        Kind.CONTENDED,
+        Kind.CAPACITY,
+        Kind.VCPU_QUOTA,
+    }
+)
+
+
+class Fault(Exception):
+    """An answer that is not what was asked for.
+
+    Attributes:
+        kind: What it means.
+        operation: The API action, such as ``RunTask``.
+        code: AWS's error code, or the name of botocore's exception.
+        message: AWS's own words.
+        resource_ids: ``resourceIds`` of a ConflictException.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        operation: str,
+        code: str = "",
+        message: str = "",
+        resource_ids: Sequence[str] = (),
+    ) -> None:
+        super().__init__(kind, operation, code, message)
+        self.kind = kind
+        self.operation = operation
+        self.code = code
+        self.message = message
+        self.resource_ids = tuple(resource_ids)
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.code}: {self.message}" if self.code else self.message
+
+
+#: Codes that mean "too many requests", of ECS, EC2, Logs and STS.
+_THROTTLE_CODES = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "SlowDown",
+    }
+)
+
+_EXPIRED_CODES = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    }
+)
+
+_DENIED_CODES = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "UnauthorizedOperation",
+        "NotAuthorized",
+        "OptInRequired",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+    }
+)
+
+#: (codes, fragment of the message, kind), the first match counts.
+_BY_MESSAGE: tuple[tuple[tuple[str, ...], str, Kind], ...] = (
+    # "Too many concurrent attempts to create a new revision of the specified family."
+    (("ClientException",), "Too many concurrent attempts", Kind.CONTENDED),
+    # "Error retrieving subnet information for [subnet-0]: Rate exceeded (ErrorCode: Throttling)"
+    (
+        ("InvalidParameterException", "ClientException"),
+        "ErrorCode: Throttling",
+        Kind.HIDDEN_THROTTLE,
+    ),
+    # "Error retrieving security group information for [sg-0]: Request limit exceeded.
+    #  (ErrorCode: RequestLimitExceeded)"
+    (
+        ("InvalidParameterException", "ClientException"),
+        "ErrorCode: RequestLimitExceeded",
+        Kind.HIDDEN_THROTTLE,
+    ),
+    # "TaskDefinition is inactive"
+    (("InvalidParameterException", "ClientException"), "TaskDefinition is inactive", Kind.INACTIVE),
+    # "TaskDefinition not found."
+    (
+        ("ClientException", "InvalidParameterException"),
+        "TaskDefinition not found",
+        Kind.NO_DEFINITION,
+    ),
+    # "Unable to describe task definition."
+    (("ClientException",), "Unable to describe task definition", Kind.NO_DEFINITION),
+    # "The referenced cluster was inactive." / "Cluster not found."
+    (("ClientException",), "cluster was inactive", Kind.NO_CLUSTER),
+    # "The referenced task was not found."
+    (("InvalidParameterException",), "referenced task was not found", Kind.NO_TASK),
+    # "Could not find task with arn ..." / "Cluster ... has no registered tasks"
+    (("InvalidParameterException", "ClientException"), "not find task", Kind.NO_TASK),
+    (("InvalidParameterException", "ClientException"), "no registered tasks", Kind.NO_TASK),
+    # "Capacity is unavailable at this time. Please try again later or in a different availability
+    #  zone"
+    (("ClientException", "InvalidParameterException"), "Capacity is unavailable", Kind.CAPACITY),
+    # "You've reached the limit on the number of vCPUs you can run concurrently"
+    (("ClientException",), "limit on the number of vCPUs", Kind.VCPU_QUOTA),
+    # "No Container Instances were found in your cluster."
+    (("InvalidParameterException",), "No Container Instances", Kind.NO_INSTANCES),
+)
+
+_BY_CODE: Mapping[str, Kind] = {
+    **dict.fromkeys(_THROTTLE_CODES, Kind.THROTTLED),
+    **dict.fromkeys(_EXPIRED_CODES, Kind.EXPIRED),
+    **dict.fromkeys(_DENIED_CODES, Kind.DENIED),
+    "ClusterNotFoundException": Kind.NO_CLUSTER,
+    "ConflictException": Kind.CONFLICT,
+    "ResourceNotFoundException": Kind.NO_STREAM,
+    "ServerException": Kind.OUTCOME_UNKNOWN,
+}
+
+#: botocore exceptions that leave open whether AWS took the request.
+_LOST = (
+    botocore_exceptions.HTTPClientError,
+    botocore_exceptions.ResponseStreamingError,
+    botocore_exceptions.IncompleteReadError,
+)
+
+_NO_CREDENTIALS = (
+    botocore_exceptions.CredentialRetrievalError,
+    botocore_exceptions.UnauthorizedSSOTokenError,
+    botocore_exceptions.SSOTokenLoadError,
+    botocore_exceptions.MetadataRetrievalError,
+)
+
+
+def understand(exception: BaseException, operation: str) -> Fault:
+    """Read an exception of a boto3 call."""
+    if isinstance(exception, botocore_exceptions.ClientError):
+        return _understand_answer(exception.response, operation)
+    name = type(exception).__name__
+    if isinstance(exception, _LOST):
+        return Fault(Kind.OUTCOME_UNKNOWN, operation, name, str(exception))
+    if isinstance(exception, _NO_CREDENTIALS):
+        return Fault(Kind.EXPIRED, operation, name, str(exception))
+    return Fault(Kind.REFUSED, operation, name, str(exception))
+
+
+def _understand_answer(response: Mapping[str, Any], operation: str) -> Fault:
+    error = response.get("Error", {})
+    code, message = error.get("Code", ""), error.get("Message", "")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    resources = response.get("resourceIds") or error.get("resourceIds") or ()
+    return Fault(_kind(code, message, status), operation, code, message, resources)
+
+
+def _kind(code: str, message: str, status: int) -> Kind:
+    # "ClientException" and "InvalidParameterException" may come with a namespace in front.
+    code = code.rsplit("#", 1)[-1]
+    for codes, fragment, kind in _BY_MESSAGE:
+        if code in codes and fragment in message:
+            return kind
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    return Kind.OUTCOME_UNKNOWN if status >= 500 else Kind.REFUSED
+
+
+def in_band(response: Mapping[str, Any], operation: str = "RunTask") -> Fault:
+    """Read the refusal inside a 200 that has no task (RunTask's ``failures``)."""
+    failures = response.get("failures") or [{}]
+    reason = failures[0].get("reason") or "no task and no reason given"
+    detail = failures[0].get("detail")
+    message = f"{reason} ({detail})" if detail else reason
+    return Fault(_in_band_kind(reason), operation, reason, message)
+
+
+def _in_band_kind(reason: str) -> Kind:
+    # "You've reached the limit on the number of vCPUs you can run concurrently", or with a
+    # typographic apostrophe.
+    if "limit on the number of" in reason:
+        return Kind.VCPU_QUOTA
+    # "Capacity is unavailable at this time. Please try again later or in a different
+    # availability zone"; "RESOURCE:MEMORY"; "AGENT" (the container agent is not connected).
+    if "Capacity is unavailable" in reason or reason.startswith("RESOURCE:") or reason == "AGENT":
+        return Kind.CAPACITY
+    # "LOCATION", "ATTRIBUTE": no instance will ever satisfy the constraints.
+    return Kind.REFUSED
+
+
+_HINT_BY_CODE = {
+    "NoCredentialsError": "set up AWS credentials where the agent runs, or in the block",
+    "PartialCredentialsError": "give both the access key ID and the secret access key",
+    "NoRegionError": "set region_name in the block's AWS credentials, or AWS_DEFAULT_REGION",
+    "ProfileNotFound": "check profile_name in the block's AWS credentials",
+    "EndpointConnectionError": "check the network and endpoint_url",
+    "PlatformUnknownException": "check platformVersion in task_customizations",
+    "PlatformTaskDefinitionIncompatibilityException": "check platformVersion and runtimePlatform",
+    "UnsupportedFeatureException": "the feature is not available in this Region",
+    "BlockedException": "the account is blocked: ask AWS Support",
+    "LOCATION": "no instance satisfies the placement constraints",
+    "ATTRIBUTE": "no instance has the attributes that the task definition requires",
+    "ParamValidationError": "correct the task definition or task_customizations",
+}
+
+_ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
+    Kind.NO_CLUSTER: (
+        errors.ClusterNotFound,
+        "check cluster, and that it is in this account and Region",
+    ),
+    Kind.NO_DEFINITION: (
+        errors.TaskDefinitionNotFound,
+        "check task_definition_arn, and that it is in this account and Region",
+    ),
+    Kind.INACTIVE: (
+        errors.TaskDefinitionInactive,
+        "link an ACTIVE revision, or leave task_definition_arn empty",
+    ),
+    Kind.NO_INSTANCES: (
+        errors.AwsError,
+        "confirm that EC2 container instances are registered in the cluster",
+    ),
+    Kind.EXPIRED: (
+        errors.CredentialsInvalid,
+        "renew the AWS credentials where the agent runs, or in the block",
+    ),
+    Kind.NO_TASK: (errors.TaskNotFound, "it stopped over an hour ago, or is in another cluster"),
+}
+
+
+def as_error(fault: Fault, what: str, hint: str = "") -> errors.PinnedECSError:
+    """The error that a user is shown for a fault. Chain the original: ``raise ... from fault``.
+
+    Args:
+        fault: What AWS answered.
+        what: What could not be done.
+        hint: Overrides the hint that goes with the fault.
+    """
+    why = f"{fault.code}: {fault.message}" if fault.code not in fault.message else fault.message
+    if fault.kind is Kind.DENIED:
+        return errors.AccessDenied(
+            what, why, hint or f"allow ecs:{fault.operation} to the credentials", fault.code
+        )
+    if fault.kind in _ERROR_BY_KIND:
+        error, default = _ERROR_BY_KIND[fault.kind]
+        return error(what, why, hint or default, fault.code)
+    if fault.kind in PASSING:
+        return errors.Unavailable(what, why, hint or "try again later")
+    default = _HINT_BY_CODE.get(fault.code, "correct what AWS names, then run again")
+    return errors.AwsError(what, why, hint or default, fault.code)

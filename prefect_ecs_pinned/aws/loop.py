@@ -1,0 +1,86 @@
+"""The control loop: one event loop in one daemon thread, where all shared state lives.
+
+Callers run on loops of their own, come and go, and may be cancelled; shared work must not go
+with them. So it runs here, and a caller awaits it from outside (`ControlLoop.run`) or is handed
+its news through a `Mailbox`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ControlLoop:
+    """A daemon thread with an event loop in it, started at once."""
+
+    def __init__(self, name: str = "pinned-ecs-control") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the control loop and await it on the caller's.
+
+        Cancelling the caller cancels the coroutine; what it shares with others, it shields.
+        """
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine on the control loop, whatever becomes of the caller."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Stop the loop; what it was doing is dropped."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+class LoopClock:
+    """The real clock, for a running event loop (see `ports.Clock`)."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Mailbox(Generic[T]):
+    """News from the control loop for one coroutine on the loop that made the mailbox.
+
+    ``put`` may be called from any thread; ``get`` by one coroutine at a time. All fields belong
+    to the receiving loop; a loop that has closed is ignored.
+    """
+
+    __slots__ = ("_items", "_loop", "_waiting")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[T] = deque()
+        self._waiting: asyncio.Future[None] | None = None
+
+    def put(self, item: T) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._arrive, item)
+        except RuntimeError:  # the receiver's loop has closed
+            pass
+
+    def _arrive(self, item: T) -> None:
+        self._items.append(item)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def get(self) -> T:
+        while not self._items:
+            self._waiting = self._loop.create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        return self._items.popleft()

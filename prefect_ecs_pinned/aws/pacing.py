@@ -1,0 +1,118 @@
+"""How fast to call: a token bucket whose rate follows what AWS lets through.
+
+It begins at the documented rate and doubles every second for as long as there is work and no
+throttle, so that a quota which AWS has raised is found without configuration. The first
+throttle ends that: the rate falls back by a factor, then climbs slowly. Processes that share a
+quota converge without knowing of each other, since each gives way in proportion and climbs
+alike (additive increase, multiplicative decrease).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect_ecs_pinned.aws.ports import Clock
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a pacer begins with, and how it changes.
+
+    Attributes:
+        rate: Calls per second at first, and what slow increase is measured by.
+        burst: Calls that may be made at once after a pause.
+        decrease: Factor of the rate at a throttle.
+        increase: Calls per second that the rate climbs each second after a throttle.
+        floor: Calls per second that are always allowed.
+    """
+
+    rate: float
+    burst: float
+    decrease: float = 0.85
+    increase: float = 0.5
+    floor: float = 0.5
+
+
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html: Fargate RunTask,
+#: 20 a second, burst 20. EC2's quota is higher (40/s, burst 100), and is found by doubling.
+RUN_TASK = Pace(rate=20.0, burst=20.0)
+
+#: Half of the bucket of DescribeTasks and its like (20/s, burst 100): the other half is for
+#: everybody else in the account.
+#: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
+DESCRIBE_TASKS = Pace(rate=10.0, burst=50.0)
+
+#: Half of the bucket of DescribeTaskDefinition and its like (20/s, burst 50), same page.
+DESCRIBE_TASK_DEFINITION = Pace(rate=10.0, burst=25.0)
+
+#: Seconds in which throttles count as one: they answer calls that were under way together.
+_ONE_INCIDENT_SECONDS = 0.5
+
+#: Seconds after which an unthrottled rate doubles.
+_DOUBLING_SECONDS = 1.0
+
+
+class Pacer:
+    """Permits for calls, first come, first served; lives on the control loop.
+
+    Args:
+        pace: Where to begin.
+        clock: Time.
+        probing: Whether to look for a higher rate than the documented one.
+    """
+
+    def __init__(self, pace: Pace, clock: Clock, probing: bool = True) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._probing = probing
+        self._doubling = probing
+        self._tokens = pace.burst
+        self._filled_at = clock.now()
+        self._raised_at = clock.now()
+        self._lowered_at = float("-inf")
+        self.rate = pace.rate
+        self.throttles = 0
+
+    async def permit(self) -> None:
+        """Wait for a permit. One coroutine at a time may wait."""
+        while (shortfall := self._shortfall()) > 0:
+            await self._clock.wait(shortfall / self.rate)
+        self._tokens -= 1
+
+    def give_back(self) -> None:
+        """Return a permit that was not used."""
+        self._tokens = min(self._tokens + 1, self._burst())
+
+    def throttled(self, asked_at: float) -> None:
+        """Hear that a call which was made at ``asked_at`` has been throttled."""
+        self.throttles += 1
+        if asked_at < self._lowered_at:
+            return  # it was under way when the rate fell, and says nothing about the new one
+        self._doubling = False
+        self.rate = max(self.rate * self._pace.decrease, self._pace.floor)
+        self._tokens = min(self._tokens, 0.0)
+        self._lowered_at = self._raised_at = self._clock.now()
+
+    def _shortfall(self) -> float:
+        """Tokens that are missing for a permit; asking means that there is work."""
+        now = self._clock.now()
+        self._tokens = min(self._burst(), self._tokens + (now - self._filled_at) * self.rate)
+        idle = self._tokens >= self._burst()
+        self._filled_at = now
+        self._raise_rate(now, idle)
+        return max(0.0, 1 - self._tokens)
+
+    def _raise_rate(self, now: float, idle: bool) -> None:
+        elapsed = now - self._raised_at
+        if idle:
+            self._raised_at = now  # only a rate that is used says anything about the quota
+        elif self._doubling and elapsed >= _DOUBLING_SECONDS:
+            self.rate *= 2
+            self._raised_at = now
+        elif not self._doubling and elapsed > 0:
+            ceiling = float("inf") if self._probing else self._pace.rate
+            self.rate = min(self.rate + elapsed * self._pace.increase, max(ceiling, self.rate))
+            self._raised_at = now
+
+    def _burst(self) -> float:
+        return max(1.0, self._pace.burst)

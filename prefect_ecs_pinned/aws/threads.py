@@ -1,0 +1,103 @@
+"""Daemon threads that make blocking calls for an event loop.
+
+`concurrent.futures` joins its threads at exit, so a call that hangs would keep an agent from
+ending; and its size is fixed. These threads are daemons, come one by one as calls overlap, and
+go after a while without work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds after which a thread without work ends.
+IDLE_SECONDS = 10.0
+
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+
+
+class Threads:
+    """A few daemon threads.
+
+    ``_ready`` guards ``_jobs``, ``_count`` and ``_idle``: a job that has not been taken and a
+    thread that has not woken up for it are counted in the same breath, so a thread is added
+    exactly when there are more jobs than threads without one.
+
+    Args:
+        limit: The most threads at once; further calls queue, first in, first out.
+        name: Name of the threads.
+    """
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._ready = threading.Condition()
+        self._jobs: deque[_Job] = deque()
+        self._count = 0
+        self._idle = 0
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Make a blocking call on a thread; cancelling the wait does not stop the call."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        with self._ready:
+            self._jobs.append((call, future, loop))
+            grow = len(self._jobs) > self._idle and self._count < self._limit
+            self._count += grow
+            self._ready.notify()
+        if grow:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        result: T = await future
+        return result
+
+    def _work(self) -> None:
+        while (job := self._take()) is not None:
+            _deliver(*job)
+            del job  # an idle thread keeps no answer alive
+
+    def _take(self) -> _Job | None:
+        with self._ready:
+            while not self._jobs:
+                self._idle += 1
+                woken = self._ready.wait(IDLE_SECONDS)
+                self._idle -= 1
+                if not woken and not self._jobs:
+                    self._count -= 1
+                    return None
+            return self._jobs.popleft()
+
+
+def _deliver(
+    call: Callable[[], object], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
+) -> None:
+    try:
+        result = call()
+    except BaseException as exception:
+        _set(loop, future, None, exception)
+    else:
+        _set(loop, future, result, None)
+
+
+def _set(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    result: object,
+    exception: BaseException | None,
+) -> None:
+    def settle() -> None:
+        if future.done():
+            return
+        if exception is not None:
+            future.set_exception(exception)
+        else:
+            future.set_result(result)
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:  # the loop has closed: nobody waits any more
+        pass

@@ -1,0 +1,42 @@
+"""From Prefect's `AwsCredentials` to the access that shared state is keyed by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import prefect_aws
+
+from prefect_ecs_pinned.aws.clients import Access
+
+
+def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
+    """How to reach AWS with these credentials.
+
+    ``aws_client_parameters`` is honoured: endpoint, proxies, timeouts, verify. The key covers
+    the values of all fields, and of the environment variables that boto3 reads besides.
+    """
+    secret = credentials.aws_secret_access_key
+    parts = (
+        credentials.aws_access_key_id,
+        secret.get_secret_value() if secret else None,
+        credentials.aws_session_token,
+        credentials.profile_name,
+        credentials.region_name,
+        json.dumps(credentials.aws_client_parameters.dict(), sort_keys=True, default=str),
+        sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_")),
+    )
+
+    def client_parameters() -> Mapping[str, Any]:
+        parameters: Mapping[str, Any] = credentials.aws_client_parameters.get_params_override()
+        return parameters
+
+    return Access(
+        key=hashlib.sha256(repr(parts).encode()).hexdigest(),
+        region=credentials.region_name or "",
+        session=credentials.get_boto3_session,
+        client_parameters=client_parameters,
+    )

@@ -1,0 +1,350 @@
+"""`PinnedECSTask`: `ECSTask` with one task-definition revision for all of its runs.
+
+This module holds the fields and what Prefect calls. What a run does is told in `run`, what it
+sends is decided in `prepare`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import anyio.abc
+import prefect_aws.ecs
+import yaml
+from prefect.blocks.core import Block, BlockNotSavedError
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.infrastructure.base import Infrastructure
+from prefect.settings import SETTING_VARIABLES
+from prefect.utilities.asyncutils import sync_compatible
+from pydantic.v1 import Field, root_validator, validator
+
+from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.block import prepare as preparing
+from prefect_ecs_pinned.block import run as running
+from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, build
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.request import Sizes, stated_sizes
+from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
+
+#: Family of a block that has no name.
+ANONYMOUS_FAMILY = "prefect-pinned"
+
+#: StopTask's reason when Prefect asks for it.
+_KILLED_REASON = "Cancelled in Prefect"
+
+#: Fields that hold null after their number was cleared in the UI, and have a default.
+_NUMBERS_WITH_DEFAULTS = (
+    "task_start_timeout_seconds",
+    "task_watch_poll_interval",
+    "launch_timeout_seconds",
+)
+
+
+class PinnedECSTask(prefect_aws.ecs.ECSTask):  # type: ignore[misc]
+    """Run flow runs on Amazon ECS, all from one pinned task-definition revision.
+
+    A drop-in for `prefect_aws.ecs.ECSTask`: every field keeps its meaning. The task definition
+    is built from the block's configuration alone, registered when that changes, and shared by
+    all flow runs, processes and deployments.
+
+    Example:
+        ```python
+        from prefect_ecs_pinned import PinnedECSTask
+
+        block = PinnedECSTask.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_slug = "pinned-ecs-task"
+    _block_type_name = "Pinned ECS Task"
+    _description = (
+        "Run flow runs on Amazon ECS, hundreds at once, all from one pinned task-definition "
+        "revision that is registered only when the configuration changes."
+    )
+    _documentation_url = "https://github.com/prefect-ecs-pinned/prefect-ecs-pinned"
+    _code_example = """```python
+from prefect_ecs_pinned import PinnedECSTask
+
+pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
+```"""
+
+    type: Literal["pinned-ecs-task"] = Field(
+        "pinned-ecs-task", description="The slug for this task type."
+    )
+    family: str | None = Field(
+        default=None,
+        max_length=255,
+        description=(
+            "Family of the task definition. Left empty, it is the one inside "
+            "`task_definition`, or `prefect-` and the name of this block."
+        ),
+    )
+    auto_deregister_task_definition: bool = Field(
+        default=False,
+        description=(
+            "Cannot be switched on: all runs share one revision, and deregistering it would "
+            "crash those that have not started. Old revisions go with `pinned-ecs prune`."
+        ),
+    )
+    subnets: list[str] | None = Field(
+        default=None,
+        description=(
+            "IDs of the subnets to run in. Left empty, all subnets of the VPC are looked up."
+        ),
+        example='["subnet-0123456789abcdef0"]',
+    )
+    security_groups: list[str] | None = Field(
+        default=None,
+        description="IDs of the security groups. Left empty, the VPC's default group is used.",
+        example='["sg-0123456789abcdef0"]',
+    )
+    assign_public_ip: Literal["ENABLED", "DISABLED"] | None = Field(
+        title="Assign Public IP",
+        default=None,
+        description=(
+            "Whether the task gets a public IP address. Left empty: ENABLED on Fargate, left to "
+            "ECS elsewhere."
+        ),
+    )
+    secrets: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Secrets for the Prefect container: name of the environment variable -> ARN in "
+            "Secrets Manager or SSM. They stand in the task definition by reference; what the "
+            "agent would send in clear under the same name, such as `PREFECT_API_KEY`, is left "
+            "out."
+        ),
+        example='{"PREFECT_API_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"}',
+    )
+    registration: Literal["on-change", "never"] = Field(
+        default="on-change",
+        description=(
+            "`on-change`: register a revision when the configuration has changed. `never`: use "
+            "`task_definition_arn`, or a revision that exists already; nothing is registered, and "
+            "no permission to do so is needed."
+        ),
+    )
+    launch_timeout_seconds: int = Field(
+        default=900,
+        ge=0,
+        description=(
+            "Seconds for which a launch that ECS refuses for want of capacity or quota is tried, "
+            "from the first refusal on."
+        ),
+    )
+    task_start_timeout_seconds: int = Field(
+        default=600,
+        ge=1,
+        description=(
+            "Seconds from launch to RUNNING. A task that takes longer is stopped. Waiting for EC2 "
+            "instances under a capacity provider is not counted."
+        ),
+    )
+    task_watch_poll_interval: float = Field(
+        default=5.0,
+        gt=0,
+        description=(
+            "Seconds between looks at the tasks of a cluster. One call looks at a hundred tasks."
+        ),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Not by way of the parents: their only addition is a deprecation warning each, and the
+        # agent makes a block for every flow run.
+        Block.__init__(self, *args, **kwargs)  # type: ignore[no-untyped-call]
+
+    # -- validation ----------------------------------------------------------------------------
+
+    @validator(*_NUMBERS_WITH_DEFAULTS, pre=True)
+    def _default_for_cleared(cls, value: Any, field: Any) -> Any:  # noqa: N805
+        """The UI stores null when a number is cleared."""
+        return field.default if value is None else value
+
+    @validator("registration", "secrets", pre=True)
+    def _default_for_null(cls, value: Any, field: Any) -> Any:  # noqa: N805
+        return field.get_default() if value is None else value
+
+    @validator("auto_deregister_task_definition")
+    def _never_deregister(cls, value: bool) -> bool:  # noqa: N805
+        if value:
+            raise ValueError(
+                "auto_deregister_task_definition cannot be switched on: all flow runs share one "
+                "revision, and deregistering it when one of them ends crashes those that have "
+                "not started. hint: remove the field; `pinned-ecs prune` removes old revisions"
+            )
+        return value
+
+    @validator("assign_public_ip", pre=True)
+    def _public_ip_from_bool(cls, value: Any) -> Any:  # noqa: N805
+        if isinstance(value, bool):
+            return "ENABLED" if value else "DISABLED"
+        return value or None
+
+    @validator("secrets")
+    def _secrets_by_arn(cls, value: dict[str, str]) -> dict[str, str]:  # noqa: N805
+        for name, reference in value.items():
+            if not reference.startswith("arn:"):
+                raise ValueError(
+                    f"secrets[{name!r}] is not an ARN. hint: give the ARN of a secret in Secrets "
+                    "Manager or of a parameter in SSM, never the secret itself"
+                )
+        return value
+
+    @root_validator(skip_on_failure=True)
+    def _secrets_are_consistent(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        secrets, env = values.get("secrets") or {}, values.get("env") or {}
+        clash = sorted(name for name in secrets if env.get(name) is not None)
+        if clash:
+            raise ValueError(
+                f"{', '.join(clash)} stands in env and in secrets; in clear it would override "
+                "the secret. hint: remove it from one of them"
+            )
+        on_fargate = values.get("launch_type") in FARGATE_LAUNCH_TYPES
+        definition = values.get("task_definition") or {}
+        has_role = values.get("execution_role_arn") or definition.get("executionRoleArn")
+        if secrets and on_fargate and not has_role and not values.get("task_definition_arn"):
+            raise ValueError(
+                "secrets need an execution role on Fargate: ECS reads them with it. hint: set "
+                "execution_role_arn"
+            )
+        return values
+
+    # -- what Prefect calls ----------------------------------------------------------------------
+
+    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> Any:
+        """A copy of the block for one flow run.
+
+        Unlike `ECSTask`, no family is made of the flow's and the deployment's names.
+        """
+        return Infrastructure.prepare_for_flow_run(self, *args, **kwargs)
+
+    @sync_compatible
+    async def run(
+        self, task_status: anyio.abc.TaskStatus[str] | None = None
+    ) -> prefect_aws.ecs.ECSTaskResult:
+        """Run the configured task on ECS. See `prefect_ecs_pinned.block.run`."""
+        return await running.run(self, task_status)
+
+    @sync_compatible
+    async def kill(
+        self,
+        identifier: str | None = None,
+        grace_seconds: int = 30,
+        infrastructure_pid: str | None = None,
+    ) -> None:
+        """Stop a task. Stopping one that has stopped already changes nothing.
+
+        Args:
+            identifier: ``cluster::task-arn``, as the agent passes it.
+            grace_seconds: ECS has a fixed grace period of its own (30 s unless configured).
+            infrastructure_pid: The same identifier, as Prefect's `block` worker passes it.
+
+        Raises:
+            InfrastructureNotAvailable: The task is in another cluster than the block's.
+            InfrastructureNotFound: There is no such task or cluster.
+            PinnedECSError: AWS refused, or could not be reached.
+        """
+        if grace_seconds != 30:
+            self.logger.warning(
+                f"Kill grace period of {grace_seconds}s requested, but AWS does not "
+                "support dynamic grace period configuration so 30s will be used. "
+                "See https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html"
+                " for configuration of grace periods."
+            )
+        cluster, task = TaskIdentifier.parse(identifier or infrastructure_pid or "")
+        if not self._has_access_to(cluster):
+            raise InfrastructureNotAvailable(
+                "Cannot stop ECS task: this infrastructure block has access to cluster "
+                f"{self.cluster!r} but the task is running in cluster {cluster!r}."
+            )
+        try:
+            await self._control_plane().stop(cluster, task, _KILLED_REASON)
+        except ClusterNotFound as error:
+            raise InfrastructureNotFound(
+                f"Cannot stop ECS task: the cluster {cluster!r} could not be found."
+            ) from error
+        except TaskNotFound as error:
+            if "no registered tasks" in error.why:
+                reason = f"the cluster {cluster!r} has no tasks."
+            else:
+                reason = f"the task {task!r} could not be found in cluster {cluster!r}."
+            raise InfrastructureNotFound(f"Cannot stop ECS task: {reason}") from error
+
+    def preview(self) -> str:
+        """The task definition and the RunTask request, as YAML, secrets of Prefect left out."""
+        text = ""
+        linked = self.task_definition_arn and not self.task_definition
+        region = self.aws_credentials.region_name or "<loaded from client at runtime>"
+        desired = Desired(build(preparing.definition_spec(self, region)) if not linked else {})
+        if not linked:
+            text += "---\n# Task definition\n" + yaml.dump(dict(desired.definition)) + "\n"
+        network = None
+        if desired.definition.get("networkMode") == "awsvpc":
+            vpc = self.vpc_id or "the default VPC"
+            network = preparing.awsvpc(self, self.subnets or f"<loaded from {vpc} at runtime>")
+        sizes = Sizes() if linked else stated_sizes(desired.definition, desired.container)
+        request = preparing.launch_request(
+            self, desired, sizes, network, self.task_definition_arn or "<pinned at runtime>"
+        )
+        return text + "---\n# Task run request\n" + yaml.dump(_without_settings_secrets(request))
+
+    @staticmethod
+    def get_corresponding_worker_type() -> str:
+        """The `block` worker, which runs this very block; an `ecs` worker knows nothing of pins."""
+        return "block"
+
+    async def generate_work_pool_base_job_template(self) -> dict[str, Any]:
+        """A base job template for a work pool of type `block`.
+
+        Prefect's own holds the block's whole schema, which its server refuses: nested
+        definitions are not found. The reference to the block is all that the worker reads.
+        """
+        if self._block_document_id is None:
+            raise BlockNotSavedError(
+                "Cannot publish as work pool, block has not been saved. Please call"
+                " `.save()` on your block before publishing."
+            )
+        name = type(self).__name__
+        return {
+            "job_configuration": {"block": "{{ block }}"},
+            "variables": {
+                "type": "object",
+                "properties": {
+                    "block": {
+                        "title": "Block",
+                        "description": "The infrastructure block to use for job creation.",
+                        "allOf": [{"$ref": f"#/definitions/{name}"}],
+                        "default": {"$ref": {"block_document_id": str(self._block_document_id)}},
+                    }
+                },
+                "required": ["block"],
+                "definitions": {name: {"type": "object"}},
+            },
+        }
+
+    # -- for the neighbouring modules --------------------------------------------------------------
+
+    def _control_plane(self) -> control_plane.ControlPlane:
+        return control_plane.shared(access_of(self.aws_credentials))
+
+    def _default_family(self) -> str:
+        name = self._block_document_name
+        return f"prefect-{name}" if name and not self._is_anonymous else ANONYMOUS_FAMILY
+
+    def _has_access_to(self, cluster: str) -> bool:
+        """Whether a task of that cluster may be one of this block's."""
+        patches = self.task_customizations.patch
+        named = [p.get("value") for p in patches if p.get("path") == "/cluster"] or [self.cluster]
+        return named[-1] is None or cluster_name(named[-1]) == cluster_name(cluster)
+
+
+def _without_settings_secrets(request: dict[str, Any]) -> dict[str, Any]:
+    """A request whose variables show no setting that Prefect holds for secret."""
+    secret = {name for name, setting in SETTING_VARIABLES.items() if setting.is_secret}
+    for container in request.get("overrides", {}).get("containerOverrides", []):
+        for variable in container.get("environment", []):
+            if variable["name"] in secret:
+                variable["value"] = "***"
+    return request

@@ -1,0 +1,249 @@
+"""From the block's fields to what is pinned and what is sent, before anything is changed.
+
+Everything that can be known to be wrong is found here. Only reads are made: of the linked
+revision, and of the VPC's subnets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec
+from prefect_ecs_pinned.core.plan import Desired, differences
+from prefect_ecs_pinned.core.request import (
+    LaunchSpec,
+    Sizes,
+    check,
+    run_task_request,
+    stated_sizes,
+)
+from prefect_ecs_pinned.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.block.pinned_ecs_task import PinnedECSTask
+
+#: Path within a definition -> the block's field that changes it, for messages.
+_FIELD_OF_PATH = (
+    ("containerDefinitions.prefect.image", "image"),
+    ("containerDefinitions.prefect.logConfiguration", "cloudwatch_logs_options"),
+    ("containerDefinitions.prefect.secrets", "secrets"),
+    ("containerDefinitions.prefect.environment", "env"),
+    ("containerDefinitions", "image"),
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one run needs, decided.
+
+    Attributes:
+        desired: The definition that it will run.
+        revision: ARN or name of a revision that is used as it is; None when it is to be pinned.
+        may_register: Whether a revision may be made.
+        linked_changed: The block's fields change the linked revision.
+        request: RunTask's parameters; ``taskDefinition`` is filled in when it is pinned.
+    """
+
+    desired: Desired
+    revision: str | None
+    may_register: bool
+    linked_changed: bool
+    request: Mapping[str, Any]
+
+
+async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
+    """Decide what a run of this block pins and sends.
+
+    Raises:
+        ConfigurationError: The block asks for what cannot work.
+        PinnedECSError: AWS refused a look-up, or could not be reached.
+    """
+    described = None
+    if block.task_definition_arn:
+        block.logger.info(
+            f"{block._log_prefix}: Retrieving task definition {block.task_definition_arn!r}..."
+        )
+        described = await plane.linked(block.task_definition_arn)
+    spec = definition_spec(block, await plane.region(), described)
+    desired, revision = await _choose(block, plane, spec, described)
+    patched = patched_revision(block)
+    sizes = (
+        Sizes()
+        if revision is not None or patched is not None
+        else stated_sizes(desired.definition, desired.container)
+    )
+    request = launch_request(
+        block, desired, sizes, await network_configuration(block, plane, desired)
+    )
+    check(request, desired.definition)
+    return Prepared(
+        desired=desired,
+        revision=patched or revision,
+        may_register=block.registration == "on-change",
+        linked_changed=described is not None and revision is None,
+        request=request,
+    )
+
+
+async def _choose(
+    block: PinnedECSTask,
+    plane: ControlPlane,
+    spec: DefinitionSpec,
+    described: Mapping[str, Any] | None,
+) -> tuple[Desired, str | None]:
+    """The desired definition, and the linked revision's ARN when it is used as it is."""
+    if described is None:
+        return await plane.desired(spec), None
+    linked = Desired(registrable(described))
+    if block.registration == "never":
+        # The sizes and the compatibilities that a launch type asks for are left to ECS.
+        unsized = replace(spec, launch_type=None, cpu=None, memory=None)
+        _refuse_changes(block, linked, await plane.desired(unsized))
+        return linked, str(described["taskDefinitionArn"])
+    desired = await plane.desired(spec)
+    if desired.fingerprint == linked.fingerprint and desired.family == linked.family:
+        return linked, str(described["taskDefinitionArn"])
+    return desired, None
+
+
+def registrable(described: Mapping[str, Any]) -> dict[str, Any]:
+    """A described revision as it could be registered again."""
+    return {name: value for name, value in described.items() if name not in DESCRIBED_ONLY}
+
+
+def _refuse_changes(block: PinnedECSTask, linked: Desired, desired: Desired) -> None:
+    changed = list(differences(linked.definition, desired.definition))
+    if desired.family != linked.family:
+        changed.append("family")
+    if not changed:
+        return
+    fields = sorted({_field_of(path) for path in changed})
+    raise ConfigurationError(
+        f"cannot use {block.task_definition_arn!r} as it is",
+        f"registration is 'never', and {', '.join(fields)} would change {', '.join(changed)}",
+        f"unset {', '.join(fields)}, link a revision that has it, or set registration to "
+        "'on-change'",
+    )
+
+
+def _field_of(path: str) -> str:
+    return next((field for start, field in _FIELD_OF_PATH if path.startswith(start)), path)
+
+
+def definition_spec(
+    block: PinnedECSTask, region: str, described: Mapping[str, Any] | None = None
+) -> DefinitionSpec:
+    """The part of the block's fields that decides what its revision looks like."""
+    return DefinitionSpec(
+        family=block._default_family(),
+        region=region,
+        explicit_family=block.family,
+        base=registrable(described) if described is not None else block.task_definition,
+        linked=described is not None,
+        image=block.image,
+        launch_type=block.launch_type,
+        cpu=block.cpu,
+        memory=block.memory,
+        execution_role_arn=block.execution_role_arn,
+        logs=block.cloudwatch_logs_options if block.configure_cloudwatch_logs else None,
+        secrets=block.secrets,
+        unset=frozenset(name for name, value in block.env.items() if value is None),
+    )
+
+
+async def network_configuration(
+    block: PinnedECSTask, plane: ControlPlane, desired: Desired
+) -> dict[str, Any] | None:
+    """``networkConfiguration`` of a request, None off awsvpc.
+
+    Raises:
+        ConfigurationError: Network fields are set which the network mode has no use for, or the
+            VPC has no subnets.
+    """
+    if desired.definition.get("networkMode") != "awsvpc":
+        if block.subnets or block.security_groups:
+            raise ConfigurationError(
+                "cannot use subnets and security_groups",
+                f"network mode {desired.definition.get('networkMode', 'bridge')!r} has none",
+                "set networkMode to 'awsvpc' in task_definition, or leave them empty",
+            )
+        return None
+    return awsvpc(block, block.subnets or list(await plane.subnets(block.vpc_id)))
+
+
+def awsvpc(block: PinnedECSTask, subnets: list[str] | str) -> dict[str, Any]:
+    """An awsvpcConfiguration in the shape that `ECSTask` sends."""
+    configuration: dict[str, Any] = {
+        "subnets": subnets,
+        "securityGroups": list(block.security_groups or []),
+    }
+    on_fargate = block.launch_type in FARGATE_LAUNCH_TYPES
+    if assign := block.assign_public_ip or ("ENABLED" if on_fargate else None):
+        configuration["assignPublicIp"] = assign
+    return {"awsvpcConfiguration": configuration}
+
+
+def launch_request(
+    block: PinnedECSTask,
+    desired: Desired,
+    sizes: Sizes,
+    network: Mapping[str, Any] | None,
+    task_definition: str = "",
+) -> dict[str, Any]:
+    """The RunTask request of a run, the block's customizations applied last.
+
+    Raises:
+        ConfigurationError: A variable is given in clear that a secret provides.
+    """
+    spec = LaunchSpec(
+        environment=_environment(block, desired),
+        command=block.command,
+        cpu=block.cpu,
+        memory=block.memory,
+        execution_role_arn=block.execution_role_arn,
+        task_role_arn=block.task_role_arn,
+        cluster=block.cluster,
+        launch_type=block.launch_type,
+        labels=block.labels,
+    )
+    request = run_task_request(spec, task_definition or desired.family, sizes, network)
+    if flow_run_id := block.env.get("PREFECT__FLOW_RUN_ID"):
+        request["startedBy"] = flow_run_id  # a task can be found by it (ListTasks)
+    if block.task_customizations.patch:
+        request = block.task_customizations.apply(request)
+    return request
+
+
+def patched_revision(block: PinnedECSTask) -> str | None:
+    """The ``taskDefinition`` that the block's customizations set, if they do."""
+    value = None
+    for patch in block.task_customizations.patch:
+        if patch.get("path") == "/taskDefinition" and patch.get("op") in ("add", "replace"):
+            value = patch.get("value")
+    return value
+
+
+def _environment(block: PinnedECSTask, desired: Desired) -> dict[str, str]:
+    """Variables of the Prefect container; a secret's value is never sent in clear.
+
+    A variable in clear overrides the definition's secret of the same name, so the agent's own
+    settings (``PREFECT_API_KEY``) give way to secrets, and an explicit ``env`` is refused.
+    """
+    explicit = {name: value for name, value in block.env.items() if value is not None}
+    clash = sorted(desired.secret_names & explicit.keys())
+    if clash:
+        raise ConfigurationError(
+            "cannot set variables in clear",
+            f"a secret provides {', '.join(clash)}, and env would override it",
+            f"remove {', '.join(clash)} from env, or from secrets",
+        )
+    inherited = block._base_environment()
+    return {
+        name: value
+        for name, value in {**inherited, **block.env}.items()
+        if value is not None and name not in desired.secret_names
+    }

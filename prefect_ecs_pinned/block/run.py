@@ -1,0 +1,314 @@
+"""The way of one flow run: prepared from the block, pinned, launched, watched.
+
+Read `run` first. It runs on the caller's event loop and holds no thread while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.abc
+import prefect_aws.ecs
+import yaml
+
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.launching import Submission
+from prefect_ecs_pinned.aws.loop import Mailbox
+from prefect_ecs_pinned.aws.output import Follow
+from prefect_ecs_pinned.aws.pinning import Pin
+from prefect_ecs_pinned.aws.watching import News
+from prefect_ecs_pinned.block.flow_runs import is_wanted, page_logger, report_crash
+from prefect_ecs_pinned.block.prepare import Prepared, prepare
+from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url, task_id
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.task_state import Diagnosis, Snapshot, diagnose
+from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.block.pinned_ecs_task import PinnedECSTask
+
+#: Seconds after which a run that waits for its launch is looked up in Prefect, and again.
+CHECK_QUEUED_SECONDS = 10.0
+
+#: Seconds that a cancelled run waits to know that its task is not, or no longer, launched.
+WITHDRAW_SECONDS = 60.0
+
+#: Status code of a task whose container did not run, or reported no exit code. `ECSTask`'s.
+NO_EXIT_CODE = -1
+
+
+async def run(
+    block: PinnedECSTask, task_status: anyio.abc.TaskStatus[str] | None
+) -> prefect_aws.ecs.ECSTaskResult:
+    """Run the block's command as a task.
+
+    ``task_status`` is told the identifier as soon as ECS has accepted the task, so that the
+    flow run can be cancelled while it provisions.
+
+    Raises:
+        PinnedECSError: Nothing was launched; or, without a ``task_status``, the task failed to
+            start; or it vanished, and may be running still.
+    """
+    return await _Run(block, task_status).run()
+
+
+class _CancelledWhileQueued(Exception):
+    """Prefect says that the flow run is not wanted any more."""
+
+
+@dataclass
+class _Launched:
+    """A task that ECS has accepted."""
+
+    submission: Submission
+    task: Snapshot
+    identifier: str
+
+
+class _Run:
+    def __init__(self, block: PinnedECSTask, task_status: anyio.abc.TaskStatus[str] | None) -> None:
+        self._block = block
+        self._task_status = task_status
+        self._plane: ControlPlane = block._control_plane()
+        self._flow_run_id = block.env.get("PREFECT__FLOW_RUN_ID")
+        self._log = block.logger
+        self._prefix = block._log_prefix
+
+    async def run(self) -> prefect_aws.ecs.ECSTaskResult:
+        prepared = await prepare(self._block, self._plane)
+        pin = await self._pin(prepared)
+        try:
+            launched = await self._launch(prepared, pin)
+        except _CancelledWhileQueued:
+            return self._never_launched()
+        if self._task_status is not None:
+            self._task_status.started(launched.identifier)
+        self._tell_where(prepared, launched.task)
+        try:
+            end = await self._watch(prepared, launched)
+        except TaskFailedToStart as error:
+            return await self._failed_to_start(launched, error)
+        return await self._finished(launched, end)
+
+    # -- pin ---------------------------------------------------------------------------------
+
+    async def _pin(self, prepared: Prepared) -> Pin:
+        if prepared.revision is not None:
+            return Pin(prepared.revision, "given")
+        pin = await self._plane.pin(prepared.desired, prepared.may_register)
+        if pin.how == "registered":
+            if prepared.linked_changed:
+                self._log.warning(
+                    f"{self._prefix}: Settings require changes to the linked task definition. "
+                    "A new task definition was registered."
+                )
+            self._log.info(
+                f"{self._prefix}: Registering task definition... {pin.arn} ({pin.reason})"
+            )
+        elif pin.how in ("found", "adopted"):
+            self._log.info(f"{self._prefix}: Pinned task definition {pin.arn} ({pin.how})")
+        else:
+            self._log.debug(f"{self._prefix}: Pinned task definition {pin.arn}")
+        return pin
+
+    # -- launch ------------------------------------------------------------------------------
+
+    async def _launch(self, prepared: Prepared, pin: Pin) -> _Launched:
+        request = {**prepared.request, "taskDefinition": pin.arn}
+        self._log.info(f"{self._prefix}: Creating task run...")
+        if self._log.isEnabledFor(logging.DEBUG):
+            self._log.debug("Task run payload\n" + yaml.dump(redacted(request)))
+        submission = await self._plane.submit(
+            request,
+            self._block.launch_timeout_seconds,
+            None if prepared.revision is not None else prepared.desired,
+            prepared.may_register,
+        )
+        try:
+            task = await self._outcome(submission)
+        except (asyncio.CancelledError, _CancelledWhileQueued):
+            with anyio.move_on_after(WITHDRAW_SECONDS, shield=True):
+                await self._plane.withdraw(submission)
+            raise
+        return _Launched(submission, task, self._identifier(request, task))
+
+    async def _outcome(self, submission: Submission) -> Snapshot:
+        """Wait for the launch, and from time to time ask Prefect whether it is still wanted."""
+        outcome = asyncio.ensure_future(self._plane.outcome(submission))
+        try:
+            while True:
+                await asyncio.wait((outcome,), timeout=CHECK_QUEUED_SECONDS)
+                if outcome.done():
+                    return outcome.result()
+                if self._flow_run_id and not await is_wanted(self._flow_run_id):
+                    raise _CancelledWhileQueued
+        finally:
+            outcome.cancel()
+
+    def _identifier(self, request: Mapping[str, Any], task: Snapshot) -> str:
+        """``cluster::task-arn``, with the cluster as the block names it if it runs there."""
+        named = self._block.cluster
+        if named and cluster_name(named) == cluster_name(request.get("cluster") or "default"):
+            return str(TaskIdentifier(named, task.task_arn))
+        return str(TaskIdentifier(task.cluster_arn, task.task_arn))
+
+    def _never_launched(self) -> prefect_aws.ecs.ECSTaskResult:
+        if self._task_status is None:
+            raise PinnedECSError("nothing was launched", "the flow run was cancelled")
+        self._log.info(
+            f"{self._prefix}: The flow run was cancelled while it waited; it was not launched."
+        )
+        self._task_status.started("")
+        return prefect_aws.ecs.ECSTaskResult(identifier="", status_code=0)
+
+    # -- watch -------------------------------------------------------------------------------
+
+    async def _watch(self, prepared: Prepared, launched: _Launched) -> Snapshot:
+        """Follow the task to its end, saying what `ECSTask` says on the way.
+
+        Raises:
+            TaskFailedToStart: Its container never ran.
+            TaskFateUnknown: It vanished, or can not be watched.
+        """
+        self._log.info(f"{self._prefix}: Waiting for task run to start...")
+        mailbox: Mailbox[News] = Mailbox()
+        block = self._block
+        watch = await self._plane.watch(
+            launched.task,
+            block.task_watch_poll_interval,
+            block.task_start_timeout_seconds,
+            mailbox,
+        )
+        follow: Follow | None = None
+        running = False
+        try:
+            while True:
+                news = await mailbox.get()
+                if isinstance(news, PinnedECSError):
+                    raise news
+                self._log.info(f"{self._prefix}: Status is {news.status}.")
+                if news.started and not running:
+                    running = True
+                    self._say_command(prepared)
+                    follow = await self._follow_output(prepared, launched.task)
+                if news.final:
+                    break
+        finally:
+            self._plane.forget(watch, launched.submission)
+        if follow is not None:
+            await self._plane.finish(follow)
+        return news
+
+    def _say_command(self, prepared: Prepared) -> None:
+        container = prepared.desired.container
+        command = self._block.command or container.get("command") or []
+        self._log.info(
+            f"{self._prefix}: Running command {' '.join(command)!r} in container "
+            f"{PREFECT_CONTAINER!r} ({container.get('image')})..."
+        )
+
+    async def _follow_output(self, prepared: Prepared, task: Snapshot) -> Follow | None:
+        if not self._block.stream_output:
+            return None
+        logs = prepared.desired.container.get("logConfiguration")
+        if not logs:
+            self._log.warning(
+                f"{self._prefix}: Logging configuration not found on task. "
+                "Output cannot be streamed."
+            )
+            return None
+        stream = _log_stream(logs, task)
+        if stream is None:
+            self._log.warning(
+                f"{self._prefix}: Logging configuration uses unsupported driver "
+                f"{logs.get('logDriver')!r} or no stream prefix. Output cannot be streamed."
+            )
+            return None
+        self._log.info(f"{self._prefix}: Streaming output from container {PREFECT_CONTAINER!r}...")
+        return await self._plane.follow(
+            logs["options"]["awslogs-group"], stream, lambda line: print(line, file=sys.stderr)
+        )
+
+    def _tell_where(self, prepared: Prepared, task: Snapshot) -> None:
+        if not self._flow_run_id:
+            return
+        logs = prepared.desired.container.get("logConfiguration") or {}
+        stream = _log_stream(logs, task)
+        where = f" Log stream: {logs['options']['awslogs-group']} {stream}" if stream else ""
+        page_logger(self._flow_run_id, self._block.name).info(
+            f"Task {task.task_arn} {console_url(task.task_arn)}{where}"
+        )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    async def _finished(self, launched: _Launched, end: Snapshot) -> prefect_aws.ecs.ECSTaskResult:
+        diagnosis = diagnose(end)
+        if diagnosis.failed_to_start:
+            error = TaskFailedToStart(diagnosis.summary, diagnosis.detail, diagnosis.hint)
+            return await self._failed_to_start(launched, error)
+        await self._report_exit(diagnosis)
+        code = NO_EXIT_CODE if diagnosis.exit_code is None else diagnosis.exit_code
+        return prefect_aws.ecs.ECSTaskResult(identifier=launched.identifier, status_code=code)
+
+    async def _report_exit(self, diagnosis: Diagnosis) -> None:
+        code = diagnosis.exit_code
+        if code == 0:
+            self._log.info(f"{self._prefix}: Container {PREFECT_CONTAINER!r} exited successfully.")
+            return
+        if code is None:
+            self._log.error(
+                f"{self._prefix}: Task exited without reporting an exit status for container "
+                f"{PREFECT_CONTAINER!r}. {diagnosis.detail}"
+            )
+        else:
+            self._log.warning(
+                f"{self._prefix}: Container {PREFECT_CONTAINER!r} exited with non-zero exit "
+                f"code {code}. {diagnosis.detail}"
+            )
+        if self._task_status is not None and self._flow_run_id:
+            text = PinnedECSError(diagnosis.summary, diagnosis.detail, diagnosis.hint)
+            await report_crash(self._flow_run_id, str(text))
+
+    async def _failed_to_start(
+        self, launched: _Launched, error: TaskFailedToStart
+    ) -> prefect_aws.ecs.ECSTaskResult:
+        """Raise without an agent; under one, tell the flow run's page why, and return -1."""
+        if self._task_status is None:
+            raise error
+        self._log.error(f"{self._prefix}: {error}")
+        if self._flow_run_id:
+            page_logger(self._flow_run_id, self._block.name).error(str(error))
+            await report_crash(self._flow_run_id, str(error))
+        return prefect_aws.ecs.ECSTaskResult(
+            identifier=launched.identifier, status_code=NO_EXIT_CODE
+        )
+
+
+def redacted(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A RunTask request without the values of environment variables, which may be secrets."""
+    overrides = dict(request.get("overrides") or {})
+    overrides["containerOverrides"] = [
+        {
+            **container,
+            "environment": [
+                {"name": v.get("name"), "value": "***"} for v in container.get("environment") or []
+            ],
+        }
+        for container in overrides.get("containerOverrides") or []
+    ]
+    return {**request, "overrides": overrides}
+
+
+def _log_stream(logs: Mapping[str, Any], task: Snapshot) -> str | None:
+    """``prefix/container/task-id``, the stream of the awslogs driver."""
+    options = logs.get("options") or {}
+    prefix = options.get("awslogs-stream-prefix")
+    if logs.get("logDriver") != "awslogs" or not prefix or not options.get("awslogs-group"):
+        return None
+    return f"{prefix}/{PREFECT_CONTAINER}/{task_id(task.task_arn)}"

@@ -1,0 +1,206 @@
+"""What a block's configuration registers: the definition, built from configuration alone.
+
+``build`` never sees a flow run, its name, labels, command or the values of environment
+variables, so they cannot leak into a revision. It keeps the meaning that `ECSTask` gives to
+its fields (prefect-aws 0.4, ``ECSTask._prepare_task_definition``).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slugify import slugify
+
+from prefect_ecs_pinned.core.canonical import task_size
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
+from prefect_ecs_pinned.errors import ConfigurationError
+
+#: Sizes of a task whose configuration states none, as `ECSTask` has them: CPU units and MiB.
+DEFAULT_CPU = 1024
+DEFAULT_MEMORY = 2048
+
+#: API_RegisterTaskDefinition, "family": up to 255 letters, numbers, underscores, hyphens.
+FAMILY_LENGTH = 255
+
+FARGATE_LAUNCH_TYPES = ("FARGATE", "FARGATE_SPOT")
+
+#: CloudWatch options of `ECSTask`; "awslogs-region" and the prefix are added in `build`.
+_LOG_OPTIONS = {"awslogs-create-group": "true", "awslogs-group": "prefect"}
+
+
+@dataclass(frozen=True)
+class DefinitionSpec:
+    """The part of a block's configuration that decides what its revision looks like.
+
+    Attributes:
+        family: The family for want of another: it is made of the block's name.
+        region: Region of the awslogs driver.
+        explicit_family: The block's ``family`` field; wins over the base's.
+        base: ``task_definition``, or what the linked revision holds; None for neither.
+        linked: The base is the revision that ``task_definition_arn`` names.
+        image: Image of the Prefect container; None keeps the base's.
+        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL or None.
+        cpu: CPU units; None keeps the base's.
+        memory: MiB; None keeps the base's.
+        execution_role_arn: As the block states it.
+        logs: Extra awslogs options; None when CloudWatch logs are not configured.
+        secrets: Environment name -> Secrets Manager or SSM ARN.
+        unset: Names of variables that the block sets to None.
+    """
+
+    family: str
+    region: str
+    explicit_family: str | None = None
+    base: Mapping[str, Any] | None = None
+    linked: bool = False
+    image: str | None = None
+    launch_type: str | None = "FARGATE"
+    cpu: int | None = None
+    memory: int | None = None
+    execution_role_arn: str | None = None
+    logs: Mapping[str, str] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    unset: frozenset[str] = frozenset()
+
+    def key(self) -> str:
+        """A text that is equal for equal specs: what a built definition is remembered by."""
+        return json.dumps(
+            [
+                self.family,
+                self.region,
+                self.explicit_family,
+                self.base,
+                self.linked,
+                self.image,
+                self.launch_type,
+                self.cpu,
+                self.memory,
+                self.execution_role_arn,
+                self.logs,
+                self.secrets,
+                sorted(self.unset),
+            ],
+            sort_keys=True,
+            default=str,
+        )
+
+
+def build(spec: DefinitionSpec) -> dict[str, Any]:
+    """The definition to register for a configuration, in RegisterTaskDefinition's shape.
+
+    Raises:
+        ConfigurationError: The configuration can not become a definition that ECS accepts.
+    """
+    definition: dict[str, Any] = copy.deepcopy(dict(spec.base or {}))
+    definition["family"] = _family(spec, definition)
+    container = _container(definition)
+    if spec.image:
+        container["image"] = spec.image
+    if not container.get("image"):
+        raise ConfigurationError(
+            "cannot run the Prefect container",
+            "neither the block nor the task definition names an image for container 'prefect'",
+            "set image",
+        )
+    _remove_unset(container, spec.unset)
+    if spec.logs is not None:
+        container["logConfiguration"] = _log_configuration(spec, definition["family"])
+    if spec.secrets:
+        _provide_secrets(container, spec.secrets)
+    _state_sizes(spec, definition, container)
+    if spec.execution_role_arn and not spec.linked:
+        definition["executionRoleArn"] = spec.execution_role_arn
+    _check_execution_role(spec, definition, container)
+    return definition
+
+
+def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
+    family = spec.explicit_family or definition.get("family") or spec.family
+    return slugify(family, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+")
+
+
+def _container(definition: dict[str, Any]) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = definition.setdefault("containerDefinitions", [])
+    container = prefect_container(definition)
+    if container is None:
+        container = {"name": PREFECT_CONTAINER}
+        containers.append(container)
+    return container
+
+
+def _remove_unset(container: dict[str, Any], unset: frozenset[str]) -> None:
+    if unset and container.get("environment"):
+        container["environment"] = [v for v in container["environment"] if v["name"] not in unset]
+
+
+def _log_configuration(spec: DefinitionSpec, family: str) -> dict[str, Any]:
+    return {
+        "logDriver": "awslogs",
+        "options": {
+            **_LOG_OPTIONS,
+            "awslogs-region": spec.region,
+            # Never the flow run's name: it would make every definition another one.
+            "awslogs-stream-prefix": family,
+            **(spec.logs or {}),
+        },
+    }
+
+
+def _provide_secrets(container: dict[str, Any], secrets: Mapping[str, str]) -> None:
+    """Let the block's secrets replace secrets and clear values of the same names.
+
+    ECS refuses a container that has one name in both (API_ContainerDefinition, "secrets").
+    """
+    if container.get("environment"):
+        container["environment"] = [v for v in container["environment"] if v["name"] not in secrets]
+    others = [s for s in container.get("secrets", []) if s["name"] not in secrets]
+    container["secrets"] = others + [
+        {"name": name, "valueFrom": arn} for name, arn in sorted(secrets.items())
+    ]
+
+
+def _state_sizes(
+    spec: DefinitionSpec, definition: dict[str, Any], container: dict[str, Any]
+) -> None:
+    cpu = spec.cpu or definition.get("cpu") or DEFAULT_CPU
+    memory = spec.memory or definition.get("memory") or DEFAULT_MEMORY
+    if spec.launch_type in FARGATE_LAUNCH_TYPES:
+        definition["cpu"], definition["memory"] = str(cpu), str(memory)
+        compatibilities = definition.setdefault("requiresCompatibilities", [])
+        if "FARGATE" not in compatibilities:
+            compatibilities.append("FARGATE")
+        mode = definition.setdefault("networkMode", "awsvpc")
+        if mode != "awsvpc":
+            raise ConfigurationError(
+                "cannot use the task definition",
+                f"Found network mode {mode!r} which is not compatible with launch type "
+                f"{spec.launch_type!r}",
+                "set networkMode to 'awsvpc' in task_definition, or launch_type to 'EC2'",
+            )
+    elif spec.launch_type == "EC2":
+        container.setdefault("cpu", int(task_size(cpu)))
+        container.setdefault("memory", int(task_size(memory)))
+
+
+def _check_execution_role(
+    spec: DefinitionSpec, definition: Mapping[str, Any], container: Mapping[str, Any]
+) -> None:
+    role = definition.get("executionRoleArn")
+    if spec.logs is not None and not role:
+        raise ConfigurationError(
+            "cannot configure CloudWatch logs",
+            "an execution role arn must be set on the task definition to use "
+            "`configure_cloudwatch_logs` or `stream_output`, but there is none",
+            "set execution_role_arn, or executionRoleArn in the task definition",
+        )
+    if container.get("secrets") and not role and spec.launch_type in FARGATE_LAUNCH_TYPES:
+        raise ConfigurationError(
+            "cannot provide secrets",
+            "on Fargate, ECS reads secrets with the execution role, and there is none",
+            "set execution_role_arn to a role that may read "
+            + ", ".join(sorted(s["name"] for s in container["secrets"])),
+        )

@@ -1,0 +1,111 @@
+"""The fingerprint: 64 hexadecimal digits for everything that only a new revision can change.
+
+It covers everything that a launch can neither set nor remove. Left out are the *values*
+(never the presence) of the task's ``cpu`` and ``memory`` and, off Fargate, of the Prefect
+container's: they are sent with every launch that has them stated (API_TaskOverride,
+API_ContainerOverride). The family is left out too: it is the other half of a pin's key.
+
+The version in front is raised when the same configuration would fingerprint differently, so
+that old and new packages never take each other's label for their own. Raise it for a change
+of the canonical form, of what is left out, or of the digest; not for a new ECS member.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from prefect_ecs_pinned.core.canonical import FINGERPRINT_LABEL, canonical
+
+#: Raise with the rules in the module's docstring; a test holds literal digests.
+VERSION = "v1"
+
+#: The container that runs the flow, by the name that `ECSTask` gave it.
+PREFECT_CONTAINER = "prefect"
+
+#: Stands for "a size is stated" where its value does not count.
+_STATED = True
+
+#: What ECS describes back letter by letter; a label is believed only where these match too.
+_VERBATIM_OF_CONTAINER = ("image", "entryPoint", "command")
+_VERBATIM_OF_TASK = ("taskRoleArn", "executionRoleArn")
+
+
+def fingerprint(definition: Mapping[str, Any]) -> str:
+    """The fingerprint of a definition, sent or described: ``v1:`` and a SHA-256 in hex.
+
+    Digest of RFC 8785 JSON, so that it does not depend on Python, platform or key order.
+
+    Raises:
+        ValueError: A value has no JSON form (rfc8785.CanonicalizationError).
+    """
+    return _digest(without_sizes(canonical(definition)))
+
+
+def verbatim(definition: Mapping[str, Any]) -> str:
+    """A digest of what ECS echoes verbatim: images, commands, environment, secrets, logs, roles.
+
+    A label only nominates a revision: someone may have copied the definition, label and all,
+    and changed the image. This digest is what has to match as well.
+    """
+    form = canonical(definition)
+    projection: dict[str, Any] = {name: form.get(name) for name in _VERBATIM_OF_TASK}
+    for container in form.get("containerDefinitions", []):
+        logs = container.get("logConfiguration", {})
+        projection["/" + container.get("name", "")] = {
+            **{name: container.get(name) for name in _VERBATIM_OF_CONTAINER},
+            "environment": container.get("environment"),
+            "secrets": container.get("secrets"),
+            "logs": [logs.get("logDriver"), logs.get("options")],
+        }
+    return _digest(projection)
+
+
+def without_sizes(form: Mapping[str, Any]) -> dict[str, Any]:
+    """A canonical form as the fingerprint sees it: no family, sizes by presence only."""
+    result = {name: value for name, value in form.items() if name != "family"}
+    _only_presence(result)
+    if "FARGATE" not in result.get("requiresCompatibilities", []):
+        result["containerDefinitions"] = [
+            _only_presence(dict(c)) if c.get("name") == PREFECT_CONTAINER else c
+            for c in result.get("containerDefinitions", [])
+        ]
+    return result
+
+
+def label(definition: Mapping[str, Any]) -> str | None:
+    """The fingerprint that a described revision bears as its label, if it bears one."""
+    container = prefect_container(definition) or {}
+    value = (container.get("dockerLabels") or {}).get(FINGERPRINT_LABEL)
+    return value if isinstance(value, str) else None
+
+
+def labelled(definition: Mapping[str, Any], value: str) -> dict[str, Any]:
+    """A copy of a definition that bears ``value`` as its label, ready to be registered."""
+    containers = [
+        {**c, "dockerLabels": {**(c.get("dockerLabels") or {}), FINGERPRINT_LABEL: value}}
+        if c.get("name") == PREFECT_CONTAINER
+        else c
+        for c in definition.get("containerDefinitions", [])
+    ]
+    return {**definition, "containerDefinitions": containers}
+
+
+def prefect_container(definition: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Prefect container of a definition, or None when it has none."""
+    containers: list[dict[str, Any]] = definition.get("containerDefinitions") or []
+    return next((c for c in containers if c.get("name") == PREFECT_CONTAINER), None)
+
+
+def _only_presence(structure: dict[str, Any]) -> dict[str, Any]:
+    for size in ("cpu", "memory"):
+        if size in structure:
+            structure[size] = _STATED
+    return structure
+
+
+def _digest(value: Any) -> str:
+    return f"{VERSION}:{hashlib.sha256(rfc8785.dumps(value)).hexdigest()}"

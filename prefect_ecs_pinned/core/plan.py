@@ -1,0 +1,166 @@
+"""Desired against observed: reuse a revision, adopt one, or register.
+
+The decision is a value. Pinning acts on it, `pinned-ecs plan` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from prefect_ecs_pinned.core.arn import parse_revision
+from prefect_ecs_pinned.core.canonical import canonical
+from prefect_ecs_pinned.core.fingerprint import (
+    fingerprint,
+    label,
+    prefect_container,
+    verbatim,
+    without_sizes,
+)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """A definition that a configuration asks for.
+
+    Attributes:
+        definition: In RegisterTaskDefinition's shape, without our label.
+    """
+
+    definition: Mapping[str, Any]
+
+    @property
+    def family(self) -> str:
+        return str(self.definition["family"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.definition)
+
+    @cached_property
+    def verbatim(self) -> str:
+        return verbatim(self.definition)
+
+    @cached_property
+    def container(self) -> Mapping[str, Any]:
+        """The Prefect container's definition."""
+        return prefect_container(self.definition) or {}
+
+    @cached_property
+    def secret_names(self) -> frozenset[str]:
+        """Names of the variables that the Prefect container's secrets provide."""
+        return frozenset(secret["name"] for secret in self.container.get("secrets") or [])
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What has to be remembered of a revision that ECS described, to compare it again.
+
+    Attributes:
+        arn: The revision's ARN.
+        revision: Its number within the family.
+        label: The fingerprint it bears, if any.
+        verbatim: Digest of what ECS echoes verbatim.
+        fingerprint: Fingerprint of what ECS described, computed here.
+    """
+
+    arn: str
+    revision: int
+    label: str | None
+    verbatim: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Observed:
+        """Read a revision as DescribeTaskDefinition or RegisterTaskDefinition answers it."""
+        arn = str(described["taskDefinitionArn"])
+        return cls(
+            arn=arn,
+            revision=parse_revision(arn).revision,
+            label=label(described),
+            verbatim=verbatim(described),
+            fingerprint=fingerprint(described),
+        )
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """A revision bears the desired fingerprint, and its content agrees."""
+
+    arn: str
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """A revision without our label means the same as what is desired."""
+
+    arn: str
+
+
+@dataclass(frozen=True)
+class Register:
+    """No revision matches.
+
+    Attributes:
+        reason: Why, in words.
+        changed: Members that differ from the newest revision, as dotted paths.
+    """
+
+    reason: str
+    changed: tuple[str, ...] = ()
+
+
+Decision = Reuse | Adopt | Register
+
+
+def decide(
+    desired: Desired, observed: Iterable[Observed], newest: Mapping[str, Any] | None = None
+) -> Decision:
+    """Choose a revision for what is desired.
+
+    Args:
+        desired: What the configuration asks for.
+        observed: Revisions of the desired family that are ACTIVE, in any order.
+        newest: The family's newest revision as ECS described it, to say what changed.
+    """
+    revisions = sorted(observed, key=lambda revision: revision.revision, reverse=True)
+    for revision in revisions:
+        if revision.label == desired.fingerprint and revision.verbatim == desired.verbatim:
+            return Reuse(revision.arn)
+    for revision in revisions:
+        if revision.fingerprint == desired.fingerprint:
+            return Adopt(revision.arn)
+    if newest is None:
+        return Register(f"family {desired.family!r} has no revision yet")
+    changed = differences(newest, desired.definition)
+    return Register(f"changed: {', '.join(changed)}" if changed else "no revision matches", changed)
+
+
+def differences(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
+    """The members that differ between two definitions, as dotted paths, sorted.
+
+    Containers and other named items are shown by name (``containerDefinitions.prefect.image``),
+    and no value is shown: it could be a secret.
+    """
+    before = _flat(without_sizes(canonical(observed)))
+    after = _flat(without_sizes(canonical(desired)))
+    return tuple(sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p)))
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, list) and value and all(_name(item) for item in value):
+        items = [(_name(item), item) for item in value]
+    else:
+        return {path: value}
+    result: dict[str, Any] = {}
+    for name, content in items:
+        result.update(_flat(content, f"{path}.{name}" if path else str(name)))
+    return result
+
+
+def _name(item: Any) -> str:
+    return str(item.get("name", "")) if isinstance(item, Mapping) else ""

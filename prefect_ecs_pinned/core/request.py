@@ -1,0 +1,240 @@
+"""What one launch sends: the RunTask request, and what can be known to be wrong with it.
+
+Everything that differs from run to run goes here and never into the definition. It keeps the
+shape that `ECSTask` sends (prefect-aws 0.4, ``ECSTask._prepare_task_run``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slugify import slugify
+
+from prefect_ecs_pinned.core.canonical import task_size
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
+
+#: API_RunTask, "overrides": "A total of 8192 characters are allowed for overrides. This limit
+#: includes the JSON formatting characters of the override structure."
+OVERRIDES_LIMIT = 8192
+
+#: How many variables an `OverridesTooLarge` names.
+_NAMED_VARIABLES = 3
+
+#: Characters of a tag: API_Tag, "letters, numbers, and spaces ... and + - = . _ : / @".
+_TAG_CHARACTERS = r"[^a-zA-Z0-9-_.=+-@: ]+"
+
+#: Memory in MiB that Fargate offers per CPU units, (lowest, highest, step).
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
+FARGATE_SIZES: Mapping[int, Sequence[int]] = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4096 + 1, 1024),
+    1024: range(2048, 8192 + 1, 1024),
+    2048: range(4096, 16384 + 1, 1024),
+    4096: range(8192, 30720 + 1, 1024),
+    8192: range(16384, 61440 + 1, 4096),
+    16384: range(32768, 122880 + 1, 8192),
+}
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """The part of a block's configuration that goes into every RunTask request.
+
+    Attributes:
+        environment: Name -> value of the Prefect container's variables.
+        command: Command of the Prefect container; None keeps the definition's.
+        cpu: CPU units that the block states, or None.
+        memory: MiB that the block states, or None.
+        execution_role_arn: Overrides the definition's, when set.
+        task_role_arn: Overrides the definition's, when set.
+        cluster: Name or ARN; None is the account's default cluster.
+        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL or None.
+        labels: Become the task's tags.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] | None = None
+    cpu: int | None = None
+    memory: int | None = None
+    execution_role_arn: str | None = None
+    task_role_arn: str | None = None
+    cluster: str | None = None
+    launch_type: str | None = "FARGATE"
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that a launch sends because the revision's own values may be another run's.
+
+    Attributes:
+        cpu: CPU units of the task, as ECS writes them.
+        memory: MiB of the task, as ECS writes them.
+        container_cpu: CPU units of the Prefect container.
+        container_memory: MiB of the Prefect container.
+    """
+
+    cpu: str | None = None
+    memory: str | None = None
+    container_cpu: int | None = None
+    container_memory: int | None = None
+
+
+def stated_sizes(definition: Mapping[str, Any], container: Mapping[str, Any]) -> Sizes:
+    """The sizes of a definition whose values its fingerprint leaves out."""
+    on_fargate = "FARGATE" in (definition.get("requiresCompatibilities") or [])
+    return Sizes(
+        cpu=task_size(definition["cpu"]) if definition.get("cpu") else None,
+        memory=task_size(definition["memory"]) if definition.get("memory") else None,
+        container_cpu=None if on_fargate else container.get("cpu"),
+        container_memory=None if on_fargate else container.get("memory"),
+    )
+
+
+def run_task_request(
+    spec: LaunchSpec,
+    task_definition: str,
+    sizes: Sizes,
+    network_configuration: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The RunTask request of one flow run, before the block's customizations."""
+    request: dict[str, Any] = {
+        "overrides": _overrides(spec, sizes),
+        "tags": [{"key": _tag(key), "value": _tag(value)} for key, value in spec.labels.items()],
+        "taskDefinition": task_definition,
+    }
+    if spec.cluster:
+        request["cluster"] = spec.cluster
+    if spec.launch_type == "FARGATE_SPOT":
+        request["capacityProviderStrategy"] = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
+    elif spec.launch_type:
+        request["launchType"] = spec.launch_type
+    if network_configuration:
+        request["networkConfiguration"] = dict(network_configuration)
+    return request
+
+
+def _overrides(spec: LaunchSpec, sizes: Sizes) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": PREFECT_CONTAINER,
+        "environment": [{"name": name, "value": v} for name, v in spec.environment.items()],
+    }
+    overrides: dict[str, Any] = {"containerOverrides": [container]}
+    if spec.command:
+        container["command"] = list(spec.command)
+    if spec.execution_role_arn:
+        overrides["executionRoleArn"] = spec.execution_role_arn
+    if spec.task_role_arn:
+        overrides["taskRoleArn"] = spec.task_role_arn
+    if memory := spec.memory or sizes.container_memory:
+        container["memory"] = memory
+    if cpu := spec.cpu or sizes.container_cpu:
+        container["cpu"] = cpu
+    if task_memory := _text(spec.memory) or sizes.memory:
+        overrides["memory"] = task_memory
+    if task_cpu := _text(spec.cpu) or sizes.cpu:
+        overrides["cpu"] = task_cpu
+    return overrides
+
+
+def _text(size: int | None) -> str | None:
+    return str(size) if size else None
+
+
+def _tag(text: str) -> str:
+    return slugify(text, regex_pattern=_TAG_CHARACTERS, allow_unicode=True, lowercase=False)
+
+
+def launch_type_of(request: Mapping[str, Any]) -> str:
+    """The quota that a RunTask request draws on: FARGATE, FARGATE_SPOT, or EC2.
+
+    A capacity provider with a name of its own is one for EC2 (API_RunTask,
+    "capacityProviderStrategy"); a request that says nothing counts as FARGATE.
+    """
+    strategy = request.get("capacityProviderStrategy") or []
+    providers = {item.get("capacityProvider") for item in strategy}
+    if "FARGATE" in providers:
+        return "FARGATE"
+    if "FARGATE_SPOT" in providers:
+        return "FARGATE_SPOT"
+    if providers or request.get("launchType") in ("EC2", "EXTERNAL"):
+        return "EC2"
+    return "FARGATE"
+
+
+def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    """Refuse what ECS would refuse, before anything is registered or launched.
+
+    Args:
+        request: The RunTask request, customizations applied.
+        definition: The definition that it will run.
+
+    Raises:
+        ConfigurationError: A reserved member is set, or the size does not exist on Fargate.
+        OverridesTooLarge: The overrides are longer than ECS accepts.
+    """
+    for reserved in ("clientToken", "count"):
+        if reserved in request:
+            raise ConfigurationError(
+                "cannot launch",
+                f"task_customizations sets {reserved!r}, which makes a launch unsafe to repeat",
+                f"remove the patch of '/{reserved}'",
+            )
+    _check_size(request, definition)
+    _check_overrides(request)
+
+
+def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    if launch_type_of(request) not in FARGATE_LAUNCH_TYPES:
+        return
+    overrides = request.get("overrides") or {}
+    cpu = task_size(overrides.get("cpu") or definition.get("cpu") or "")
+    memory = task_size(overrides.get("memory") or definition.get("memory") or "")
+    if not cpu.isdigit() or not memory.isdigit():
+        return
+    offered = FARGATE_SIZES.get(int(cpu))
+    if offered is None:
+        raise ConfigurationError(
+            "cannot launch on Fargate",
+            f"there is no size with cpu {cpu}",
+            f"set cpu to one of {', '.join(map(str, FARGATE_SIZES))}",
+        )
+    if int(memory) not in offered:
+        raise ConfigurationError(
+            "cannot launch on Fargate",
+            f"there is no size with cpu {cpu} and memory {memory}",
+            f"with cpu {cpu}, set memory to one of {_range(offered)}",
+        )
+
+
+def _range(offered: Sequence[int]) -> str:
+    if isinstance(offered, range):
+        return f"{offered[0]} to {offered[-1]} in steps of {offered.step}"
+    return ", ".join(map(str, offered))
+
+
+def _check_overrides(request: Mapping[str, Any]) -> None:
+    overrides = request.get("overrides") or {}
+    size = len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False))
+    if size <= OVERRIDES_LIMIT:
+        return
+    variables = [
+        variable
+        for container in overrides.get("containerOverrides", [])
+        for variable in container.get("environment", [])
+    ]
+    variables.sort(key=lambda variable: len(variable.get("value") or ""), reverse=True)
+    largest = [variable["name"] for variable in variables[:_NAMED_VARIABLES]]
+    raise OverridesTooLarge(
+        "cannot launch",
+        f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}",
+        "move large values into the task definition, a secret or a file; the largest variables "
+        "are " + ", ".join(f"{v['name']} ({len(v.get('value') or '')})" for v in variables[:3]),
+        size=size,
+        largest=largest,
+    )
