@@ -34,7 +34,7 @@ class Access:
         key: Equal for equal credentials, Region and client parameters. A digest, no secret.
         region: The Region; empty when boto3 is to find it.
         session: Makes a new boto3 session, reading the credentials afresh.
-        client_parameters: Makes the arguments of every client: ``endpoint_url``, ``verify``, ``config`` …
+        client_parameters: Makes the arguments of every client, such as ``endpoint_url``.
     """
 
     key: str

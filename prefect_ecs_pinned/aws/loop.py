@@ -8,6 +8,7 @@ its news through a `Mailbox`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -66,10 +67,8 @@ class Mailbox(Generic[T]):
         self._waiting: asyncio.Future[None] | None = None
 
     def put(self, item: T) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the receiver's loop has closed
             self._loop.call_soon_threadsafe(self._arrive, item)
-        except RuntimeError:  # the receiver's loop has closed
-            pass
 
     def _arrive(self, item: T) -> None:
         self._items.append(item)

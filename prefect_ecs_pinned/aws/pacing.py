@@ -45,8 +45,8 @@ DESCRIBE_TASKS = Pace(rate=10.0, burst=50.0)
 #: Half of the bucket of DescribeTaskDefinition and its like (20/s, burst 50), same page.
 DESCRIBE_TASK_DEFINITION = Pace(rate=10.0, burst=25.0)
 
-#: Seconds in which throttles count as one: they answer calls that were under way together.
-_ONE_INCIDENT_SECONDS = 0.5
+#: Tokens that may be missing for want of precision: waiting for them would take no time at all.
+_ROUNDING = 1e-6
 
 #: Seconds after which an unthrottled rate doubles.
 _DOUBLING_SECONDS = 1.0
@@ -100,7 +100,8 @@ class Pacer:
         idle = self._tokens >= self._burst()
         self._filled_at = now
         self._raise_rate(now, idle)
-        return max(0.0, 1 - self._tokens)
+        shortfall = 1 - self._tokens
+        return shortfall if shortfall > _ROUNDING else 0.0
 
     def _raise_rate(self, now: float, idle: bool) -> None:
         elapsed = now - self._raised_at

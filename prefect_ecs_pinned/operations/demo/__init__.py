@@ -1,0 +1,9 @@
+"""The main job on one machine: a loop of flow runs, an agent, a block, an ECS. All are real.
+
+Nothing in the way of a flow run knows that this is a demo: it sets the stage with the commands
+that a user types, then looks on.
+"""
+
+from prefect_ecs_pinned.operations.demo.play import DemoSettings, Summary, run_demo
+
+__all__ = ["DemoSettings", "Summary", "run_demo"]

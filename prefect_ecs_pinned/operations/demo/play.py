@@ -1,0 +1,300 @@
+"""The acts of a demo, what they show while they run, and what they add up to."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from prefect_ecs_pinned.operations.demo.stage import AGENT_SETTINGS, Stage
+
+#: Images that the demo's block names. Nothing is pulled: the embedded ECS runs commands here.
+FIRST_IMAGE = "prefecthq/prefect:2-latest"
+CHANGED_IMAGE = "prefecthq/prefect:2.20-python3.11"
+
+#: Seconds that a round may take for each run, and at least.
+_SECONDS_PER_RUN = 10.0
+_LEAST_SECONDS = 180.0
+
+#: Seconds between looks at the numbers.
+_LOOK_SECONDS = 1.0
+
+_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What to play.
+
+    Attributes:
+        runs: Flow runs a round.
+        rounds: How often the loop is run.
+        change_image: Whether a further round follows with another image in the block.
+        block: ``pinned-ecs-task`` or ``ecs-task``.
+        keep: Whether to leave everything up until Ctrl-C.
+    """
+
+    runs: int = 100
+    rounds: int = 1
+    change_image: bool = False
+    block: str = "pinned-ecs-task"
+    keep: bool = False
+
+
+@dataclass
+class Round:
+    """What one round came to.
+
+    Attributes:
+        name: Which round.
+        states: Flow runs by state type.
+        registered: RegisterTaskDefinition calls that succeeded.
+        revisions_before: Revisions of all families before it, ACTIVE and INACTIVE.
+        revisions_after: The same after it.
+        calls: ECS, EC2 and Logs calls by action; throttled ones included.
+        throttled: Throttled calls by action.
+        errors: Refused calls by action.
+        seconds: From the start of the loop until the last flow run had ended.
+    """
+
+    name: str
+    states: dict[str, int]
+    registered: int
+    revisions_before: int
+    revisions_after: int
+    calls: dict[str, int]
+    throttled: dict[str, int]
+    errors: dict[str, int]
+    seconds: float
+
+
+@dataclass
+class Summary:
+    """What a demo came to."""
+
+    block: str
+    runs: int
+    seconds: float = 0.0
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def succeeded(self) -> bool:
+        """Every flow run has completed; the plain class is not expected to."""
+        complete = all(r.states.get("COMPLETED", 0) == self.runs for r in self.rounds)
+        return complete or self.block != "pinned-ecs-task"
+
+
+def run_demo(settings: DemoSettings, as_json: bool = False) -> Summary:
+    """Play a demo, talking on stderr, and print the summary on stdout.
+
+    Raises:
+        PinnedECSError: A command of the demo failed.
+    """
+    talk = Console(stderr=True)
+    summary = Summary(settings.block, settings.runs)
+    began = time.monotonic()
+    with _terminable(), Stage() as stage:
+        _set(stage, settings, talk)
+        plan = [(f"round {n}", FIRST_IMAGE) for n in range(1, settings.rounds + 1)]
+        if settings.change_image:
+            plan.append(("changed image", CHANGED_IMAGE))
+        image = FIRST_IMAGE
+        for name, wanted in plan:
+            if wanted != image:
+                _save_block(stage, settings, wanted, talk)
+                image = wanted
+            summary.rounds.append(_play_round(stage, settings, name, talk))
+        summary.seconds = time.monotonic() - began
+        _print(summary, as_json)
+        if settings.keep:
+            _keep(stage, talk)
+    return summary
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, so that no process is left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    # A shell that starts a command in the background makes it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _set(stage: Stage, settings: DemoSettings, talk: Console) -> None:
+    with talk.status("Starting an embedded ECS and a Prefect server"):
+        stage.start_ecs()
+        stage.start_server()
+        stage.await_ready()
+    shutil.copy(Path(__file__).with_name("healthcheck.py"), _flow_folder(stage))
+    module = "prefect_ecs_pinned" if settings.block == "pinned-ecs-task" else "prefect_aws.ecs"
+    _do(stage, talk, "register", stage.prefect("block", "register", "-m", module))
+    _save_block(stage, settings, FIRST_IMAGE, talk)
+    build = stage.prefect(
+        *("deployment", "build", "flows/healthcheck.py:healthcheck"),
+        *("-n", "prod", "-q", "prod", "-a", "-ib", f"{settings.block}/default"),
+        *("--path", str(_flow_folder(stage)), "--skip-upload"),
+        *("--output", "healthcheck-deployment.yaml"),
+    )
+    _do(stage, talk, "build", build)
+    wanted = " ".join(f"{name}={value}" for name, value in AGENT_SETTINGS.items())
+    talk.print(f"[dim]$ {wanted} prefect agent start -p default-agent-pool -q prod[/dim]")
+    stage.start_agent()
+
+
+def _flow_folder(stage: Stage) -> Path:
+    folder = stage.home / "flows"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _do(stage: Stage, talk: Console, name: str, command: list[str]) -> None:
+    shown = " ".join(Path(word).name if word.startswith("/") else word for word in command)
+    talk.print(f"[dim]$ {shown}[/dim]")
+    with talk.status(f"Running {name}"):
+        stage.run(name, command)
+
+
+def _save_block(stage: Stage, settings: DemoSettings, image: str, talk: Console) -> None:
+    script = stage.python("save_block.py", settings.block, stage.ecs_url, image)
+    _do(stage, talk, "save", script)
+
+
+def _play_round(stage: Stage, settings: DemoSettings, name: str, talk: Console) -> Round:
+    before = _Numbers.read(stage)
+    began = time.monotonic()
+    talk.print(
+        f"[dim]$ python loop.py healthcheck/prod {settings.runs}"
+        "   # run_deployment(..., timeout=0), no sleep[/dim]"
+    )
+    loop = stage.python("loop.py", "healthcheck/prod", str(settings.runs))
+    stage.start("loop", loop)
+    _look_on(stage, settings.runs, before, talk)
+    seconds = time.monotonic() - began
+    after = _Numbers.read(stage)
+    calls = _grown(after.calls, before.calls)
+    throttled, errors = (
+        _grown(after.throttled, before.throttled),
+        _grown(after.errors, before.errors),
+    )
+    action = "RegisterTaskDefinition"
+    return Round(
+        name=name,
+        states=_grown(after.states, before.states),
+        registered=calls.get(action, 0) - throttled.get(action, 0) - errors.get(action, 0),
+        revisions_before=before.revisions,
+        revisions_after=after.revisions,
+        calls=calls,
+        throttled=throttled,
+        errors=errors,
+        seconds=seconds,
+    )
+
+
+def _look_on(stage: Stage, runs: int, before: _Numbers, talk: Console) -> None:
+    """Show the numbers until every flow run of the round has ended, or time is up."""
+    deadline = time.monotonic() + max(_LEAST_SECONDS, runs * _SECONDS_PER_RUN)
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=talk) as progress:
+        launched = progress.add_task("launched", total=runs)
+        ended = progress.add_task("ended", total=runs)
+        completed = progress.add_task("completed", total=runs)
+        while time.monotonic() < deadline:
+            now = _Numbers.read(stage)
+            states = _grown(now.states, before.states)
+            progress.update(launched, completed=now.launched - before.launched)
+            progress.update(ended, completed=sum(states.values()))
+            progress.update(completed, completed=states.get("COMPLETED", 0))
+            if sum(states.values()) >= runs:
+                return
+            time.sleep(_LOOK_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What the two servers count at one moment."""
+
+    states: dict[str, int]
+    calls: dict[str, int]
+    throttled: dict[str, int]
+    errors: dict[str, int]
+    launched: int
+    revisions: int
+
+    @classmethod
+    def read(cls, stage: Stage) -> _Numbers:
+        calls = stage.ecs("calls")
+        return cls(
+            states={state: _count(stage, state) for state in _FINAL},
+            calls={action: n["calls"] for action, n in calls.items()},
+            throttled={action: n["throttled"] for action, n in calls.items()},
+            errors={action: n["errors"] for action, n in calls.items()},
+            launched=len(stage.ecs("launches")),
+            revisions=len(stage.ecs("revisions")),
+        )
+
+
+def _count(stage: Stage, state: str) -> int:
+    body = {"flow_runs": {"state": {"type": {"any_": [state]}}}}
+    count: int = stage.api("flow_runs/count", body)
+    return count
+
+
+def _grown(after: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """By how much each number has grown; those that have not are left out."""
+    grown = {name: number - before.get(name, 0) for name, number in after.items()}
+    return {name: number for name, number in sorted(grown.items()) if number}
+
+
+def _print(summary: Summary, as_json: bool) -> None:
+    out = Console()
+    if as_json:
+        out.print_json(data=asdict(summary))
+        return
+    for played in summary.rounds:
+        table = Table(title=f"{summary.block}, {played.name}", title_justify="left")
+        table.add_column("what")
+        table.add_column("number", justify="right")
+        for state, number in played.states.items():
+            table.add_row(f"flow runs {state.capitalize()}", f"{number} of {summary.runs}")
+        table.add_row("task-definition revisions before", str(played.revisions_before))
+        table.add_row("task-definition revisions after", str(played.revisions_after))
+        for action, number in played.calls.items():
+            table.add_row(f"{action} calls", str(number))
+        table.add_row("throttled calls", str(sum(played.throttled.values())))
+        table.add_row("refused calls", str(sum(played.errors.values())))
+        table.add_row("seconds", f"{played.seconds:.0f}")
+        out.print(table)
+    out.print(f"{summary.seconds:.0f} s in all, the start of the servers included.")
+
+
+def _keep(stage: Stage, talk: Console) -> None:
+    """Wait for Ctrl-C with everything up."""
+    talk.print("Everything stays up until Ctrl-C. To look around, in another shell:")
+    for name, value in stage.environment.items():
+        talk.print(f"export {name}={value}", highlight=False, soft_wrap=True)
+    talk.print(f"Prefect's UI: {stage.api_url.removesuffix('/api')}  Logs: {stage.home}/*.log")
+    try:
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        talk.print("Ending.")

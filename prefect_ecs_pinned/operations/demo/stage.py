@@ -1,0 +1,222 @@
+"""The processes of a demo: an embedded ECS, a Prefect server and an agent, in a home of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from prefect_ecs_pinned.errors import PinnedECSError
+
+#: Agent and server settings that make 100 runs quick to pick up on a small machine.
+AGENT_SETTINGS: Mapping[str, str] = {
+    # Seconds between looks at the work pool; 15 by default.
+    "PREFECT_AGENT_QUERY_INTERVAL": "2",
+    # `python -m prefect.engine` in the task: one interpreter instead of the two of
+    # `prefect flow-run execute`.
+    "PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false",
+}
+
+_SERVER_SETTINGS: Mapping[str, str] = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_API_DATABASE_TIMEOUT": "60",
+    "PREFECT_API_DATABASE_CONNECTION_TIMEOUT": "60",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "PREFECT_API_REQUEST_TIMEOUT": "120",
+    "PREFECT_UI_ENABLED": "true",
+    "NO_COLOR": "1",
+}
+
+#: Seconds for a server to answer for the first time: Prefect's makes its database first.
+_READY_SECONDS = 90.0
+
+#: Seconds that a process is given to end by itself.
+_END_SECONDS = 10.0
+
+
+class Stage:
+    """Starts the processes, and ends every one of them.
+
+    Attributes:
+        home: Folder of everything that is written: databases, logs, the flow.
+        environment: What a shell needs to look around.
+    """
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="pinned-ecs-demo-"))
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.environment: dict[str, str] = {
+            "PREFECT_HOME": str(self.home / "prefect"),
+            **_SERVER_SETTINGS,
+        }
+        self.ecs_url = ""
+        self.api_url = ""
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start_ecs(self) -> None:
+        """Start the embedded ECS as `pinned-ecs local` does."""
+        port = _free_port()
+        self.ecs_url = f"http://127.0.0.1:{port}"
+        self.start("ecs", [_script("pinned-ecs"), "local", "--port", str(port), "--execute"])
+        self.environment.update(
+            AWS_ENDPOINT_URL=self.ecs_url,
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID="local",
+            AWS_SECRET_ACCESS_KEY="local",
+        )
+
+    def start_server(self) -> None:
+        """Start a Prefect server with a database of its own."""
+        port = _free_port()
+        self.api_url = f"http://127.0.0.1:{port}/api"
+        self.environment["PREFECT_API_URL"] = self.api_url
+        command = [
+            _script("prefect"),
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
+        self.start("server", command)
+
+    def await_ready(self) -> None:
+        """Wait until both servers answer."""
+        for name, url in (
+            ("ecs", f"{self.ecs_url}/_local/calls"),
+            ("server", f"{self.api_url}/health"),
+        ):
+            deadline = time.monotonic() + _READY_SECONDS
+            while not _answers(url):
+                if time.monotonic() > deadline:
+                    raise PinnedECSError(
+                        f"{name} did not start within {_READY_SECONDS:.0f} s", self.log_tail(name)
+                    )
+                time.sleep(0.2)
+
+    def start_agent(self) -> None:
+        """Start `prefect agent`, on the queue `prod`.
+
+        By way of the work pool: up to 200 runs a look, instead of 10 by queue alone.
+        """
+        command = [_script("prefect"), "agent", "start", "-p", "default-agent-pool", "-q", "prod"]
+        self.start("agent", command, AGENT_SETTINGS)
+
+    def start(
+        self, name: str, command: Sequence[str], settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own; its output goes to ``home/name.log``."""
+        with (self.home / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.home,
+                env={**os.environ, **self.environment, **(settings or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def run(self, name: str, command: Sequence[str]) -> None:
+        """Run a command to its end.
+
+        Raises:
+            PinnedECSError: It failed; with the end of its output.
+        """
+        process = self.start(name, command)
+        process.wait()
+        self._processes.remove(process)
+        if process.returncode:
+            raise PinnedECSError(f"{' '.join(command)!r} failed", self.log_tail(name))
+
+    def python(self, script: str, *arguments: str) -> list[str]:
+        """The command line of one of the demo's scripts."""
+        return [sys.executable, str(Path(__file__).with_name(script)), *arguments]
+
+    def prefect(self, *arguments: str) -> list[str]:
+        """The command line of a `prefect` command."""
+        return [_script("prefect"), *arguments]
+
+    def log_tail(self, name: str) -> str:
+        """The last lines that a process printed."""
+        text = (self.home / f"{name}.log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-15:])
+
+    def ecs(self, path: str) -> Any:
+        """Read numbers of the embedded ECS."""
+        with urllib.request.urlopen(f"{self.ecs_url}/_local/{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def api(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Ask the Prefect API."""
+        request = urllib.request.Request(
+            f"{self.api_url}/{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def close(self) -> None:
+        """End every process, the last started first, and remove what was written."""
+        for process in reversed(self._processes):
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + _END_SECONDS
+        for process in reversed(self._processes):
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+        self._processes.clear()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _script(name: str) -> str:
+    """A console script of this very environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

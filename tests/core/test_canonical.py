@@ -1,0 +1,118 @@
+"""The canonical form: what means the same is spelled the same."""
+
+from __future__ import annotations
+
+import botocore.session
+import pytest
+
+from prefect_ecs_pinned.core.canonical import (
+    DESCRIBED_ONLY,
+    FINGERPRINT_LABEL,
+    TASK_DEFINITION,
+    Table,
+    canonical,
+    task_size,
+)
+from tests.core.echo import echo
+
+RICH = {
+    "family": "etl",
+    "networkMode": "awsvpc",
+    "requiresCompatibilities": ["FARGATE"],
+    "cpu": "1 vCPU",
+    "memory": "2GB",
+    "executionRoleArn": "arn:aws:iam::123456789012:role/execution",
+    "containerDefinitions": [
+        {
+            "name": "prefect",
+            "image": "prefecthq/prefect:2-latest",
+            "command": ["b", "a"],
+            "environment": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}],
+            "secrets": [
+                {"name": "KEY", "valueFrom": "arn:aws:ssm:us-east-1:123456789012:parameter/k"},
+                {"name": "DB", "valueFrom": "arn:aws:ssm:us-east-1:123456789012:parameter/d"},
+            ],
+            "portMappings": [{"containerPort": 8080}],
+            "healthCheck": {"command": ["CMD-SHELL", "true"]},
+        },
+        {"name": "sidecar", "image": "datadog/agent:7", "essential": False},
+    ],
+}
+
+
+def test_an_echo_of_ecs_has_the_canonical_form_of_what_was_sent():
+    """Defaults filled in, lists reordered, members added: the form is the same."""
+    assert canonical(echo(RICH)) == canonical(RICH)
+
+
+def test_members_that_aws_may_add_tomorrow_make_no_difference():
+    """An unknown member of an answer is left out, at every level."""
+    answer = echo(RICH)
+    answer["quantumMode"] = {"enabled": True}
+    answer["containerDefinitions"][0]["warpFactor"] = 9
+    assert canonical(answer) == canonical(RICH)
+
+
+def test_an_unknown_member_that_a_user_registers_counts():
+    """botocore may know a member before this package does."""
+    assert canonical({**RICH, "quantumMode": {"enabled": True}}) != canonical(RICH)
+
+
+def test_the_order_of_command_and_entry_point_is_kept():
+    """They are the only lists of strings whose order is the meaning."""
+    container = {"name": "prefect", "image": "i", "command": ["b", "a"], "entryPoint": ["z", "y"]}
+    form = canonical({"family": "f", "containerDefinitions": [container]})
+    assert form["containerDefinitions"][0]["command"] == ["b", "a"]
+    assert form["containerDefinitions"][0]["entryPoint"] == ["z", "y"]
+
+
+def test_the_own_label_is_stripped_and_other_labels_stay():
+    """A definition copied from a labelled revision is not another one."""
+    labels = {FINGERPRINT_LABEL: "v1:0", "team": "data"}
+    container = {"name": "prefect", "image": "i", "dockerLabels": labels}
+    form = canonical({"family": "f", "containerDefinitions": [container]})
+    assert form["containerDefinitions"][0]["dockerLabels"] == {"team": "data"}
+
+
+def test_nothing_that_is_given_is_changed():
+    """The input may be a user's dictionary."""
+    before = repr(RICH)
+    canonical(RICH)
+    assert repr(RICH) == before
+
+
+@pytest.mark.parametrize(
+    ("written", "digits"),
+    [("1 vCPU", "1024"), (".5 vcpu", "512"), ("2GB", "2048"), ("0.5GB", "512"), (256, "256")],
+)
+def test_sizes_are_written_in_digits(written, digits):
+    """ECS answers CPU units and MiB, however they were written."""
+    assert task_size(written) == digits
+
+
+def test_the_tables_know_every_member_that_botocore_can_send():
+    """A new member of RegisterTaskDefinition is noticed here, and gets its line in a table."""
+    model = botocore.session.get_session().get_service_model("ecs")
+    shape = model.operation_model("RegisterTaskDefinition").input_shape
+    assert _unknown(shape, TASK_DEFINITION) == []
+
+
+def test_the_tables_know_every_member_that_ecs_adds():
+    """What DescribeTaskDefinition answers beyond the input is never registered again."""
+    model = botocore.session.get_session().get_service_model("ecs")
+    answer = model.operation_model("DescribeTaskDefinition").output_shape
+    sent = model.operation_model("RegisterTaskDefinition").input_shape
+    added = set(answer.members["taskDefinition"].members) - set(sent.members)
+    assert added <= DESCRIBED_ONLY
+
+
+def _unknown(shape, table: Table, path: str = "") -> list[str]:
+    unknown = []
+    for name, member in shape.members.items():
+        if name not in table:
+            unknown.append(path + name)
+            continue
+        inner = member.member if member.type_name == "list" else member
+        if (of := table[name].of) is not None and inner.type_name == "structure":
+            unknown += _unknown(inner, of, f"{path}{name}.")
+    return unknown
