@@ -236,10 +236,7 @@ class Launching:
             outcome=asyncio.get_running_loop().create_future(),
             number=next(self._numbers),
         )
-        lane = self._lane(submission)
-        lane.put(submission)
-        if lane.dispatcher is None or lane.dispatcher.done():
-            lane.dispatcher = self._spawn(self._dispatch(lane))
+        self._queue(self._lane(submission), submission)
         return submission
 
     def withdraw(self, submission: Submission) -> None:
@@ -278,6 +275,12 @@ class Launching:
         if name not in self._lanes:
             self._lanes[name] = _Lane(name, self._clock)
         return self._lanes[name]
+
+    def _queue(self, lane: _Lane, submission: Submission) -> None:
+        """Put a submission in its place in the queue, and see to it that somebody serves it."""
+        lane.put(submission)
+        if lane.dispatcher is None or lane.dispatcher.done():
+            lane.dispatcher = self._spawn(self._dispatch(lane))
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work)
@@ -395,14 +398,12 @@ class Launching:
             submission.state = _State.WAITING
             self._spawn(self._later(lane, submission, pause))
         else:
-            lane.put(submission)
+            self._queue(lane, submission)
 
     async def _later(self, lane: _Lane, submission: Submission, pause: float) -> None:
         await self._clock.wait(pause)
         if submission.state is _State.WAITING:
-            lane.put(submission)
-            if lane.dispatcher is None or lane.dispatcher.done():
-                lane.dispatcher = self._spawn(self._dispatch(lane))
+            self._queue(lane, submission)
 
     def _close_gate(self, lane: _Lane, submission: Submission, fault: Fault) -> None:
         submission.new_token()
@@ -416,7 +417,7 @@ class Launching:
         if not gate.closed:
             logger.warning("%s: %s; waiting for capacity", submission.what(), fault.message)
         gate.refused(standing_still=lane.live > 0)
-        lane.put(submission)
+        self._queue(lane, submission)
         for waiting in list(lane.queue):
             if gate in lane.gates(waiting) and gate.spent > waiting.budget:
                 self._settle(waiting, error=_out_of_budget(waiting, fault))

@@ -121,8 +121,11 @@ class Watching:
         return sum(len(cluster.watches) for cluster in self._clusters.values())
 
     async def _poll_until_empty(self, name: str, cluster: _Cluster) -> None:
+        polled_at = self._clock.now()
         while cluster.watches:
-            await self._clock.wait(self._interval(cluster))
+            due = polled_at + self._interval(cluster)
+            await self._clock.wait(max(0.0, due - self._clock.now()))
+            polled_at = self._clock.now()
             batches = in_batches(list(cluster.watches), DESCRIBE_TASKS_LIMIT)
             answered = await asyncio.gather(*(self._poll(name, cluster, b) for b in batches))
             cluster.failures = 0 if all(answered) else cluster.failures + 1
