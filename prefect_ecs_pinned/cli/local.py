@@ -37,6 +37,7 @@ def local(
         execute=execute,
         task_seconds=task_seconds,
         quota_scale=quota_scale or None,
-        **({"max_processes": max_processes} if max_processes else {}),
     )
+    if max_processes:
+        settings.max_processes = max_processes
     serve(host, port, settings)

@@ -5,9 +5,9 @@ Usage: python loop.py DEPLOYMENT RUNS
 
 import sys
 
-from prefect.deployments import run_deployment
+from prefect.deployments.deployments import run_deployment
 
 if __name__ == "__main__":
     name, runs = sys.argv[1], int(sys.argv[2])
     for _ in range(runs):
-        run_deployment(name=name, timeout=0)
+        run_deployment(name=name, timeout=0)  # type: ignore[unused-coroutine]

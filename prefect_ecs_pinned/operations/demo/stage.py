@@ -1,4 +1,4 @@
-"""The processes of a demo: an embedded ECS, a Prefect server and an agent, in a home of their own."""
+"""The processes of a demo: an embedded ECS, a Prefect server and an agent, with one home."""
 
 from __future__ import annotations
 

@@ -1,0 +1,160 @@
+"""Starting and stopping an embedded ECS: in a thread of this process, or as this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+import uvicorn
+
+from prefect_ecs_pinned.local.faults import Fault
+from prefect_ecs_pinned.local.model import EmbeddedECS
+from prefect_ecs_pinned.local.moto_services import MotoServices
+from prefect_ecs_pinned.local.server import App
+from prefect_ecs_pinned.local.settings import Settings
+
+#: Seconds for the server to start, and to end.
+_PATIENCE = 30.0
+
+
+class LocalECS:
+    """An embedded ECS in a daemon thread; a context manager.
+
+    Args:
+        settings: How it behaves.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+
+    Attributes:
+        endpoint_url: For ``AWS_ENDPOINT_URL`` or boto3's ``endpoint_url``.
+        model: The ECS itself.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.settings = settings or Settings()
+        self._listener = socket.create_server((host, port), backlog=1024)
+        bound = self._listener.getsockname()
+        self.endpoint_url = f"http://{host}:{bound[1]}"
+        self._moto = MotoServices()
+        self.model = EmbeddedECS(self.settings, subnets=self._moto.subnets)
+        self._app = App(self.model, self._moto)
+        self._server = _server(self._app)
+        self._home: Path | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> LocalECS:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Listen, in a daemon thread."""
+        ready = threading.Event()
+        run = lambda: asyncio.run(self.serve(ready))  # noqa: E731
+        self._thread = threading.Thread(target=run, name="local-ecs", daemon=True)
+        self._thread.start()
+        if not ready.wait(_PATIENCE):
+            raise RuntimeError("the embedded ECS did not start")
+
+    async def serve(self, ready: threading.Event | None = None) -> None:
+        """Listen, on the running event loop, until `close` or a signal."""
+        processes = None
+        if self.settings.execute:
+            from prefect_ecs_pinned.local.execution import Processes
+
+            self._home = Path(tempfile.mkdtemp(prefix="local-ecs-"))
+            processes = Processes(self.model, self._moto, self._home, self.endpoint_url)
+            self.model.execution = processes
+        if ready is not None:
+            ready.set()  # the socket listens already: connections wait in its backlog
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            if processes is not None:
+                await processes.close()
+            if self._home is not None:
+                shutil.rmtree(self._home, ignore_errors=True)
+
+    def close(self) -> None:
+        """Stop listening and kill every process."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_PATIENCE)
+
+    def client(self, service: str, region: str = "us-east-1", **parameters: Any) -> Any:
+        """An unmodified boto3 client that talks to this AWS."""
+        make: Any = boto3.client
+        return make(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            **parameters,
+        )
+
+    @property
+    def calls(self) -> dict[str, dict[str, int]]:
+        """Calls by action: ``calls``, and of these ``throttled`` and ``errors``."""
+        return {action: dict(count) for action, count in self._app.counts.items()}
+
+    def count(self, action: str) -> int:
+        """Calls of one action that were answered with what was asked for."""
+        count = self.calls.get(action, {"calls": 0, "throttled": 0, "errors": 0})
+        return count["calls"] - count["throttled"] - count["errors"]
+
+    @property
+    def launches(self) -> list[dict[str, Any]]:
+        """Tasks that were started: ``taskArn``, ``startedBy``, ``flow_run_id``, ``at`` …"""
+        return list(self.model.launches)
+
+    def reset(self) -> None:
+        """Zero the counters."""
+        self._app.reset()
+
+    def change(self, **settings: Any) -> None:
+        """Change settings while it runs."""
+        self._app.change(**settings)
+
+    def faults(self, *rules: Fault) -> None:
+        """Switch on these faults, and no others."""
+        self._app.faults.rules = list(rules)
+
+
+def serve(host: str, port: int, settings: Settings) -> None:
+    """Be an embedded ECS until SIGINT or SIGTERM."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(LocalECS(settings, host, port).serve())
+
+
+def _server(app: Any) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_level="error",
+        access_log=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+__all__: Sequence[str] = ["LocalECS", "serve"]

@@ -1,0 +1,157 @@
+"""RunTask: what it checks, what it refuses inside a 200, and what a client token replays.
+
+Source: API_RunTask, https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html,
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_ecs_pinned.local.definitions import check_fargate_size
+from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid
+
+#: API_RunTask, "overrides".
+OVERRIDES_LIMIT = 8192
+
+#: API_RunTask, "count" and "startedBy".
+MOST_TASKS = 10
+_STARTED_BY = re.compile(r"^[a-zA-Z0-9_/-]{0,128}$")
+
+VCPU_REFUSAL = "You've reached the limit on the number of vCPUs you can run concurrently"
+CAPACITY_REFUSAL = "RESOURCE:MEMORY"
+
+_FARGATE = ("FARGATE", "FARGATE_SPOT")
+
+
+def placement(request: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Launch type and capacity provider of a request."""
+    strategy = request.get("capacityProviderStrategy") or []
+    if strategy and request.get("launchType"):
+        raise invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported."
+        )
+    if strategy:
+        provider = strategy[0]["capacityProvider"]
+        return ("FARGATE" if provider in _FARGATE else "EC2"), provider
+    return request.get("launchType") or "EC2", None
+
+
+def vcpus(request: Mapping[str, Any], definition: Mapping[str, Any]) -> float:
+    """vCPUs of one task."""
+    overrides = request.get("overrides") or {}
+    return int(overrides.get("cpu") or definition.get("cpu") or 256) / 1024
+
+
+def check(request: Mapping[str, Any], definition: Mapping[str, Any], instances: int) -> None:
+    """Refuse a request as ECS does.
+
+    Args:
+        request: RunTask's parameters.
+        definition: The revision that it names.
+        instances: Container instances of the cluster.
+    """
+    if definition["status"] != "ACTIVE":
+        raise invalid("TaskDefinition is inactive")
+    if not 1 <= int(request.get("count") or 1) <= MOST_TASKS:
+        raise invalid("count must be between 1 and 10.")
+    if not _STARTED_BY.match(request.get("startedBy") or ""):
+        raise invalid(
+            "startedBy can have at most 128 letters, numbers, hyphens, slashes and underscores."
+        )
+    launch_type, _ = placement(request)
+    if launch_type in ("EC2", "EXTERNAL") and not instances:
+        raise invalid("No Container Instances were found in your cluster.")
+    if launch_type == "FARGATE" and "FARGATE" not in definition["compatibilities"]:
+        raise invalid("Task definition does not support launch_type FARGATE.")
+    _check_overrides(request, definition, launch_type)
+    _check_network(request, definition, launch_type)
+
+
+def _check_overrides(
+    request: Mapping[str, Any], definition: Mapping[str, Any], launch_type: str
+) -> None:
+    overrides = request.get("overrides") or {}
+    if len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)) > OVERRIDES_LIMIT:
+        raise invalid("Container Overrides length must be at most 8192")
+    names = {container["name"] for container in definition["containerDefinitions"]}
+    for container in overrides.get("containerOverrides") or []:
+        if container.get("name") not in names:
+            raise invalid(
+                f"Override for container named {container.get('name')} is not a container in the "
+                "TaskDefinition."
+            )
+    if launch_type == "FARGATE":
+        check_fargate_size(
+            str(overrides.get("cpu") or definition.get("cpu") or ""),
+            str(overrides.get("memory") or definition.get("memory") or ""),
+        )
+
+
+def _check_network(
+    request: Mapping[str, Any], definition: Mapping[str, Any], launch_type: str
+) -> None:
+    network = request.get("networkConfiguration")
+    if definition["networkMode"] != "awsvpc":
+        if network:
+            raise invalid(
+                "Network Configuration is not valid for the given networkMode of this "
+                "task definition."
+            )
+        return
+    if not network:
+        raise invalid(
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified."
+        )
+    configuration = network.get("awsvpcConfiguration") or {}
+    if not configuration.get("subnets"):
+        raise invalid("subnets can not be empty.")
+    if configuration.get("assignPublicIp") == "ENABLED" and launch_type != "FARGATE":
+        raise invalid("Assign public IP is not supported for this launch type.")
+
+
+class Tokens:
+    """What client tokens were answered, scoped to a cluster.
+
+    A token replays refusals too. Throttles were never decided on, and are not kept.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[str, dict[str, Any] | AwsRefusal]] = {}
+
+    def recall(self, cluster: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The original answer to a token, or its original refusal raised; None for a new one."""
+        token = request.get("clientToken")
+        known = self._known.get((cluster, token)) if token else None
+        if known is None:
+            return None
+        parameters, answer = known
+        if parameters != _parameters(request):
+            arns = [] if isinstance(answer, AwsRefusal) else answer["arns"]
+            raise AwsRefusal(
+                "ConflictException",
+                "The request could not be processed because of conflict in the current state of "
+                "the resource.",
+                members={"resourceIds": arns},
+            )
+        if isinstance(answer, AwsRefusal):
+            raise answer
+        return answer
+
+    def keep(
+        self, cluster: str, request: Mapping[str, Any], answer: dict[str, Any] | AwsRefusal
+    ) -> None:
+        """Keep what a token was answered."""
+        if token := request.get("clientToken"):
+            self._known[cluster, token] = (_parameters(request), answer)
+
+
+def _parameters(request: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in request.items() if name != "clientToken"}
+    return json.dumps(rest, sort_keys=True)
+
+
+__all__ = ["CAPACITY_REFUSAL", "VCPU_REFUSAL", "Tokens", "check", "client", "placement", "vcpus"]

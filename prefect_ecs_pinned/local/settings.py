@@ -1,0 +1,67 @@
+"""What an embedded ECS can be told: quotas, latencies, the life of tasks, faults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+#: The account that moto answers for, and so do we.
+ACCOUNT_ID = "123456789012"
+
+#: Seconds that a call takes. RunTask takes some hundred milliseconds on AWS, a registration
+#: somewhat less, reads tens of milliseconds.
+LATENCIES: Mapping[str, float] = {"RunTask": 0.3, "RegisterTaskDefinition": 0.2, "*": 0.02}
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Seconds that a task spends in each status on its way to RUNNING, and to STOPPED."""
+
+    provisioning: float = 0.4
+    pending: float = 0.4
+    activating: float = 0.2
+    deactivating: float = 0.1
+    stopping: float = 0.1
+    deprovisioning: float = 0.2
+
+
+@dataclass
+class Settings:
+    """How an embedded ECS behaves.
+
+    Attributes:
+        quota_scale: Request quotas as a multiple of AWS's; None switches them off.
+        latencies: Seconds by action; ``*`` is for all others.
+        vcpu_quota: vCPUs of Fargate tasks that may run at once; None for no limit.
+        capacity: EC2 tasks that a cluster has room for at once; None for no limit.
+        container_instances: EC2 instances of every cluster; 0 refuses launch type EC2.
+        phases: Durations of a task's statuses.
+        task_seconds: How long a task without a process runs.
+        exit_code: Its exit code.
+        scale_out_seconds: How long a task waits under an EC2 capacity provider.
+        missing_seconds: How long a new task is MISSING to DescribeTasks.
+        retention_seconds: How long a stopped task can be described.
+        execute: Run each task's command as a local process.
+        max_processes: Tasks that run at once; the rest stay PENDING.
+        stop_seconds: From SIGTERM to SIGKILL, unless the container says otherwise.
+        check_subnets: Refuse subnets that EC2 does not know.
+        seed: Of the randomness of faults.
+    """
+
+    quota_scale: float | None = 1.0
+    latencies: Mapping[str, float] = field(default_factory=lambda: dict(LATENCIES))
+    vcpu_quota: float | None = None
+    capacity: int | None = None
+    container_instances: int = 1
+    phases: Phases = field(default_factory=Phases)
+    task_seconds: float = 30.0
+    exit_code: int = 0
+    scale_out_seconds: float = 0.0
+    missing_seconds: float = 0.0
+    retention_seconds: float = 3600.0
+    execute: bool = False
+    max_processes: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))
+    stop_seconds: float = 30.0
+    check_subnets: bool = True
+    seed: int = 0
