@@ -90,6 +90,7 @@ class LocalECS:
         finally:
             if processes is not None:
                 await processes.close()
+            self._moto.close()
             if self._home is not None:
                 shutil.rmtree(self._home, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import ASGIApp
 from moto.backends import get_backend
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from prefect_ecs_pinned.local.errors import AwsRefusal
@@ -28,10 +29,19 @@ _SUBNETS_SECONDS = 1.0
 class MotoServices:
     """moto's backends, by HTTP and by hand."""
 
+    _open = 0
+
     def __init__(self) -> None:
+        MotoServices._open += 1
         wsgi = DomainDispatcherApplication(create_backend_app)
         self.app = cast(ASGIApp, WSGIMiddleware(cast(Any, wsgi), workers=4))
         self._subnets: dict[str, tuple[float, set[str]]] = {}
+
+    def close(self) -> None:
+        """The last to close lets go of everything: moto's backends belong to the process."""
+        MotoServices._open -= 1
+        if MotoServices._open == 0:
+            moto_api_backend.reset()
 
     def subnets(self, region: str) -> set[str]:
         """IDs of the subnets that EC2 knows in a Region."""

@@ -108,8 +108,8 @@ class FakeTasks:
         self.stopped: list[tuple[str, str]] = []
         self.under_way = 0
         self.most_under_way = 0
-        self.answer: Callable[[Mapping[str, Any]], Fault | Mapping[str, Any] | None] = (
-            lambda _: None
+        self.answer: Callable[[Mapping[str, Any]], Fault | Mapping[str, Any] | None] = lambda _: (
+            None
         )
         self.lose: Callable[[Mapping[str, Any]], bool] = lambda _: False
         self.describe_fault: Callable[[Sequence[str]], Fault | None] = lambda _: None

@@ -34,7 +34,7 @@ class VirtualClock:
         until = self._now + limit
         while True:
             await asyncio.sleep(0)
-            while ready:  # somebody has something else to do
+            while ready:  # noqa: ASYNC110 - somebody has something else to do
                 await asyncio.sleep(0)
             if task.done():
                 return task.result()

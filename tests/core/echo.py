@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from zlib import crc32
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task-definition/{family}:{revision}"
 
@@ -15,20 +16,7 @@ def echo(definition: dict[str, Any], revision: int = 1) -> dict[str, Any]:
     """What DescribeTaskDefinition answers for a definition that was registered."""
     answer = copy.deepcopy(definition)
     for container in answer["containerDefinitions"]:
-        container.setdefault("cpu", 0)
-        container.setdefault("essential", True)
-        for name in ("environment", "mountPoints", "volumesFrom", "portMappings", "systemControls"):
-            container.setdefault(name, [])
-        container["environment"].sort(key=lambda v: hash(("salt", v["name"])) % 97)
-        if "secrets" in container:
-            container["secrets"].reverse()
-        for mapping in container["portMappings"]:
-            mapping.setdefault("protocol", "tcp")
-            shared = answer.get("networkMode") in ("awsvpc", "host")
-            mapping.setdefault("hostPort", mapping["containerPort"] if shared else 0)
-        if "healthCheck" in container:
-            for name, value in (("interval", 30), ("timeout", 5), ("retries", 3)):
-                container["healthCheck"].setdefault(name, value)
+        _echo_container(container, answer.get("networkMode") in ("awsvpc", "host"))
     answer["containerDefinitions"].reverse()
     answer.setdefault("networkMode", "bridge")
     answer.setdefault("volumes", [])
@@ -52,3 +40,19 @@ def echo(definition: dict[str, Any], revision: int = 1) -> dict[str, Any]:
         enableFaultInjection=False,
     )
     return answer
+
+
+def _echo_container(container: dict[str, Any], shares_ports: bool) -> None:
+    container.setdefault("cpu", 0)
+    container.setdefault("essential", True)
+    for name in ("environment", "mountPoints", "volumesFrom", "portMappings", "systemControls"):
+        container.setdefault(name, [])
+    container["environment"].sort(key=lambda v: crc32(v["name"].encode()) % 97)
+    if "secrets" in container:
+        container["secrets"].reverse()
+    for mapping in container["portMappings"]:
+        mapping.setdefault("protocol", "tcp")
+        mapping.setdefault("hostPort", mapping["containerPort"] if shares_ports else 0)
+    if "healthCheck" in container:
+        for name, value in (("interval", 30), ("timeout", 5), ("retries", 3)):
+            container["healthCheck"].setdefault(name, value)
