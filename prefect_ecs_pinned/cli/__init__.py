@@ -1,25 +1,40 @@
-"""`pinned-ecs`: one file per command. Data goes to stdout, talk to stderr."""
+"""`pinned-ecs`: one file per command. Data goes to stdout, talk to stderr.
+
+A command's file holds its options and how its result is shown; what it does lives in
+`prefect_ecs_pinned.operations`, and is imported when the command runs, so that ``--help`` does
+not wait for Prefect. To add one, import its function and add it to ``COMMANDS``.
+"""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
+import click
 import typer
-from rich.console import Console
 
 from prefect_ecs_pinned import __version__
+from prefect_ecs_pinned.cli import talk
 from prefect_ecs_pinned.cli.demo import demo
 from prefect_ecs_pinned.cli.local import local
 from prefect_ecs_pinned.errors import PinnedECSError
 
+#: In the order in which ``--help`` lists them.
+COMMANDS = (
+    local,
+    demo,
+)
+
 app = typer.Typer(
     name="pinned-ecs",
     help="Run Prefect flow runs on Amazon ECS from one pinned task-definition revision.",
+    epilog="Exit codes: 0 done, 1 failed, 2 `plan --exit-code` would register, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(local)
-app.command()(demo)
+for command in COMMANDS:
+    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -37,10 +52,36 @@ def _options(
     pass
 
 
-def main() -> None:
-    """Run the command line; a failure is one message and a hint on stderr."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; a failure is one message and a hint on stderr.
+
+    Args:
+        arguments: Without the program's name; None for those of the process.
+
+    Returns:
+        The exit code: see `talk`.
+    """
     try:
-        app()
+        code = app(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="pinned-ecs",
+            standalone_mode=False,
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        talk.say(error.format_message())
+        return talk.FAILED
+    except click.ClickException as error:
+        talk.fail(_usage_error(error))
+        return talk.FAILED
+    except (click.Abort, KeyboardInterrupt):
+        talk.say("interrupted")
+        return talk.INTERRUPTED
     except PinnedECSError as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False)
-        sys.exit(1)
+        talk.fail(error)
+        return talk.FAILED
+    return code if isinstance(code, int) else talk.OK
+
+
+def _usage_error(error: click.ClickException) -> PinnedECSError:
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+    return PinnedECSError(error.format_message().rstrip("."), hint=f"{path or 'pinned-ecs'} --help")

@@ -1,0 +1,111 @@
+"""How every command speaks: data on stdout, talk on stderr, one message and a hint on failure.
+
+Consoles are made when something is said, so that they follow ``NO_COLOR``, ``FORCE_COLOR`` and
+redirections of the moment (https://no-color.org). Data that is not for a terminal is neither
+wrapped nor coloured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from prefect_ecs_pinned.errors import PinnedECSError
+
+T = TypeVar("T")
+
+#: Exit codes of every command. Wrong usage is a failure like any other: 2 is kept for what
+#: `plan --exit-code` has to say.
+OK, FAILED, WOULD_CHANGE, INTERRUPTED = 0, 1, 2, 130
+
+#: Columns of what is not a terminal: wide enough never to wrap.
+_UNBOUNDED = 10_000
+
+
+def out() -> Console:
+    """Where data goes."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """Where talk goes: progress, warnings, what to do next."""
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _UNBOUNDED
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Carry out an operation."""
+    return asyncio.run(work)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON; dataclasses by their fields, enums by value, times in ISO 8601."""
+    print(json.dumps(data, indent=2, default=_plain))
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Print one line of data."""
+    out().print(Text(text, style=style), soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows of data under their headings, in aligned columns."""
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    out().print(table)
+
+
+def say(text: str, style: str = "") -> None:
+    """Say something about what is going on."""
+    err().print(Text(text, style=style), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Say what may surprise."""
+    say(f"warning: {text}", "yellow")
+
+
+def suggest(command: str) -> None:
+    """Say which command comes next."""
+    say(f"next: {command}", "dim")
+
+
+def fail(error: BaseException) -> None:
+    """Say in one message, and a hint where there is one, what could not be done."""
+    if isinstance(error, PinnedECSError):
+        text, hint = (f"{error.what}: {error.why}" if error.why else error.what), error.hint
+    else:
+        text, hint = f"{type(error).__name__}: {error}", ""
+    say(f"error: {text}", "red")
+    if hint:
+        say(f"hint: {hint}")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.repr}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)

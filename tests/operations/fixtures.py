@@ -1,0 +1,129 @@
+"""What tests of commands stand on: a Prefect API, an embedded ECS, saved blocks, deployments."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.deployments import Deployment
+from prefect.testing.utilities import prefect_test_harness
+from prefect_aws import AwsCredentials
+
+from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.cli import main
+from prefect_ecs_pinned.local import LocalECS, Settings
+
+ACCOUNT = "123456789012"
+EXECUTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecsTaskExecutionRole"
+FAMILY_ARN = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task-definition/"
+
+
+@pytest.fixture(scope="session")
+def prefect_harness() -> Iterator[None]:
+    """One Prefect API for the whole session: it takes seconds to start."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with prefect_test_harness():
+            yield
+
+
+@pytest.fixture
+def prefect(prefect_harness: None) -> Iterator[None]:
+    """The Prefect API, without blocks and deployments; afterwards again."""
+    yield
+    asyncio.run(_forget_everything())
+    control_plane.forget_all()
+
+
+async def _forget_everything() -> None:
+    async with get_client() as client:
+        for deployment in await client.read_deployments():
+            await client.delete_deployment(deployment.id)
+        for slug in ("pinned-ecs-task", "ecs-task"):
+            try:
+                documents = await client.read_block_documents_by_type(slug)
+            except Exception:  # nobody has saved one yet
+                continue
+            for document in documents:
+                await client.delete_block_document(document.id)
+
+
+@pytest.fixture
+def ecs() -> Iterator[LocalECS]:
+    """An embedded ECS without latency and quotas; tasks run until they are stopped."""
+    with LocalECS(Settings(latencies={}, quota_scale=None, task_seconds=3600)) as ecs:
+        yield ecs
+
+
+@pytest.fixture
+def save(prefect: None, ecs: LocalECS) -> Callable[..., str]:
+    """``save("NAME", field=value, …)`` saves a block; gives ``pinned-ecs-task/NAME``."""
+
+    def save(name: str = "default", **fields: Any) -> str:
+        fields.setdefault("image", "flows:1")
+        block = PinnedECSTask(aws_credentials=credentials(ecs.endpoint_url), **fields)
+        block.save(name, overwrite=True)
+        return f"pinned-ecs-task/{name}"
+
+    return save
+
+
+@pytest.fixture
+def deploy(prefect: None) -> Callable[..., None]:
+    """``deploy("flow/name", "BLOCK", {path: value})`` makes a deployment with overrides."""
+
+    def deploy(name: str, block: str, overrides: Mapping[str, Any] | None = None) -> None:
+        flow, deployment = name.split("/")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Deployment(
+                name=deployment,
+                flow_name=flow,
+                infrastructure=PinnedECSTask.load(block.rsplit("/", 1)[-1]),
+                infra_overrides=dict(overrides or {}),
+                path="/",
+                entrypoint="flow.py:flow",
+            ).apply()
+
+    return deploy
+
+
+def credentials(endpoint_url: str, key: str = "local") -> AwsCredentials:
+    """Credentials for an embedded ECS."""
+    return AwsCredentials(
+        aws_access_key_id=key,
+        aws_secret_access_key="local",
+        region_name="us-east-1",
+        aws_client_parameters={"endpoint_url": endpoint_url},
+    )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command has said: the exit code, stdout and stderr apart."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def pinned_ecs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Said]:
+    """``pinned_ecs("plan", "BLOCK")`` runs the command line in this process."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def pinned_ecs(*arguments: str) -> Said:
+        capfd.readouterr()
+        code = main(arguments)
+        said = capfd.readouterr()
+        return Said(code, said.out, said.err)
+
+    return pinned_ecs
