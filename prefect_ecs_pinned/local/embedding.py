@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -142,8 +143,21 @@ class LocalECS:
 
 def serve(host: str, port: int, settings: Settings) -> None:
     """Be an embedded ECS until SIGINT or SIGTERM."""
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(LocalECS(settings, host, port).serve())
+
+    async def until_signal() -> None:
+        ecs = LocalECS(settings, host, port)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ecs.close)
+        await ecs.serve()
+
+    asyncio.run(until_signal())
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again before processes are killed."""
+        yield
 
 
 def _server(app: Any) -> uvicorn.Server:
@@ -155,7 +169,7 @@ def _server(app: Any) -> uvicorn.Server:
         timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 __all__: Sequence[str] = ["LocalECS", "serve"]

@@ -140,31 +140,27 @@ def _set(stage: Stage, settings: DemoSettings, talk: Console) -> None:
         stage.start_ecs()
         stage.start_server()
         stage.await_ready()
-    shutil.copy(Path(__file__).with_name("healthcheck.py"), _flow_folder(stage))
+    shutil.copy(Path(__file__).with_name("healthcheck.py"), stage.flows)
     module = "prefect_ecs_pinned" if settings.block == "pinned-ecs-task" else "prefect_aws.ecs"
     _do(stage, talk, "register", stage.prefect("block", "register", "-m", module))
     _save_block(stage, settings, FIRST_IMAGE, talk)
     build = stage.prefect(
-        *("deployment", "build", "flows/healthcheck.py:healthcheck"),
+        *("deployment", "build", "healthcheck.py:healthcheck"),
         *("-n", "prod", "-q", "prod", "-a", "-ib", f"{settings.block}/default"),
-        *("--path", str(_flow_folder(stage)), "--skip-upload"),
+        *("--path", str(stage.flows), "--skip-upload"),
         *("--output", "healthcheck-deployment.yaml"),
     )
     _do(stage, talk, "build", build)
     wanted = " ".join(f"{name}={value}" for name, value in AGENT_SETTINGS.items())
-    talk.print(f"[dim]$ {wanted} prefect agent start -p default-agent-pool -q prod[/dim]")
+    talk.print(
+        f"[dim]$ {wanted} prefect agent start -p default-agent-pool -q prod[/dim]", soft_wrap=True
+    )
     stage.start_agent()
-
-
-def _flow_folder(stage: Stage) -> Path:
-    folder = stage.home / "flows"
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def _do(stage: Stage, talk: Console, name: str, command: list[str]) -> None:
     shown = " ".join(Path(word).name if word.startswith("/") else word for word in command)
-    talk.print(f"[dim]$ {shown}[/dim]")
+    talk.print(f"[dim]$ {shown}[/dim]", soft_wrap=True)
     with talk.status(f"Running {name}"):
         stage.run(name, command)
 
@@ -179,7 +175,8 @@ def _play_round(stage: Stage, settings: DemoSettings, name: str, talk: Console) 
     began = time.monotonic()
     talk.print(
         f"[dim]$ python loop.py healthcheck/prod {settings.runs}"
-        "   # run_deployment(..., timeout=0), no sleep[/dim]"
+        "   # run_deployment(..., timeout=0), no sleep[/dim]",
+        soft_wrap=True,
     )
     loop = stage.python("loop.py", "healthcheck/prod", str(settings.runs))
     stage.start("loop", loop)

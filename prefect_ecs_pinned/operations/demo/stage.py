@@ -51,11 +51,14 @@ class Stage:
 
     Attributes:
         home: Folder of everything that is written: databases, logs, the flow.
+        flows: Folder of the flow.
         environment: What a shell needs to look around.
     """
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="pinned-ecs-demo-"))
+        self.flows = self.home / "flows"
+        self.flows.mkdir()
         self._processes: list[subprocess.Popen[bytes]] = []
         self.environment: dict[str, str] = {
             "PREFECT_HOME": str(self.home / "prefect"),
@@ -128,11 +131,14 @@ class Stage:
     def start(
         self, name: str, command: Sequence[str], settings: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a process in a group of its own; its output goes to ``home/name.log``."""
+        """Start a process in a group of its own, in the folder of the flow.
+
+        Its output goes to ``home/name.log``.
+        """
         with (self.home / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 command,
-                cwd=self.home,
+                cwd=self.flows,
                 env={**os.environ, **self.environment, **(settings or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
