@@ -25,8 +25,9 @@ OVERRIDES_LIMIT = 8192
 #: How many variables an `OverridesTooLarge` names.
 _NAMED_VARIABLES = 3
 
-#: Characters of a tag: API_Tag, "letters, numbers, and spaces ... and + - = . _ : / @".
-_TAG_CHARACTERS = r"[^a-zA-Z0-9-_.=+-@: ]+"
+#: What a tag may not have, as `ECSTask` sees it: API_Tag allows letters, numbers, spaces and
+#: + - = . _ : / @ , and spaces become hyphens too.
+_TAG_CHARACTERS = r"[^a-zA-Z0-9_./=+:@-]"
 
 #: Memory in MiB that Fargate offers per CPU units, (lowest, highest, step).
 #: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
