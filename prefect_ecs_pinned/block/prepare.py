@@ -121,7 +121,7 @@ def _refuse_changes(block: PinnedECSTask, linked: Desired, desired: Desired) -> 
         changed.append("family")
     if not changed:
         return
-    fields = sorted({_field_of(path) for path in changed})
+    fields = sorted({_field_of(block, path) for path in changed})
     raise ConfigurationError(
         f"cannot use {block.task_definition_arn!r} as it is",
         f"registration is 'never', and {', '.join(fields)} would change {', '.join(changed)}",
@@ -130,8 +130,11 @@ def _refuse_changes(block: PinnedECSTask, linked: Desired, desired: Desired) -> 
     )
 
 
-def _field_of(path: str) -> str:
-    return next((field for start, field in _FIELD_OF_PATH if path.startswith(start)), path)
+def _field_of(block: PinnedECSTask, path: str) -> str:
+    field = next((field for start, field in _FIELD_OF_PATH if path.startswith(start)), path)
+    if field == "cloudwatch_logs_options" and not block.cloudwatch_logs_options:
+        return "configure_cloudwatch_logs"
+    return field
 
 
 def definition_spec(

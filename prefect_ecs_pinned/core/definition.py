@@ -119,6 +119,8 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
 
 
 def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
+    if spec.linked and not spec.explicit_family:
+        return str(definition["family"])  # valid as it is; slugify would write it in lower case
     family = spec.explicit_family or definition.get("family") or spec.family
     return slugify(family, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+")
 

@@ -120,7 +120,9 @@ class World:
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def deregister(self, arn: str) -> None:
-        self.ecs.model.answer("DeregisterTaskDefinition", {"taskDefinition": arn}, arn.split(":")[3])
+        self.ecs.model.answer(
+            "DeregisterTaskDefinition", {"taskDefinition": arn}, arn.split(":")[3]
+        )
 
     def live_tasks(self) -> int:
         """Tasks that have not stopped."""
@@ -186,7 +188,9 @@ def restart() -> Iterator[Any]:
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What is logged, from DEBUG up; Prefect's loggers do not hand it on to the root."""
     names = ("prefect", "prefect.infrastructure", "prefect.flow_runs", "prefect_ecs_pinned")
-    loggers = [logging.getLogger(name) for name in (*names, "prefect.infrastructure.pinned-ecs-task")]
+    loggers = [
+        logging.getLogger(name) for name in (*names, "prefect.infrastructure.pinned-ecs-task")
+    ]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.DEBUG)

@@ -185,9 +185,9 @@ async def test_a_flow_run_can_be_found_by_its_id(world: World):
     launched = await world.run(block)
     assert launched.request["startedBy"] == str(flow_run.id)
     assert launched.environment["PREFECT__FLOW_RUN_ID"] == str(flow_run.id)
-    arns = world.ecs.client("ecs").list_tasks(
-        startedBy=str(flow_run.id), desiredStatus="STOPPED"
-    )["taskArns"]
+    arns = world.ecs.client("ecs").list_tasks(startedBy=str(flow_run.id), desiredStatus="STOPPED")[
+        "taskArns"
+    ]
     assert arns == [launched.result.identifier.split("::")[1]]
 
 
@@ -199,7 +199,10 @@ async def test_preparing_adds_name_labels_and_command(world: World):
     block = world.block(command=None, labels={"team": "data"})
     prepared = block.prepare_for_flow_run(flow_run, deployment=deployment, flow=flow)
     assert prepared.name == "purple-cat"
-    assert prepared.command in (["prefect", "flow-run", "execute"], ["python", "-m", "prefect.engine"])
+    assert prepared.command in (
+        ["prefect", "flow-run", "execute"],
+        ["python", "-m", "prefect.engine"],
+    )
     assert {
         "team": "data",
         "prefect.io/flow-run-id": str(flow_run.id),
