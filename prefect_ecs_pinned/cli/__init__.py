@@ -16,10 +16,18 @@ from prefect_ecs_pinned import __version__
 from prefect_ecs_pinned.cli import talk
 from prefect_ecs_pinned.cli.demo import demo
 from prefect_ecs_pinned.cli.local import local
+from prefect_ecs_pinned.cli.pin import pin
+from prefect_ecs_pinned.cli.plan import plan
+from prefect_ecs_pinned.cli.prune import prune
+from prefect_ecs_pinned.cli.show import show
 from prefect_ecs_pinned.errors import PinnedECSError
 
 #: In the order in which ``--help`` lists them.
 COMMANDS = (
+    plan,
+    pin,
+    show,
+    prune,
     local,
     demo,
 )

@@ -138,15 +138,39 @@ def decide(
     return Register(f"changed: {', '.join(changed)}" if changed else "no revision matches", changed)
 
 
+@dataclass(frozen=True)
+class Change:
+    """A member that differs between two definitions.
+
+    Attributes:
+        path: Dotted, named items by name: ``containerDefinitions.prefect.image``.
+        before: Its canonical value in the one; None when it is not there.
+        after: Its canonical value in the other.
+    """
+
+    path: str
+    before: Any
+    after: Any
+
+
+def changes(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Change, ...]:
+    """What differs between two definitions, by path; values may be secrets."""
+    before = _flat(without_sizes(canonical(observed)))
+    after = _flat(without_sizes(canonical(desired)))
+    return tuple(
+        Change(path, before.get(path), after.get(path))
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    )
+
+
 def differences(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
     """The members that differ between two definitions, as dotted paths, sorted.
 
     Containers and other named items are shown by name (``containerDefinitions.prefect.image``),
     and no value is shown: it could be a secret.
     """
-    before = _flat(without_sizes(canonical(observed)))
-    after = _flat(without_sizes(canonical(desired)))
-    return tuple(sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p)))
+    return tuple(change.path for change in changes(observed, desired))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

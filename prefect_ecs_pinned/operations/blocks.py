@@ -27,6 +27,7 @@ from prefect.settings import PREFECT_API_URL
 from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.core.fingerprint import prefect_container
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
@@ -63,11 +64,14 @@ class Configuration:
         block_name: ``pinned-ecs-task/NAME``.
         deployment: ``flow/deployment`` whose overrides are applied; None for none.
         block: The block itself.
+        image_unset: Neither the block nor its definition names an image: it follows the Prefect
+            version of whoever loads the block.
     """
 
     block_name: str
     deployment: str | None
     block: PinnedECSTask = field(repr=False)
+    image_unset: bool = False
 
     @property
     def name(self) -> str:
@@ -161,6 +165,19 @@ async def read_deployments(client: PrefectClient) -> list[Deployment]:
     return sorted(found, key=lambda deployment: deployment.name)
 
 
+async def read_links(client: PrefectClient) -> list[tuple[str, str]]:
+    """Revisions that work pools and deployments on workers name: (who, ARN or family)."""
+    links: list[tuple[str, Any]] = []
+    for pool in await _all_pages(client.read_work_pools):
+        properties = (pool.base_job_template.get("variables") or {}).get("properties") or {}
+        default = (properties.get("task_definition_arn") or {}).get("default")
+        links.append((f"work pool {pool.name}", default))
+    for deployment in await _all_pages(client.read_deployments):
+        variables = deployment.job_variables or {}
+        links.append((f"deployment {deployment.name}", variables.get("task_definition_arn")))
+    return [(name, str(link)) for name, link in links if link]
+
+
 def apply_overrides(document: BlockDocument, deployment: Deployment | None = None) -> PinnedECSTask:
     """The block that a flow run gets, of a document and a deployment's overrides.
 
@@ -223,6 +240,23 @@ def _called(document: BlockDocument, deployment: Deployment | None) -> str:
     return what
 
 
+def configuration(document: BlockDocument, deployment: Deployment | None = None) -> Configuration:
+    """A block as flow runs get it, of its document and a deployment's overrides.
+
+    Raises:
+        ConfigurationError: It does not load.
+    """
+    data = overridden_data(document, deployment)
+    container = prefect_container(data.get("task_definition") or {}) or {}
+    named = data.get("image") or data.get("task_definition_arn") or container.get("image")
+    return Configuration(
+        block_name=f"{SLUG}/{document.name}",
+        deployment=deployment.name if deployment is not None else None,
+        block=apply_overrides(document, deployment),
+        image_unset=not named,
+    )
+
+
 async def configurations(
     reference: str, deployment: str | None = None, every: bool = False
 ) -> list[Configuration]:
@@ -244,15 +278,12 @@ async def configurations(
     name = f"{SLUG}/{document.name}"
     mine = [d for d in deployments if d.document_id == document.id]
     if every:
-        return [
-            Configuration(name, None, apply_overrides(document)),
-            *(Configuration(name, d.name, apply_overrides(document, d)) for d in mine),
-        ]
+        return [configuration(document), *(configuration(document, d) for d in mine)]
     if deployment is None:
-        return [Configuration(name, None, apply_overrides(document))]
+        return [configuration(document)]
     for candidate in mine:
         if candidate.name == deployment:
-            return [Configuration(name, deployment, apply_overrides(document, candidate))]
+            return [configuration(document, candidate)]
     others = ", ".join(d.name for d in mine) or "none"
     raise ConfigurationError(
         f"cannot use deployment {deployment!r}",
@@ -293,10 +324,12 @@ __all__: Sequence[str] = [
     "Configuration",
     "Deployment",
     "apply_overrides",
+    "configuration",
     "configurations",
     "overridden_data",
     "prefect_api",
     "read_deployments",
     "read_document",
     "read_documents",
+    "read_links",
 ]

@@ -1,0 +1,33 @@
+"""`pinned-ecs pin`: register what is needed, once, and print the ARNs."""
+
+from __future__ import annotations
+
+from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli.plan import warn_of_open_image
+
+
+def pin(
+    block: str = options.BLOCK,
+    deployment: str | None = options.DEPLOYMENT,
+    every: bool = options.ALL,
+    json: bool = options.JSON,
+) -> None:
+    """Register what a block needs; print the ARNs.
+
+    A revision that is there already is used, and nothing is registered. Agents whose block has
+    registration "never" then need no permission to register.
+    """
+    from prefect_ecs_pinned.operations.pin import pin as make_pins
+
+    options.check_one_of(deployment, every)
+    pins = talk.run(make_pins(block, deployment, every))
+    for made in pins:
+        reason = f" ({made.reason})" if made.reason else ""
+        talk.say(f"{made.how}: {made.arn} for {', '.join(made.used_by)}{reason}")
+        warn_of_open_image(made.image_unset, made.image)
+    if json:
+        talk.print_json(pins)
+    else:
+        for made in pins:
+            talk.print_line(made.arn)
+    talk.suggest(f"pinned-ecs show {block}")

@@ -1,0 +1,95 @@
+"""`pinned-ecs plan`: what would run, and whether that needs a registration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from prefect_ecs_pinned.cli import options, talk
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.core.plan import Change
+    from prefect_ecs_pinned.operations.plan import Step
+
+
+def plan(
+    block: str = options.BLOCK,
+    deployment: str | None = options.DEPLOYMENT,
+    every: bool = options.ALL,
+    exit_code: bool = typer.Option(
+        False, "--exit-code", help="Exit with 2 when a revision would be registered."
+    ),
+    json: bool = options.JSON,
+) -> None:
+    """Show what a block would register, and why.
+
+    A readable difference between the newest revision and the one that is needed, and what each
+    launch sets without a revision. Nothing is changed.
+    """
+    from prefect_ecs_pinned.operations.plan import REGISTER
+    from prefect_ecs_pinned.operations.plan import plan as make_plan
+
+    options.check_one_of(deployment, every)
+    steps = talk.run(make_plan(block, deployment, every))
+    if json:
+        talk.print_json(steps)
+    else:
+        for step in steps:
+            _show(step)
+    needed = sum(step.action == REGISTER for step in steps)
+    for step in steps:
+        warn_of_open_image(step.image_unset, step.image)
+    if needed:
+        talk.say(f"{needed} to register, {len(steps) - needed} in place")
+        which = f" --deployment {deployment}" if deployment else " --all" if every else ""
+        talk.suggest(f"pinned-ecs pin {block}{which}")
+    else:
+        talk.say("Nothing to register.")
+    if exit_code and needed:
+        raise typer.Exit(talk.WOULD_CHANGE)
+
+
+def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
+    """Say that an unset image follows the Prefect version of whoever loads the block."""
+    if names:
+        talk.warn(
+            f"{', '.join(names)}: image is unset, and stands for {image} here; whoever loads the "
+            "block with another Prefect version needs another revision. Set image."
+        )
+
+
+def _show(step: Step) -> None:
+    from prefect_ecs_pinned.operations.plan import REGISTER, as_text, short
+
+    talk.print_line(", ".join(step.used_by), "bold")
+    where = f"{step.family} in {step.region}"
+    if step.action == REGISTER:
+        talk.print_line(f"  register a revision of {where}", "yellow")
+        if step.against is None:
+            talk.print_line("  the family has no revision yet; it would have")
+        else:
+            talk.print_line(f"  new in it, compared with {short(step.against)}")
+        for change in step.changes:
+            _show_change(change)
+        if step.against is not None and not step.changes:
+            talk.print_line("    nothing that ECS shows")
+    else:
+        talk.print_line(f"  {step.action}: {step.revision}", "green")
+    for name, settings in step.per_run.items():
+        whose = f" of {name}" if len(step.per_run) > 1 else ""
+        talk.print_line(f"  set at each launch{whose}, without a revision")
+        for setting, value in settings.items():
+            talk.print_line(f"    {setting}: {as_text(value)}")
+
+
+def _show_change(change: Change) -> None:
+    from prefect_ecs_pinned.operations.plan import as_text
+
+    if change.before is None:
+        talk.print_line(f"    + {change.path}: {as_text(change.after)}", "green")
+    elif change.after is None:
+        talk.print_line(f"    - {change.path}: {as_text(change.before)}", "red")
+    else:
+        before, after = as_text(change.before), as_text(change.after)
+        talk.print_line(f"    ~ {change.path}: {before} -> {after}", "yellow")

@@ -1,0 +1,124 @@
+"""`pinned-ecs prune`: deregister old revisions that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.errors import PinnedECSError
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.operations.prune import Pruned, Rules, Survey
+
+
+def prune(
+    block: str = options.BLOCK,
+    keep: int = typer.Option(..., min=1, help="Newest revisions to keep in any case."),
+    min_age: str = typer.Option("30d", help="Keep what is younger: 30d, 12h, 45m or 10s."),
+    delete: bool = typer.Option(
+        False, "--delete", help="Delete what is deregistered, now or earlier, for good."
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
+    json: bool = options.JSON,
+) -> None:
+    """Deregister old revisions of a block's family.
+
+    Never one that a saved block or deployment of this Prefect server runs from, that a live task
+    or an ECS service uses, or that is younger than --min-age: other Prefect servers may share the
+    family. It keeps under AWS's quota of 20 calls and 1 a second more, and may be interrupted and
+    repeated.
+    """
+    from prefect_ecs_pinned.operations.prune import Rules, duration
+
+    rules = Rules(keep=keep, min_age=duration(min_age), delete=delete)
+    results = talk.run(_prune(block, rules, yes))
+    if json:
+        talk.print_json([{"survey": survey, "pruned": pruned} for survey, pruned in results])
+    else:
+        for survey, pruned in results:
+            _show(survey, pruned)
+    for survey, pruned in results:
+        _sum_up(survey, pruned)
+    if not yes and any(survey.doomed for survey, _ in results):
+        age = "" if min_age == "30d" else f" --min-age {min_age}"
+        talk.suggest(
+            f"pinned-ecs prune {block} --keep {keep}{age}{' --delete' if delete else ''} --yes"
+        )
+    if failed := {arn: why for _, p in results if p is not None for arn, why in p.failures.items()}:
+        raise PinnedECSError(
+            f"cannot delete {len(failed)} of the revisions",
+            "; ".join(f"{arn}: {why}" for arn, why in sorted(failed.items())),
+            "repeat the command later",
+        )
+
+
+async def _prune(block: str, rules: Rules, yes: bool) -> list[tuple[Survey, Pruned | None]]:
+    from prefect_ecs_pinned.operations.prune import prunings
+
+    results: list[tuple[Survey, Pruned | None]] = []
+    with _progress() as progress:
+        for pruning in await prunings(block, rules):
+            survey = await pruning.survey(progress)
+            pruned = await pruning.carry_out(survey, progress) if yes else None
+            results.append((survey, pruned))
+    return results
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for each thing that is being done."""
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = talk.err()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        known: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in known:
+                known[what] = bars.add_task(what, total=total)
+            bars.update(known[what], completed=done, total=total)
+
+        yield progress
+
+
+def _show(survey: Survey, pruned: Pruned | None) -> None:
+    """A line for each revision: the ARN, and what becomes of it."""
+    rows = []
+    for verdict in survey.verdicts:
+        if pruned is not None:
+            fate, why = pruned.fate(verdict)
+        elif verdict.kept:
+            fate, why = "keep", verdict.kept
+        else:
+            fate, why = "deregister" if verdict.active else "delete", ""
+        rows.append((verdict.arn, fate, why))
+    talk.print_table(("revision", "fate", "why"), rows)
+
+
+def _sum_up(survey: Survey, pruned: Pruned | None) -> None:
+    kept = len(survey.verdicts) - len(survey.doomed)
+    where = f"{survey.family} in {survey.region}"
+    if pruned is None:
+        talk.say(f"{where}: {len(survey.doomed)} would go, {kept} stay. Nothing was changed.")
+        return
+    deleted = f", {len(pruned.deleted)} deleted" if pruned.deleted else ""
+    talk.say(
+        f"{where}: {len(pruned.deregistered)} deregistered{deleted}, "
+        f"{kept + len(pruned.spared)} kept."
+    )

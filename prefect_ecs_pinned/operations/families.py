@@ -1,0 +1,141 @@
+"""A family in an account and Region: its revisions, and what runs from them. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from prefect_ecs_pinned.aws.batching import in_batches
+from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
+from prefect_ecs_pinned.core.arn import parse_revision
+from prefect_ecs_pinned.core.plan import Observed
+from prefect_ecs_pinned.errors import ClusterNotFound
+from prefect_ecs_pinned.operations.calls import Calls
+
+#: API_DescribeTasks, "tasks"; API_DescribeServices, "services".
+DESCRIBE_TASKS_LIMIT = 100
+DESCRIBE_SERVICES_LIMIT = 10
+
+#: Revisions described at once; the pace is `calls`'s.
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A revision as ECS described it.
+
+    Attributes:
+        observed: What a desired definition is compared with.
+        registered_at: When.
+        registered_by: ARN of the principal.
+    """
+
+    observed: Observed
+    registered_at: datetime
+    registered_by: str
+
+    @property
+    def arn(self) -> str:
+        return self.observed.arn
+
+    @property
+    def number(self) -> int:
+        return self.observed.revision
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Revision:
+        """Read DescribeTaskDefinition's ``taskDefinition``."""
+        return cls(
+            Observed.of(described),
+            described["registeredAt"],
+            str(described.get("registeredBy", "")),
+        )
+
+
+async def list_revisions(calls: Calls, family: str, status: str = "ACTIVE") -> list[str]:
+    """ARNs of a family's revisions of a status, newest first."""
+    pages = calls.pages(
+        "ecs",
+        "ListTaskDefinitions",
+        "taskDefinitionArns",
+        familyPrefix=family,
+        status=status,
+        sort="DESC",
+    )
+    arns = [arn async for arn in pages if parse_revision(arn).family == family]
+    return sorted(arns, key=lambda arn: parse_revision(arn).revision, reverse=True)
+
+
+async def describe(calls: Calls, arn: str) -> Mapping[str, Any] | None:
+    """A revision or a family's newest one as ECS describes it; None when there is none."""
+    try:
+        answer = await calls.attempt("ecs", "DescribeTaskDefinition", taskDefinition=arn)
+    except Fault as fault:
+        if fault.kind is Kind.NO_DEFINITION:
+            return None
+        raise as_error(fault, f"cannot describe {arn}") from fault
+    found: Mapping[str, Any] = answer["taskDefinition"]
+    return found
+
+
+async def describe_all(calls: Calls, arns: Sequence[str]) -> list[Revision]:
+    """Revisions as ECS describes them, in order; those that are gone are left out."""
+    found: list[Revision] = []
+    for batch in in_batches(arns, _AT_ONCE):
+        answers = await asyncio.gather(*(describe(calls, arn) for arn in batch))
+        found += [Revision.of(answer) for answer in answers if answer is not None]
+    return found
+
+
+async def clusters(calls: Calls) -> list[str]:
+    """ARNs of the account's clusters in the Region."""
+    return [arn async for arn in calls.pages("ecs", "ListClusters", "clusterArns")]
+
+
+async def live_tasks(calls: Calls, family: str, among: Sequence[str]) -> dict[str, int]:
+    """Revision -> how many tasks are to run, from the families' tasks in these clusters.
+
+    A task that is about to start counts; one that is stopping does not.
+    """
+    counts: dict[str, int] = {}
+    for cluster in among:
+        arns = await _tasks(calls, cluster, family)
+        for batch in in_batches(arns, DESCRIBE_TASKS_LIMIT):
+            answer = await calls.call("ecs", "DescribeTasks", cluster=cluster, tasks=list(batch))
+            for task in answer["tasks"]:
+                arn = str(task["taskDefinitionArn"])
+                counts[arn] = counts.get(arn, 0) + 1
+    return counts
+
+
+async def _tasks(calls: Calls, cluster: str, family: str) -> list[str]:
+    pages = calls.pages("ecs", "ListTasks", "taskArns", cluster=cluster, family=family)
+    try:
+        return [arn async for arn in pages]
+    except ClusterNotFound:  # deleted since it was listed
+        return []
+
+
+async def services(calls: Calls, among: Sequence[str]) -> dict[str, list[str]]:
+    """Revision -> names of the ECS services that use it: now, in a deployment or a task set."""
+    users: dict[str, list[str]] = {}
+    for cluster in among:
+        arns = [
+            arn async for arn in calls.pages("ecs", "ListServices", "serviceArns", cluster=cluster)
+        ]
+        for batch in in_batches(arns, DESCRIBE_SERVICES_LIMIT):
+            answer = await calls.call(
+                "ecs", "DescribeServices", cluster=cluster, services=list(batch)
+            )
+            for service in answer["services"]:
+                for arn in _revisions_of(service):
+                    users.setdefault(arn, []).append(str(service["serviceName"]))
+    return users
+
+
+def _revisions_of(service: Mapping[str, Any]) -> set[str]:
+    parts = [service, *(service.get("deployments") or []), *(service.get("taskSets") or [])]
+    return {str(part["taskDefinition"]) for part in parts if part.get("taskDefinition")}

@@ -1,0 +1,66 @@
+"""Register what a saved block needs, so that no launch has to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect_ecs_pinned.operations.blocks import configurations
+from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A revision that there is now.
+
+    Attributes:
+        used_by: Names of the block or the deployments that run from it.
+        arn: The revision.
+        how: ``given``, ``found``, ``adopted`` or ``registered``.
+        reason: For a registration, why.
+        family: Its family.
+        fingerprint: Of its definition.
+        image: Image of the Prefect container.
+        image_unset: Names of those that leave the image open: it follows the Prefect version of
+            whoever loads the block.
+    """
+
+    used_by: tuple[str, ...]
+    arn: str
+    how: str
+    reason: str
+    family: str
+    fingerprint: str
+    image: str
+    image_unset: tuple[str, ...]
+
+
+async def pin(reference: str, deployment: str | None = None, every: bool = False) -> list[Pinned]:
+    """Make a saved block's revisions; see `blocks.configurations` for the arguments.
+
+    It registers whatever the block's ``registration`` says: that is for launches. All
+    configurations are checked before anything is registered.
+
+    Raises:
+        ConfigurationError: The block or a deployment of it can not be launched as it is.
+        PinnedECSError: AWS or Prefect refused, or could not be reached.
+    """
+    async with targets(await configurations(reference, deployment, every)) as found:
+        return [await _pinned(target) for target in found]
+
+
+async def _pinned(target: Target) -> Pinned:
+    desired = target.prepared.desired
+    arn, how, reason = target.prepared.revision or "", GIVEN, ""
+    if not arn:
+        pin = await target.plane.pin(desired, may_register=True)
+        arn, how, reason = pin.arn, pin.how, pin.reason
+    return Pinned(
+        used_by=target.used_by,
+        arn=arn,
+        how=how,
+        reason=reason,
+        family=desired.family,
+        fingerprint=desired.fingerprint,
+        image=str(desired.container.get("image", "")),
+        image_unset=target.image_unset,
+    )

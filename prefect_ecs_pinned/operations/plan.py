@@ -1,0 +1,239 @@
+"""What saved blocks would run, and whether that needs a registration. Nothing is changed.
+
+The decision is the one that a launch would make: it is asked of `aws.pinning` itself, which is
+told that it may not register.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import prefect_aws
+
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.block.prepare import Prepared, prepare
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.plan import Change, changes
+from prefect_ecs_pinned.errors import RegistrationRefused, TaskDefinitionNotFound
+from prefect_ecs_pinned.operations.blocks import Configuration, configurations
+
+#: What a `Step` does. ``given``: the revision that is linked is used as it is.
+GIVEN, FOUND, ADOPTED, REGISTER = "given", "found", "adopted", "register"
+
+#: Shown instead of values that may be secrets.
+HIDDEN = "***"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One revision that is there, or would be registered, and who runs from it.
+
+    Attributes:
+        used_by: Names of the block or the deployments that run from it.
+        region: AWS Region.
+        family: Its family.
+        fingerprint: Of the definition.
+        action: ``given``, ``found``, ``adopted`` or ``register``.
+        revision: ARN of the revision in use; None when it would be registered.
+        reason: Why it would be registered.
+        against: ARN of the newest revision, which ``changes`` compares with; None for none.
+        changes: What would be new in a revision, with secrets hidden.
+        per_run: Name of the block or deployment -> what its launches set without a revision.
+        image: Image of the Prefect container.
+        image_unset: Names of those that leave the image open.
+    """
+
+    used_by: tuple[str, ...]
+    region: str
+    family: str
+    fingerprint: str
+    action: str
+    revision: str | None
+    reason: str
+    against: str | None
+    changes: tuple[Change, ...]
+    per_run: Mapping[str, Mapping[str, Any]]
+    image: str
+    image_unset: tuple[str, ...]
+
+
+@dataclass
+class Target:
+    """What one or several configurations run from.
+
+    Attributes:
+        plane: Reaches AWS with their credentials.
+        prepared: Of the first of them.
+        region: AWS Region.
+        members: Each configuration, and what was prepared for it.
+    """
+
+    plane: ControlPlane
+    prepared: Prepared
+    region: str
+    members: list[tuple[Configuration, Prepared]] = field(default_factory=list)
+
+    @property
+    def credentials(self) -> prefect_aws.AwsCredentials:
+        return self.members[0][0].block.aws_credentials
+
+    @property
+    def access_key(self) -> str:
+        """Equal for equal credentials, Region and client parameters; no secret."""
+        return access_of(self.credentials).key
+
+    @property
+    def used_by(self) -> tuple[str, ...]:
+        return tuple(configuration.name for configuration, _ in self.members)
+
+    @property
+    def image_unset(self) -> tuple[str, ...]:
+        return tuple(c.name for c, _ in self.members if c.image_unset)
+
+
+async def plan(reference: str, deployment: str | None = None, every: bool = False) -> list[Step]:
+    """What a saved block would run from; see `blocks.configurations` for the arguments.
+
+    Raises:
+        ConfigurationError: The block or a deployment of it can not be launched as it is.
+        PinnedECSError: AWS or Prefect refused, or could not be reached.
+    """
+    async with targets(await configurations(reference, deployment, every)) as found:
+        return [await step(target) for target in found]
+
+
+@asynccontextmanager
+async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]:
+    """Prepare configurations as a launch would, and put those together that share a revision.
+
+    The control planes are new ones: nothing is remembered from before.
+    """
+    planes: dict[str, ControlPlane] = {}
+    by_key: dict[tuple[str, ...], Target] = {}
+    try:
+        for configuration in found:
+            access = access_of(configuration.block.aws_credentials)
+            if access.key not in planes:
+                planes[access.key] = ControlPlane(access)
+            plane = planes[access.key]
+            prepared = await prepare(configuration.block, plane)
+            desired = prepared.desired
+            key = (access.key, prepared.revision or "", desired.family, desired.fingerprint)
+            if key not in by_key:
+                by_key[key] = Target(plane, prepared, await plane.region())
+            by_key[key].members.append((configuration, prepared))
+        yield list(by_key.values())
+    finally:
+        for plane in planes.values():
+            plane.close()
+
+
+async def step(target: Target) -> Step:
+    """What a launch would do for a target, and what would be new in a revision."""
+    desired = target.prepared.desired
+    action, revision, reason = await _decide(target)
+    newest = None
+    if action == REGISTER:
+        try:
+            newest = await target.plane.linked(desired.family)
+        except TaskDefinitionNotFound:
+            reason = "the family has no revision yet"
+    return Step(
+        used_by=target.used_by,
+        region=target.region,
+        family=desired.family,
+        fingerprint=desired.fingerprint,
+        action=action,
+        revision=revision,
+        reason=reason,
+        against=str(newest["taskDefinitionArn"]) if newest is not None else None,
+        changes=readable(changes(newest or {}, desired.definition)) if action == REGISTER else (),
+        per_run={c.name: per_run(prepared, c) for c, prepared in target.members},
+        image=str(desired.container.get("image", "")),
+        image_unset=target.image_unset,
+    )
+
+
+async def _decide(target: Target) -> tuple[str, str | None, str]:
+    """What a launch would do, the revision that it would use, and why it would register."""
+    if target.prepared.revision is not None:
+        return GIVEN, target.prepared.revision, ""
+    try:
+        pin = await target.plane.pin(target.prepared.desired, may_register=False)
+    except RegistrationRefused as refused:
+        changed = ", ".join(refused.changed)
+        return REGISTER, None, f"changed: {changed}" if changed else "no revision matches"
+    return (ADOPTED if pin.how == "adopted" else FOUND), pin.arn, ""
+
+
+def readable(found: Sequence[Change]) -> tuple[Change, ...]:
+    """Changes for people: no value that may be a secret, no names that stand in the path."""
+    return tuple(
+        Change(change.path, _shown(change.path, change.before), _shown(change.path, change.after))
+        for change in found
+        if not _says_nothing(change)
+    )
+
+
+def _says_nothing(change: Change) -> bool:
+    """A name that stands in the path already, or a list that was empty."""
+    *_, item, member = f".{change.path}".split(".")
+    if member == "name" and item in (change.before, change.after):
+        return True
+    return change.before in (None, []) and change.after in (None, [])
+
+
+def _shown(path: str, value: Any) -> Any:
+    """A value without secrets: variables, and options of log drivers but awslogs (tokens)."""
+    if value is None:
+        return None
+    if value is True and path.endswith(("cpu", "memory")):
+        return "any"  # whether it is stated counts, the value is set at each launch
+    secret = ".environment" in path or (".options." in path and ".awslogs-" not in path)
+    return HIDDEN if secret else value
+
+
+def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
+    """What every launch sets without a revision; of variables the names only.
+
+    Variables that the agent hands on from its own settings are left out: they are not known
+    here.
+    """
+    request = dict(prepared.request)
+    overrides = dict(request.pop("overrides", None) or {})
+    containers = overrides.pop("containerOverrides", None) or []
+    request.pop("taskDefinition", None)
+    result: dict[str, Any] = {**request, **overrides}
+    for container in containers:
+        prefix = "" if container.get("name") == PREFECT_CONTAINER else f"{container.get('name')}."
+        for name, value in container.items():
+            if name == "environment":
+                names = {v.get("name") for v in value} - _inherited(configuration)
+                if names:
+                    result[f"{prefix}environment"] = sorted(map(str, names))
+            elif name != "name" and str(result.get(name)) != str(value):
+                result[f"{prefix}{name}"] = value
+    if configuration.block.command is None:
+        result.pop("command", None)
+    return {name: value for name, value in sorted(result.items()) if value not in ([], {}, None)}
+
+
+def _inherited(configuration: Configuration) -> set[str]:
+    """Names of the variables that come from Prefect's settings and not from the block."""
+    block = configuration.block
+    return set(block._base_environment()) - set(block.env)
+
+
+def short(arn: str) -> str:
+    """``family:revision`` of a revision's ARN."""
+    return arn.rsplit("/", 1)[-1]
+
+
+def as_text(value: Any) -> str:
+    """A value in one line of JSON, text without its quotes."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,121 @@
+"""What saved blocks run from now: revisions, who registered them, what is live. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from prefect_ecs_pinned.operations.blocks import (
+    SLUG,
+    Configuration,
+    configurations,
+    prefect_api,
+    read_documents,
+)
+from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.families import (
+    Revision,
+    clusters,
+    describe,
+    list_revisions,
+    live_tasks,
+)
+from prefect_ecs_pinned.operations.plan import Step, Target, step, targets
+
+
+@dataclass(frozen=True)
+class InUse:
+    """A revision that blocks or deployments run from.
+
+    Attributes:
+        used_by: Their names.
+        revision: Its ARN; None when none matches and one would be registered.
+        how: ``given``, ``found``, ``adopted`` or ``register``.
+        fingerprint: Of what they want.
+        registered_at: When it was registered.
+        registered_by: ARN of the principal that did.
+        image: Image of the Prefect container.
+    """
+
+    used_by: tuple[str, ...]
+    revision: str | None
+    how: str
+    fingerprint: str
+    registered_at: datetime | None
+    registered_by: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family that blocks run from.
+
+    Attributes:
+        family: Its name.
+        region: AWS Region.
+        in_use: Revisions that saved blocks and deployments run from.
+        active: How many revisions it has that are ACTIVE.
+        newest: ARN of the newest; None when there is none.
+        live: ARN of a revision -> tasks that run from it, in all clusters.
+    """
+
+    family: str
+    region: str
+    in_use: tuple[InUse, ...]
+    active: int
+    newest: str | None
+    live: dict[str, int]
+
+
+async def show(reference: str | None = None) -> list[Family]:
+    """The families of one saved block, or of all, with the deployments that run on it.
+
+    Raises:
+        ConfigurationError: A block or a deployment of it can not be launched as it is.
+        PinnedECSError: AWS or Prefect refused, or could not be reached.
+    """
+    async with targets(await _configurations(reference)) as found:
+        by_family: dict[tuple[str, str], list[Target]] = {}
+        for target in found:
+            key = (target.access_key, target.prepared.desired.family)
+            by_family.setdefault(key, []).append(target)
+        return [await _family(members) for members in by_family.values()]
+
+
+async def _configurations(reference: str | None) -> list[Configuration]:
+    if reference is not None:
+        return await configurations(reference, every=True)
+    async with prefect_api() as client:
+        names = [document.name for document in await read_documents(client)]
+    found: list[Configuration] = []
+    for name in names:
+        found += await configurations(f"{SLUG}/{name}", every=True)
+    return found
+
+
+async def _family(members: list[Target]) -> Family:
+    calls = Calls.of(members[0].credentials)
+    family = members[0].prepared.desired.family
+    arns = await list_revisions(calls, family)
+    return Family(
+        family=family,
+        region=members[0].region,
+        in_use=tuple([await _in_use(calls, await step(target)) for target in members]),
+        active=len(arns),
+        newest=arns[0] if arns else None,
+        live=await live_tasks(calls, family, await clusters(calls)),
+    )
+
+
+async def _in_use(calls: Calls, decided: Step) -> InUse:
+    described = await describe(calls, decided.revision) if decided.revision is not None else None
+    revision = Revision.of(described) if described is not None else None
+    return InUse(
+        used_by=decided.used_by,
+        revision=decided.revision,
+        how=decided.action,
+        fingerprint=decided.fingerprint,
+        registered_at=revision.registered_at if revision is not None else None,
+        registered_by=revision.registered_by if revision is not None else "",
+        image=decided.image,
+    )

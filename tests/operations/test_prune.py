@@ -1,0 +1,248 @@
+"""Pruning: exactly the right revisions go, under the quota, however often it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from prefect_ecs_pinned.core.arn import parse_revision
+from prefect_ecs_pinned.core.fingerprint import labelled
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.errors import ConfigurationError, Unavailable
+from prefect_ecs_pinned.local import EmbeddedECS, Phases, Settings
+from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.claims import Claim
+from prefect_ecs_pinned.operations.prune import Pruning, Rules, duration
+from tests.aws.virtual import VirtualClock
+from tests.operations.fixtures import FAMILY_ARN
+from tests.operations.model_calls import ModelCaller
+
+DAY = 86400.0
+OLD, NEW = 200, 5
+IN_USE_BY_TASKS = (3, 77, 150)
+IN_USE_BY_OVERRIDE = 120
+RULES = Rules(keep=NEW, min_age=timedelta(days=30))
+
+
+def desired(number: int) -> Desired:
+    """What revision ``number`` was registered for."""
+    return Desired(
+        {
+            "family": "etl",
+            "containerDefinitions": [{"name": "prefect", "image": f"flows:{number}"}],
+            "requiresCompatibilities": ["FARGATE"],
+            "networkMode": "awsvpc",
+            "cpu": "1024",
+            "memory": "2048",
+        }
+    )
+
+
+class World:
+    """An account with a family of 205 revisions, 200 of them 40 days old."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.epoch = datetime.now(timezone.utc)
+        self.settings = Settings(quota_scale=None, task_seconds=1e9, phases=Phases(0, 0, 0))
+        self.ecs = EmbeddedECS(self.settings, now=self.clock.now)
+        self.caller = ModelCaller(self.ecs, self.clock)
+        self.claims = [
+            Claim("pinned-ecs-task/default", desired(OLD + NEW)),
+            Claim("etl/nightly", desired(IN_USE_BY_OVERRIDE)),
+        ]
+
+    async def fill(self) -> None:
+        for number in range(1, OLD + 1):
+            self.register(number)
+        await self.grow_older(40 * DAY)
+        for number in range(OLD + 1, OLD + NEW + 1):
+            self.register(number)
+        for number in IN_USE_BY_TASKS:
+            self.run_task(number)
+        self.ecs.buckets.scale = 1.0  # AWS's quotas, from here on
+
+    async def grow_older(self, seconds: float) -> None:
+        await self.clock.run(self.clock.wait(seconds), limit=seconds)
+
+    def register(self, number: int) -> None:
+        wanted = desired(number)
+        request = labelled(wanted.definition, wanted.fingerprint)
+        self.ecs.call("RegisterTaskDefinition", request)
+
+    def run_task(self, number: int) -> None:
+        network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+        self.ecs.call(
+            "RunTask",
+            {
+                "taskDefinition": f"etl:{number}",
+                "launchType": "FARGATE",
+                "networkConfiguration": network,
+            },
+        )
+
+    def pruning(self, rules: Rules = RULES) -> Pruning:
+        async def claims() -> list[Claim]:
+            return self.claims
+
+        return Pruning(
+            Calls(self.caller, self.clock),
+            "etl",
+            rules,
+            claims,
+            lambda: self.epoch + timedelta(seconds=self.clock.now()),
+        )
+
+    async def prune(self, rules: Rules = RULES):
+        pruning = self.pruning(rules)
+        survey = await self.clock.run(pruning.survey())
+        began = self.clock.now()
+        pruned = await self.clock.run(pruning.carry_out(survey))
+        return survey, pruned, self.clock.now() - began
+
+    def numbers(self, status: str = "ACTIVE") -> set[int]:
+        every = self.ecs.definitions().all()
+        return {d["revision"] for d in every if d["status"] == status}
+
+
+@pytest.fixture
+async def world():
+    world = World()
+    await world.fill()
+    return world
+
+
+STAYING = {*IN_USE_BY_TASKS, IN_USE_BY_OVERRIDE, *range(OLD + 1, OLD + NEW + 1)}
+
+
+async def test_exactly_the_right_ones_go_at_the_pace_of_the_quota(world):
+    """196 of 205, without one throttle, in the 198 s that 18 + 0.9/s take; agents have room."""
+    survey, pruned, seconds = await world.prune()
+    assert world.numbers() == STAYING
+    assert len(pruned.deregistered) == len(survey.doomed) == 196
+    assert not world.caller.throttled
+    assert world.caller.calls["DeregisterTaskDefinition"] == 196
+    assert (196 - 18) / 0.9 <= seconds <= (196 - 18) / 0.9 + 15
+    assert seconds > 196 - 20  # no faster than AWS's own 20 + 1/s
+
+
+async def test_an_agent_can_register_while_revisions_go(world):
+    """Its first attempt is let in, in the middle of it."""
+    pruning = world.pruning()
+    survey = await world.clock.run(pruning.survey())
+    work = asyncio.ensure_future(pruning.carry_out(survey))
+    await world.clock.pass_time(100)
+    world.register(999)
+    await world.clock.run(work)
+    assert world.numbers() == {*STAYING, OLD + NEW + 1}
+
+
+async def test_it_says_why_each_one_stays(world):
+    """One reason each, and the survey has changed nothing."""
+    survey = await world.clock.run(world.pruning().survey())
+    kept = {parse_revision(v.arn).revision: v.kept for v in survey.verdicts if v.kept}
+    assert kept == {
+        **dict.fromkeys(range(OLD + 1, OLD + NEW + 1), "one of the 5 newest"),
+        **dict.fromkeys(IN_USE_BY_TASKS, "1 live task"),
+        IN_USE_BY_OVERRIDE: "used by etl/nightly",
+    }
+    assert world.caller.calls["DeregisterTaskDefinition"] == 0
+    assert [v.arn for v in survey.doomed][:2] == [FAMILY_ARN + "etl:1", FAMILY_ARN + "etl:2"]
+
+
+@pytest.mark.parametrize("delete", [False, True])
+async def test_interrupted_and_repeated_it_comes_to_the_same_end(world, delete):
+    """Cancelled half-way, then repeated from the start."""
+    rules = Rules(NEW, timedelta(days=30), delete)
+    pruning = world.pruning(rules)
+    survey = await world.clock.run(pruning.survey())
+    work = asyncio.ensure_future(pruning.carry_out(survey))
+    await world.clock.pass_time(90)
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+    half = len(world.numbers("INACTIVE"))
+    assert 80 < half < 120
+    _, pruned, _ = await world.prune(rules)
+    assert half + len(pruned.deregistered) in (196, 197)  # one may have been under way
+    assert world.numbers() == STAYING
+    gone = set(range(1, OLD + 1)) - STAYING
+    assert world.numbers("DELETE_IN_PROGRESS" if delete else "INACTIVE") == gone
+
+
+async def test_deleting_takes_ten_a_call_within_its_own_quota(world):
+    """20 calls for 196 revisions, no throttle."""
+    _, pruned, _ = await world.prune(Rules(NEW, timedelta(days=30), delete=True))
+    assert len(pruned.deleted) == 196
+    assert world.caller.calls["DeleteTaskDefinitions"] == 20
+    assert not world.caller.throttled
+
+
+async def test_what_is_young_stays(world):
+    """Nothing is 50 days old."""
+    survey, pruned, _ = await world.prune(Rules(NEW, timedelta(days=50)))
+    assert pruned.deregistered == []
+    assert world.numbers() == set(range(1, OLD + NEW + 1))
+    assert survey.verdicts[-1].kept == "registered 40d ago"
+
+
+async def test_a_task_that_starts_meanwhile_saves_its_revision(world):
+    """It is looked again every minute."""
+    pruning = world.pruning()
+    survey = await world.clock.run(pruning.survey())
+    work = asyncio.ensure_future(pruning.carry_out(survey))
+    await world.clock.pass_time(60)
+    world.run_task(199)
+    pruned = await world.clock.run(work)
+    assert pruned.spared == {FAMILY_ARN + "etl:199": "1 live task"}
+    assert world.numbers() == {*STAYING, 199}
+
+
+async def test_a_service_keeps_its_revision(world):
+    """However old."""
+    service = {"serviceName": "web", "taskDefinition": "etl:9", "desiredCount": 1}
+    world.ecs.call("CreateService", service)
+    await world.prune()
+    assert world.numbers() == {*STAYING, 9}
+
+
+async def test_twins_stay_with_the_one_that_is_in_use(world):
+    """Agents may have pinned any of them."""
+    world.ecs.buckets.scale = None
+    world.register(IN_USE_BY_OVERRIDE)
+    world.ecs.buckets.scale = 1.0
+    await world.grow_older(40 * DAY)
+    await world.prune(Rules(keep=1, min_age=timedelta(days=30)))
+    assert world.numbers() == {
+        *IN_USE_BY_TASKS, IN_USE_BY_OVERRIDE, OLD + NEW, OLD + NEW + 1
+    }  # fmt: skip
+
+
+async def test_when_claims_cannot_be_read_nothing_goes(world):
+    """No verdict on a failed look."""
+
+    async def unknown() -> list[Claim]:
+        raise Unavailable("cannot reach the Prefect API")
+
+    pruning = Pruning(Calls(world.caller, world.clock), "etl", RULES, unknown)
+    with pytest.raises(Unavailable):
+        await world.clock.run(pruning.survey())
+    assert world.numbers() == set(range(1, OLD + NEW + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30d", 30 * DAY), ("12h", 43200), ("45m", 2700), ("0s", 0)]
+)
+def test_durations(text, seconds):
+    """In one unit."""
+    assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "d", "30", "1.5d", "-1d"])
+def test_other_durations_are_refused(text):
+    """With a hint."""
+    with pytest.raises(ConfigurationError, match="write it as 30d"):
+        duration(text)
