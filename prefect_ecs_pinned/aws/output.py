@@ -42,7 +42,7 @@ class Follow:
         stream: Name of the log stream.
         sink: Called with each line, in the order of the stream, on the control loop's thread.
         since: Time in ms of the last line that was handed out.
-        seen: IDs of the lines of that very millisecond.
+        seen: Of the lines of that very millisecond, the IDs, or the texts where there are none.
         exists: It has been read once.
         ends_at: When reading ends; None while its task is live.
         done: Set when everything has been handed out.
@@ -148,8 +148,11 @@ class Output:
 
 
 def _hand_out(follow: Follow, timestamp: int, message: str, event_id: str) -> None:
-    """Hand out a line that was not handed out before."""
-    if timestamp < follow.since or event_id in follow.seen:
+    """Hand out a line that was not handed out before.
+
+    GetLogEvents gives no IDs: a line that it has read is known again by its text.
+    """
+    if timestamp < follow.since or not follow.seen.isdisjoint((event_id, f"{timestamp} {message}")):
         return
     if timestamp > follow.since:
         follow.since, follow.seen = timestamp, set()

@@ -177,6 +177,7 @@ class _Run:
             TaskFateUnknown: It vanished, or can not be watched.
         """
         self._log.info(f"{self._prefix}: Waiting for task run to start...")
+        self._log.info(f"{self._prefix}: Status is {launched.task.status}.")
         mailbox: Mailbox[News] = Mailbox()
         block = self._block
         watch = await self._plane.watch(

@@ -6,8 +6,9 @@ one test says nothing about another.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -125,9 +126,12 @@ class World:
         )
 
     def live_tasks(self) -> int:
-        """Tasks that have not stopped."""
-        by_status = self.ecs.model.summary()["by_status"]
-        return sum(number for status, number in by_status.items() if status != "STOPPED")
+        """Tasks of this test that nobody and nothing has told to end."""
+        tasks = [str(launch["taskArn"]) for launch in self.ecs.launches]
+        if not tasks:
+            return 0
+        answer = self.ecs.model.answer("DescribeTasks", {"tasks": tasks}, tasks[0].split(":")[3])
+        return sum(task["desiredStatus"] == "RUNNING" for task in answer["tasks"])
 
     def calls(self, action: str) -> int:
         """Calls of an action, refused ones included."""
@@ -185,23 +189,29 @@ def restart() -> Iterator[Any]:
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is logged, from DEBUG up; Prefect's loggers do not hand it on to the root."""
-    names = ("prefect", "prefect.infrastructure", "prefect.flow_runs", "prefect_ecs_pinned")
-    loggers = [
-        logging.getLogger(name) for name in (*names, "prefect.infrastructure.pinned-ecs-task")
-    ]
-    before = [(logger, logger.level, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-        logger.propagate = True
-    caplog.set_level(logging.DEBUG)
-    yield caplog
-    for logger, level, propagate in before:
-        logger.setLevel(level)
-        logger.propagate = propagate
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What is logged, from DEBUG up."""
+    for name in ("prefect.infrastructure", "prefect_ecs_pinned"):
+        caplog.set_level(logging.DEBUG, name)
+    return caplog
 
 
 def messages(log: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
     """What was logged at a level or above."""
     return [record.getMessage() for record in log.records if record.levelno >= level]
+
+
+class Status:
+    """A `TaskStatus` that waits to be told the identifier of the task."""
+
+    def __init__(self) -> None:
+        self.identifier: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def started(self, value: str) -> None:
+        self.identifier.set_result(value)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Return as soon as something has become true."""
+    while not true():  # noqa: ASYNC110 - the other side is a server in another thread
+        await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Stopping a task, by `identifier` as the agent does and by `infrastructure_pid` as a worker does."""
+"""Stopping: by `identifier` as the agent does, by `infrastructure_pid` as the worker does."""
 
 from __future__ import annotations
 
@@ -10,19 +10,9 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 
 from prefect_ecs_pinned.errors import AccessDenied
 from prefect_ecs_pinned.local.faults import Fault
-from tests.block.conftest import World, messages
+from tests.block.conftest import Status, World, messages
 
 UNKNOWN_TASK = "arn:aws:ecs:us-east-1:123456789012:task/default/" + "0" * 32
-
-
-class Status:
-    """A `TaskStatus` that waits to be told the identifier."""
-
-    def __init__(self) -> None:
-        self.identifier: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def started(self, value: str) -> None:
-        self.identifier.set_result(value)
 
 
 async def running(world: World, **fields: Any) -> tuple[Any, str, asyncio.Task[Any]]:
@@ -66,7 +56,7 @@ async def test_a_block_with_a_cluster_stops_what_runs_there(world: World):
 
 async def test_a_cluster_may_be_named_and_arned(world: World):
     """One and the same cluster; `ECSTask` compares the text."""
-    block, pid, run = await running(world)
+    _, pid, run = await running(world)
     cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/default"
     await world.block(cluster=cluster).kill(pid)
     await run

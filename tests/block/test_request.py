@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import prefect_aws.ecs
 import pytest
+from prefect.infrastructure.base import Infrastructure
 from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 from prefect.utilities.pydantic import JsonPatch
 

@@ -114,7 +114,7 @@ def test_a_secret_that_is_no_arn_is_refused(world: World):
 @pytest.mark.parametrize("launch_type", ["FARGATE", "FARGATE_SPOT"])
 def test_fargate_secrets_need_an_execution_role(world: World, launch_type):
     """ECS reads them with it."""
-    with pytest.raises(ValidationError, match="secrets need an execution role.*hint"):
+    with pytest.raises(ValidationError, match=r"secrets need an execution role.*hint"):
         world.block(secrets={"KEY": SECRET}, launch_type=launch_type)
 
 
