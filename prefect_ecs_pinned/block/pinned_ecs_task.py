@@ -19,6 +19,7 @@ from prefect.utilities.asyncutils import sync_compatible
 from pydantic.v1 import Field, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.block import form
 from prefect_ecs_pinned.block import prepare as preparing
 from prefect_ecs_pinned.block import run as running
 from prefect_ecs_pinned.block.access import access_of
@@ -33,6 +34,14 @@ ANONYMOUS_FAMILY = "prefect-pinned"
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
+
+#: Longest that a launch is tried, and that a start is waited for. RunTask's clientToken lives for
+#: 24 h (Amazon ECS, "Ensuring idempotency").
+_DAY_SECONDS = 24 * 60 * 60
+
+#: Longest time between two looks. ECS shows a stopped task for an hour (API_DescribeTasks), and
+#: a look that fails is repeated.
+_POLL_SECONDS = 600
 
 #: Fields that hold null after their number was cleared in the UI, and have a default.
 _NUMBERS_WITH_DEFAULTS = (
@@ -63,6 +72,8 @@ class PinnedECSTask(prefect_aws.ecs.ECSTask):  # type: ignore[misc]
         "Run flow runs on Amazon ECS, hundreds at once, all from one pinned task-definition "
         "revision that is registered only when the configuration changes."
     )
+    #: The emblem of Amazon ECS, which Prefect's own ECS block has; an absolute URL is required.
+    _logo_url = prefect_aws.ecs.ECSTask._logo_url
     _documentation_url = "https://github.com/prefect-ecs-pinned/prefect-ecs-pinned"
     _code_example = """```python
 from prefect_ecs_pinned import PinnedECSTask
@@ -70,85 +81,27 @@ from prefect_ecs_pinned import PinnedECSTask
 pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 ```"""
 
-    type: Literal["pinned-ecs-task"] = Field(
-        "pinned-ecs-task", description="The slug for this task type."
-    )
-    family: str | None = Field(
-        default=None,
-        max_length=255,
-        description=(
-            "Family of the task definition. Left empty, it is the one inside "
-            "`task_definition`, or `prefect-` and the name of this block."
-        ),
-    )
-    auto_deregister_task_definition: bool = Field(
-        default=False,
-        description=(
-            "Cannot be switched on: all runs share one revision, and deregistering it would "
-            "crash those that have not started. Old revisions go with `pinned-ecs prune`."
-        ),
-    )
-    subnets: list[str] | None = Field(
-        default=None,
-        description=(
-            "IDs of the subnets to run in. Left empty, all subnets of the VPC are looked up."
-        ),
-        example='["subnet-0123456789abcdef0"]',
-    )
-    security_groups: list[str] | None = Field(
-        default=None,
-        description="IDs of the security groups. Left empty, the VPC's default group is used.",
-        example='["sg-0123456789abcdef0"]',
-    )
-    assign_public_ip: Literal["ENABLED", "DISABLED"] | None = Field(
-        title="Assign Public IP",
-        default=None,
-        description=(
-            "Whether the task gets a public IP address. Left empty: ENABLED on Fargate, left to "
-            "ECS elsewhere."
-        ),
-    )
-    secrets: dict[str, str] = Field(
-        default_factory=dict,
-        description=(
-            "Secrets for the Prefect container: name of the environment variable -> ARN in "
-            "Secrets Manager or SSM. They stand in the task definition by reference; what the "
-            "agent would send in clear under the same name, such as `PREFECT_API_KEY`, is left "
-            "out."
-        ),
-        example='{"PREFECT_API_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"}',
-    )
-    registration: Literal["on-change", "never"] = Field(
-        default="on-change",
-        description=(
-            "`on-change`: register a revision when the configuration has changed. `never`: use "
-            "`task_definition_arn`, or a revision that exists already; nothing is registered, and "
-            "no permission to do so is needed."
-        ),
-    )
-    launch_timeout_seconds: int = Field(
-        default=900,
-        ge=0,
-        description=(
-            "Seconds for which a launch that ECS refuses for want of capacity or quota is tried, "
-            "from the first refusal on."
-        ),
-    )
-    task_start_timeout_seconds: int = Field(
-        default=600,
-        ge=1,
-        description=(
-            "Seconds from launch to RUNNING. A task that takes longer is stopped. Waiting for EC2 "
-            "instances under a capacity provider is not counted."
-        ),
-    )
-    task_watch_poll_interval: float = Field(
-        default=5.0,
-        gt=0,
-        description=(
-            "Seconds between looks at the tasks of a cluster. One call looks at a hundred tasks."
-        ),
-    )
+    # What each field means, and how it is shown, stands in `form`.
+    type: Literal["pinned-ecs-task"] = "pinned-ecs-task"
+    family: str | None = Field(default=None, max_length=255)
+    auto_deregister_task_definition: bool = False
+    subnets: list[str] | None = None
+    security_groups: list[str] | None = None
+    assign_public_ip: Literal["ENABLED", "DISABLED"] | None = None
+    secrets: dict[str, str] = Field(default_factory=dict)
+    registration: Literal["on-change", "never"] = "on-change"
+    launch_timeout_seconds: int = Field(default=900, ge=0, le=_DAY_SECONDS)
+    task_start_timeout_seconds: int = Field(default=600, ge=1, le=_DAY_SECONDS)
+    task_watch_poll_interval: float = Field(default=5.0, gt=0, le=_POLL_SECONDS)
+
+    class Config:
+        """Pydantic's configuration of the class."""
+
+        @staticmethod
+        def schema_extra(schema: dict[str, Any], model: type[PinnedECSTask]) -> None:
+            """Make the JSON schema that the UI draws the form from."""
+            prefect_aws.ecs.ECSTask.__config__.schema_extra(schema, model)
+            form.present(schema)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Not by way of the parents: their only addition is a deprecation warning each, and the
