@@ -11,6 +11,8 @@ from typing import Any, Literal
 import anyio.abc
 import prefect_aws.ecs
 import yaml
+from jsonpatch import JsonPatchException
+from jsonpointer import JsonPointerException
 from prefect.blocks.core import Block, BlockNotSavedError
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.infrastructure.base import Infrastructure
@@ -118,6 +120,17 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     @validator("registration", "secrets", pre=True)
     def _default_for_null(cls, value: Any, field: Any) -> Any:  # noqa: N805
         return field.get_default() if value is None else value
+
+    @validator("task_customizations", pre=True)
+    def cast_customizations_to_a_json_patch(cls, value: Any) -> Any:  # noqa: N805
+        """As the parent does; its own exception would pass by pydantic."""
+        try:
+            return prefect_aws.ecs.ECSTask.cast_customizations_to_a_json_patch(value)
+        except (JsonPatchException, JsonPointerException) as exception:
+            raise ValueError(
+                f"task_customizations is no JSON patch: {exception}. hint: give a list such as "
+                '[{"op": "add", "path": "/group", "value": "nightly"}]'
+            ) from exception
 
     @validator("auto_deregister_task_definition")
     def _never_deregister(cls, value: bool) -> bool:  # noqa: N805

@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jsonpatch import JsonPatchException
+from jsonpointer import JsonPointerException
+from prefect.utilities.pydantic import JsonPatch
+
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec
@@ -200,7 +204,8 @@ def launch_request(
     """The RunTask request of a run, the block's customizations applied last.
 
     Raises:
-        ConfigurationError: A variable is given in clear that a secret provides.
+        ConfigurationError: A variable is given in clear that a secret provides, or a
+            customization does not apply.
     """
     spec = LaunchSpec(
         environment=_environment(block, desired),
@@ -216,8 +221,25 @@ def launch_request(
     request = run_task_request(spec, task_definition or desired.family, sizes, network)
     if flow_run_id := block.env.get("PREFECT__FLOW_RUN_ID"):
         request["startedBy"] = flow_run_id  # a task can be found by it (ListTasks)
-    if block.task_customizations.patch:
-        request = block.task_customizations.apply(request)
+    return _customized(request, block.task_customizations)
+
+
+def _customized(request: dict[str, Any], patches: JsonPatch) -> dict[str, Any]:
+    """A request with the block's JSON patches applied.
+
+    The exceptions of jsonpatch show the document, and with it values of environment variables:
+    they are neither quoted nor chained.
+    """
+    for patch in patches.patch:
+        try:
+            request = JsonPatch([patch]).apply(request)
+        except (JsonPatchException, JsonPointerException) as exception:
+            raise ConfigurationError(
+                "cannot apply task_customizations",
+                f"operation {patch.get('op')!r} of {patch.get('path')!r} does not fit the RunTask "
+                f"request ({type(exception).__name__})",
+                "see what `preview()` shows without it; members that are not there need 'add'",
+            ) from None
     return request
 
 

@@ -181,10 +181,16 @@ def world(_ecs: LocalECS) -> Iterator[World]:
 
 
 @pytest.fixture
-def restart() -> Iterator[Any]:
-    """Called, imitates a new process: everything remembered is forgotten. It is afterwards too."""
+def restart() -> Callable[[], None]:
+    """Imitates a new process: everything remembered is forgotten."""
+    return control_plane.forget_all
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """This test is the first of its process, and the next one is too."""
     control_plane.forget_all()
-    yield control_plane.forget_all
+    yield
     control_plane.forget_all()
 
 

@@ -10,6 +10,7 @@ from prefect_ecs_pinned.errors import (
     TaskDefinitionInactive,
     TaskDefinitionNotFound,
 )
+from prefect_ecs_pinned.local.faults import Fault
 from tests.block.conftest import (
     EXECUTION_ROLE,
     SECRET,
@@ -76,7 +77,7 @@ async def test_a_changed_linked_definition_is_pinned(world: World, family, field
     assert len(warned) == 1
 
 
-async def test_a_linked_family_keeps_its_capitals(world: World, family, restart):
+async def test_a_linked_family_keeps_its_capitals(world: World, family):
     """`ECSTask` writes it in lower case, and so registers a family of its own."""
     arn = world.register(a_definition(family.upper()))
     launched = await world.run(world.block(task_definition_arn=arn, image=None))
@@ -211,8 +212,6 @@ async def test_never_without_an_arn_says_what_differs(world: World, existing, re
 
 async def test_never_needs_no_permission_to_register(world: World, family):
     """Nor one to list: a policy for running tasks is enough."""
-    from prefect_ecs_pinned.local.faults import Fault
-
     arn = world.register(a_definition(family))
     denied = "User is not authorized to perform this action"
     world.ecs.faults(

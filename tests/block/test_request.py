@@ -200,10 +200,7 @@ async def test_preparing_adds_name_labels_and_command(world: World):
     block = world.block(command=None, labels={"team": "data"})
     prepared = block.prepare_for_flow_run(flow_run, deployment=deployment, flow=flow)
     assert prepared.name == "purple-cat"
-    assert prepared.command in (
-        ["prefect", "flow-run", "execute"],
-        ["python", "-m", "prefect.engine"],
-    )
+    assert prepared.command == Infrastructure._base_flow_run_command()
     assert {
         "team": "data",
         "prefect.io/flow-run-id": str(flow_run.id),
@@ -233,9 +230,8 @@ def configuration(request: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-async def test_the_default_vpcs_subnets_are_used(world: World, restart):
+async def test_the_default_vpcs_subnets_are_used(world: World):
     """All of them, with a public address and the VPC's default security group."""
-    restart()
     subnets = world.ecs.client("ec2").describe_subnets()["Subnets"]
     default = {s["SubnetId"] for s in subnets if s["DefaultForAz"]}
     sent = configuration((await world.run(world.block())).request)
@@ -243,7 +239,7 @@ async def test_the_default_vpcs_subnets_are_used(world: World, restart):
     assert (sent["assignPublicIp"], sent["securityGroups"]) == ("ENABLED", [])
 
 
-async def test_a_vpc_is_looked_up_once(world: World, restart):
+async def test_a_vpc_is_looked_up_once(world: World):
     """Three runs: one DescribeVpcs, one DescribeSubnets."""
     vpc, subnets = vpc_with_subnets(world, 2)
     world.ecs.reset()
@@ -253,7 +249,7 @@ async def test_a_vpc_is_looked_up_once(world: World, restart):
     assert (world.calls("DescribeVpcs"), world.calls("DescribeSubnets")) == (1, 1)
 
 
-async def test_explicit_subnets_need_no_call_to_ec2(world: World, restart):
+async def test_explicit_subnets_need_no_call_to_ec2(world: World, fresh):
     """Nor a permission for one."""
     subnets = [world.ecs.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]]
     world.ecs.reset()
@@ -275,7 +271,7 @@ async def test_off_fargate_no_public_address_is_asked_for(world: World):
 
 
 @pytest.mark.parametrize("mode", [None, "bridge", "host"])
-async def test_other_network_modes_have_no_network_configuration(world: World, mode, restart):
+async def test_other_network_modes_have_no_network_configuration(world: World, mode):
     """EC2 is not asked for subnets."""
     definition = {"networkMode": mode} if mode else {}
     block = world.block(launch_type="EC2", task_definition=definition, vpc_id="vpc-unknown")

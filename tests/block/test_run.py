@@ -191,7 +191,7 @@ async def test_throttled_looks_do_not_reach_a_run(world: World):
     assert world.refused("DescribeTasks") == 1
 
 
-async def test_a_fate_that_cannot_be_known_raises(world: World, restart):
+async def test_a_fate_that_cannot_be_known_raises(world: World, fresh):
     """The agent then leaves the run alone; it may be doing its work."""
     world.ecs.change(task_seconds=NEVER)
     world.ecs.faults(Fault("error", "DescribeTasks", code="AccessDeniedException", message="no"))
@@ -263,7 +263,7 @@ async def test_output_that_cannot_be_streamed_is_warned_of(world: World, log, lo
 # -- access ----------------------------------------------------------------------------------------
 
 
-async def test_the_endpoint_of_the_credentials_is_used(world: World, monkeypatch, restart):
+async def test_the_endpoint_of_the_credentials_is_used(world: World, monkeypatch, fresh):
     """`ECSTask` knows AWS_ENDPOINT_URL only."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert (await world.block().run()).status_code == 0
