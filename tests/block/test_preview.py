@@ -1,0 +1,80 @@
+"""`preview`: the definition and the request as YAML, compared with `ECSTask`'s."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import prefect_aws.ecs
+import pytest
+import yaml
+from prefect.settings import PREFECT_API_KEY, temporary_settings
+
+from tests.block.conftest import EXECUTION_ROLE, SECRET, World
+
+
+def sections(text: str) -> list[Any]:
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"vpc_id": "vpc-1"},
+        {"launch_type": "EC2", "cpu": 256, "memory": 512},
+        {"launch_type": "FARGATE_SPOT", "labels": {"a": "b"}, "cluster": "etl"},
+        {"task_definition": {"ephemeralStorage": {"sizeInGiB": 40}}},
+    ],
+    ids=lambda fields: ",".join(fields) or "defaults",
+)
+def test_it_shows_what_ecs_task_shows(world: World, fields):
+    """But for the family, the words for the revision, and the sizes, which are always sent."""
+    fields = {**world.fields(), "cpu": 1024, "memory": 2048, "family": "etl", **fields}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        definition, request = sections(prefect_aws.ecs.ECSTask(**fields).preview())
+    request["taskDefinition"] = "<pinned at runtime>"
+    if "networkConfiguration" in request:
+        request["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] = []
+    assert sections(world.block(**fields).preview()) == [definition, request]
+
+
+def test_a_linked_revision_is_named_and_not_described(world: World):
+    """`preview` makes no call."""
+    text = world.block(task_definition_arn="etl:3", image=None).preview()
+    (request,) = sections(text)
+    assert request["taskDefinition"] == "etl:3"
+    assert "# Task definition" not in text
+    assert not world.ecs.calls
+
+
+def test_subnets_and_secrets_are_shown(world: World):
+    """Secrets by ARN, subnets as they are given."""
+    block = world.block(
+        subnets=["subnet-1"],
+        security_groups=["sg-1"],
+        assign_public_ip=False,
+        secrets={"KEY": SECRET},
+        execution_role_arn=EXECUTION_ROLE,
+    )
+    definition, request = sections(block.preview())
+    assert definition["containerDefinitions"][0]["secrets"] == [
+        {"name": "KEY", "valueFrom": SECRET}
+    ]
+    assert request["networkConfiguration"]["awsvpcConfiguration"] == {
+        "subnets": ["subnet-1"],
+        "securityGroups": ["sg-1"],
+        "assignPublicIp": "DISABLED",
+    }
+
+
+def test_secret_settings_are_not_shown(world: World):
+    """`ECSTask` shows the API key."""
+    with temporary_settings({PREFECT_API_KEY: "pnu_s3cret"}):
+        text = world.block(env={"MINE": "1"}).preview()
+    assert "PREFECT_API_KEY" in text
+    assert "pnu_s3cret" not in text
+    assert {"name": "MINE", "value": "1"} in sections(text)[1]["overrides"]["containerOverrides"][
+        0
+    ]["environment"]
