@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort
 from prefect.logging.loggers import PrefectLogAdapter, get_logger
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 from prefect.utilities.engine import propose_state
 
 from prefect_ecs_pinned.aws.batching import Batcher
@@ -86,5 +86,16 @@ async def report_crash(flow_run_id: str, reason: str) -> None:
             await propose_state(client, Crashed(message=reason), flow_run_id=UUID(flow_run_id))
     except Abort:
         pass  # it has a final state already
+    except Exception as exception:
+        get_logger(__name__).error("Could not report on flow run %s: %s", flow_run_id, exception)
+
+
+async def confirm_cancelled(flow_run_id: str, reason: str) -> None:
+    """Turn Cancelling into Cancelled, when whatever would have done so was never started."""
+    try:
+        async with get_client() as client:
+            flow_run = await client.read_flow_run(UUID(flow_run_id))
+            if flow_run.state is not None and flow_run.state.is_cancelling():
+                await client.set_flow_run_state(flow_run.id, Cancelled(message=reason), force=True)
     except Exception as exception:
         get_logger(__name__).error("Could not report on flow run %s: %s", flow_run_id, exception)

@@ -23,7 +23,12 @@ from prefect_ecs_pinned.aws.loop import Mailbox
 from prefect_ecs_pinned.aws.output import Follow
 from prefect_ecs_pinned.aws.pinning import Pin
 from prefect_ecs_pinned.aws.watching import News
-from prefect_ecs_pinned.block.flow_runs import is_wanted, page_logger, report_crash
+from prefect_ecs_pinned.block.flow_runs import (
+    confirm_cancelled,
+    is_wanted,
+    page_logger,
+    report_crash,
+)
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url, task_id
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
@@ -38,6 +43,9 @@ CHECK_QUEUED_SECONDS = 10.0
 
 #: Seconds that a cancelled run waits to know that its task is not, or no longer, launched.
 WITHDRAW_SECONDS = 60.0
+
+#: StopTask's reason for a task whose flow run was cancelled before it ran.
+CANCELLED_REASON = "The flow run was cancelled before its task ran"
 
 #: Status code of a task whose container did not run, or reported no exit code. `ECSTask`'s.
 NO_EXIT_CODE = -1
@@ -79,6 +87,7 @@ class _Run:
         self._flow_run_id = block.env.get("PREFECT__FLOW_RUN_ID")
         self._log = block.logger
         self._prefix = block._log_prefix
+        self._unwanted = False
 
     async def run(self) -> prefect_aws.ecs.ECSTaskResult:
         prepared = await prepare(self._block, self._plane)
@@ -86,7 +95,7 @@ class _Run:
         try:
             launched = await self._launch(prepared, pin)
         except _CancelledWhileQueued:
-            return self._never_launched()
+            return await self._never_launched()
         if self._task_status is not None:
             self._task_status.started(launched.identifier)
         self._tell_where(prepared, launched.task)
@@ -94,6 +103,9 @@ class _Run:
             end = await self._watch(prepared, launched)
         except TaskFailedToStart as error:
             return await self._failed_to_start(launched, error)
+        if self._unwanted:
+            how = "cancelled before its task ran, and the task was stopped"
+            return await self._cancelled(launched.identifier, how)
         return await self._finished(launched, end)
 
     # -- pin ---------------------------------------------------------------------------------
@@ -158,14 +170,18 @@ class _Run:
             return str(TaskIdentifier(named, task.task_arn))
         return str(TaskIdentifier(task.cluster_arn, task.task_arn))
 
-    def _never_launched(self) -> prefect_aws.ecs.ECSTaskResult:
+    async def _never_launched(self) -> prefect_aws.ecs.ECSTaskResult:
         if self._task_status is None:
             raise PinnedECSError("nothing was launched", "the flow run was cancelled")
-        self._log.info(
-            f"{self._prefix}: The flow run was cancelled while it waited; it was not launched."
-        )
         self._task_status.started("")
-        return prefect_aws.ecs.ECSTaskResult(identifier="", status_code=0)
+        return await self._cancelled("", "cancelled while it waited; it was not launched")
+
+    async def _cancelled(self, identifier: str, how: str) -> prefect_aws.ecs.ECSTaskResult:
+        """The end of a flow run that was cancelled before a process could end it."""
+        self._log.info(f"{self._prefix}: The flow run was {how}.")
+        if self._flow_run_id:
+            await confirm_cancelled(self._flow_run_id, f"The flow run was {how}.")
+        return prefect_aws.ecs.ECSTaskResult(identifier=identifier, status_code=0)
 
     # -- watch -------------------------------------------------------------------------------
 
@@ -190,7 +206,7 @@ class _Run:
         running = False
         try:
             while True:
-                news = await mailbox.get()
+                news = await (mailbox.get() if running else self._early_news(mailbox, launched))
                 if isinstance(news, PinnedECSError):
                     raise news
                 self._log.info(f"{self._prefix}: Status is {news.status}.")
@@ -205,6 +221,25 @@ class _Run:
         if follow is not None:
             await self._plane.finish(follow)
         return news
+
+    async def _early_news(self, mailbox: Mailbox[News], launched: _Launched) -> News:
+        """The next news of a task that does not run yet; stop it once it is not wanted.
+
+        With ``prefect flow-run execute`` the agent leaves cancelling to the process in the
+        container, and there is none yet.
+        """
+        while True:
+            try:
+                return await asyncio.wait_for(mailbox.get(), CHECK_QUEUED_SECONDS)
+            except asyncio.TimeoutError:
+                if self._unwanted or not self._flow_run_id or await is_wanted(self._flow_run_id):
+                    continue
+                self._unwanted = True
+                task = launched.task
+                try:
+                    await self._plane.stop(task.cluster_arn, task.task_arn, CANCELLED_REASON)
+                except PinnedECSError as error:
+                    self._log.error(f"{self._prefix}: {error}")
 
     def _say_command(self, prepared: Prepared) -> None:
         container = prepared.desired.container

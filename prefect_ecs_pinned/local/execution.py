@@ -38,6 +38,14 @@ class Processes:
         self._runner = Runner(ecs.settings.max_processes, home, self._output)
 
     def run(self, task: Task) -> None:
+        phases = self._ecs.settings.phases
+        delay = task.held + phases.provisioning + phases.pending
+        asyncio.get_running_loop().call_later(delay, self._start, task)
+
+    def _start(self, task: Task) -> None:
+        """Start a task's process, once it has been provisioned."""
+        if task.stop_asked is not None:
+            return
         container = _container(task.definition)
         override = _override(task.request, container["name"])
         argv = [
@@ -46,17 +54,17 @@ class Processes:
         ]
         if log := self._log(task, container):
             self._logs[task.id] = log
-        if task.failure is not None:
-            return
         environment, missing = self._environment(container, override)
-        if missing or not argv:
+        if missing:
             reason = (
                 "ResourceInitializationError: unable to pull secrets or registry auth: "
                 f"unable to retrieve secret {missing}"
-                if missing
-                else "CannotStartContainerError: the container has no command"
             )
-            asyncio.get_running_loop().call_soon(self._ecs.process_ended, task, None, reason)
+            self._ecs.process_ended(task, None, reason)
+            return
+        if not argv:
+            reason = "CannotStartContainerError: the container has no command"
+            self._ecs.process_ended(task, None, reason)
             return
 
         def ended(exit_code: int | None, reason: str) -> None:

@@ -207,6 +207,8 @@ class App:
         known = {item.name for item in dataclasses.fields(Settings)}
         if unknown := sorted(changes.keys() - known):
             raise ValueError(f"no such settings: {', '.join(unknown)}")
+        if isinstance(changes.get("phases"), dict):
+            changes["phases"] = dataclasses.replace(self.ecs.settings.phases, **changes["phases"])
         for name, value in changes.items():
             setattr(self.ecs.settings, name, value)
         self.ecs.buckets.scale = self.ecs.settings.quota_scale

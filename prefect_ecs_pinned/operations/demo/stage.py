@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,10 @@ _SERVER_SETTINGS: Mapping[str, str] = {
 
 #: Seconds for a server to answer for the first time: Prefect's makes its database first.
 _READY_SECONDS = 90.0
+
+#: HTTP status of a Prefect server that is to be asked again, and seconds until then.
+_BUSY = 503
+_BUSY_SECONDS = 0.5
 
 #: Seconds that a process is given to end by itself.
 _END_SECONDS = 10.0
@@ -178,15 +183,23 @@ class Stage:
         with urllib.request.urlopen(f"{self.ecs_url}/_local/{path}", timeout=30) as answer:
             return json.load(answer)
 
-    def api(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Ask the Prefect API."""
+    def api(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask the Prefect API; as Prefect's own client does, again while it is busy."""
         request = urllib.request.Request(
             f"{self.api_url}/{path}",
-            data=json.dumps(body).encode(),
+            data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                # SQLite says "database is locked" when much is written at once.
+                if error.code != _BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_BUSY_SECONDS)
 
     def close(self) -> None:
         """End every process, the last started first, and remove what was written."""

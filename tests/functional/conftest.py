@@ -1,0 +1,35 @@
+"""A real Prefect server and an embedded ECS that executes, for all functional tests at once."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prefect_ecs_pinned.operations.demo.stage import Stage
+from tests.functional.world import World
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All in one process: the servers take longer to start than the tests to run."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.functional)
+            item.add_marker(pytest.mark.xdist_group("functional"))
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    with Stage() as stage:
+        stage.start_ecs()
+        stage.start_server()
+        stage.await_ready()
+        shutil.copy(HERE / "flows" / "sleeper.py", stage.flows)
+        stage.run("register", stage.prefect("block", "register", "-m", "prefect_ecs_pinned"))
+        stage.run("prepare", [sys.executable, str(HERE / "prepare.py"), stage.ecs_url])
+        yield World(stage)

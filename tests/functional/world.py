@@ -1,0 +1,101 @@
+"""What a functional test does and sees: deployments, flow runs, agents, and ECS's own numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from prefect_ecs_pinned.operations.demo.stage import Stage
+
+#: Seconds for anything to happen.
+PATIENCE = 90.0
+
+#: Makes agents quick; the second is the default command that is not 2.20's default.
+QUICK = {"PREFECT_AGENT_QUERY_INTERVAL": "1", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+ENGINE = {"PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false"}
+
+
+class World:
+    """The stage of a demo, and hands to play on it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def build(self, name: str, *options: str) -> None:
+        """``prefect deployment build`` of the sleeper, by the command line."""
+        command = self.stage.prefect(
+            *("deployment", "build", "sleeper.py:sleeper", "-n", name, "-a"),
+            *("--path", str(self.stage.flows), "--skip-upload"),
+            *("--output", f"{name}.yaml", *options),
+        )
+        self.stage.run(f"build-{name}", command)
+
+    def agent(self, queue: str, settings: Mapping[str, str]) -> None:
+        self._start(f"agent-{queue}", ("-p", "default-agent-pool", "-q", queue), settings)
+
+    def worker(self, queue: str, settings: Mapping[str, str]) -> None:
+        options = ("--type", "block", "-p", "pinned", "-q", queue)
+        self._start(f"worker-{queue}", options, settings)
+
+    def _start(self, name: str, options: Sequence[str], settings: Mapping[str, str]) -> None:
+        command = self.stage.prefect(name.split("-")[0], "start", *options)
+        self.processes[name] = self.stage.start(name, command, {**QUICK, **settings})
+
+    def create_runs(self, deployment: str, number: int, **parameters: Any) -> list[str]:
+        """IDs of new flow runs."""
+        id_ = self.stage.api(f"deployments/name/sleeper/{deployment}")["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        path = f"deployments/{id_}/create_flow_run"
+        return [self.stage.api(path, body)["id"] for _ in range(number)]
+
+    def flow_run(self, id_: str) -> Any:
+        return self.stage.api(f"flow_runs/{id_}")
+
+    def states(self, ids: Sequence[str]) -> list[str]:
+        return [self.flow_run(id_)["state"]["type"] for id_ in ids]
+
+    def logs(self, id_: str) -> str:
+        body = {"logs": {"flow_run_id": {"any_": [id_]}}}
+        return "\n".join(line["message"] for line in self.stage.api("logs/filter", body))
+
+    def cancel(self, id_: str) -> None:
+        """What ``prefect flow-run cancel`` does."""
+        body = {"state": {"type": "CANCELLING"}}
+        answer = self.stage.api(f"flow_runs/{id_}/set_state", body)
+        assert answer["status"] == "ACCEPT", answer
+
+    def change(self, **settings: Any) -> None:
+        """Change settings of the embedded ECS."""
+        request = urllib.request.Request(
+            f"{self.stage.ecs_url}/_local/settings", json.dumps(settings).encode(), method="PATCH"
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+
+    def succeeded(self, action: str) -> int:
+        """Calls of an action that ECS answered with what was asked for."""
+        n = self.stage.ecs("calls").get(action, {"calls": 0, "throttled": 0, "errors": 0})
+        return int(n["calls"] - n["throttled"] - n["errors"])
+
+    def launches(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Tasks that were started for flow runs."""
+        return [task for task in self.stage.ecs("launches") if task["flow_run_id"] in ids]
+
+    def live(self) -> int:
+        """Tasks that have not stopped."""
+        by_status = self.stage.ecs("tasks")["by_status"]
+        return sum(number for status, number in by_status.items() if status != "STOPPED")
+
+    def until(self, what: Callable[[], Any], wanted: Any, ids: Sequence[str] = ()) -> None:
+        """Wait until something has come true."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := what()) != wanted:
+            if time.monotonic() > deadline:
+                logs = [self.stage.log_tail(path.stem) for path in self.stage.home.glob("*-*.log")]
+                pages = [self.logs(id_) for id_ in ids]
+                raise AssertionError("\n".join([f"{found} is not {wanted}", *pages, *logs]))
+            time.sleep(0.5)
