@@ -13,7 +13,7 @@ demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, 
 	$(BIN)/pinned-ecs demo --runs 100
 
 test: .venv/.dev ## Run all tests (DESIGN: within 5 minutes on 2 cores)
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: lint types floors test ## Everything that has to be green
 

@@ -15,14 +15,6 @@ from tests.functional.world import World
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All in one process: the servers take longer to start than the tests to run."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.functional)
-            item.add_marker(pytest.mark.xdist_group("functional"))
-
-
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     with Stage() as stage:

@@ -11,6 +11,9 @@ import pytest
 from tests.functional.world import ENGINE, World
 
 
+pytestmark = pytest.mark.functional
+
+
 @pytest.fixture(scope="module")
 def agents(world: World) -> World:
     """An agent and a block worker for each of Prefect's two default commands."""

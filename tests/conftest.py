@@ -1,0 +1,25 @@
+"""How the tests are spread over processes: what shares a slow set-up runs in one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+#: Folder -> group. The slowest stand first, so that nothing slow begins last.
+GROUPS = {"functional": "servers", "ui": "browser", "operations": "prefect", "cli": "prefect"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = list(GROUPS)
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(HERE).parts[0]
+        return order.index(folder) if folder in GROUPS else len(order)
+
+    for item in items:
+        if folder := GROUPS.get(item.path.relative_to(HERE).parts[0]):
+            item.add_marker(pytest.mark.xdist_group(folder))
+    items.sort(key=rank)
