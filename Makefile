@@ -5,9 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format types floors docs bench clean
+.PHONY: test-ui test-docs test-packaging test-matrix screenshots
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, on this machine
 	$(BIN)/pinned-ecs demo --runs 100
@@ -31,8 +32,23 @@ types: .venv/.dev ## Types (mypy, strict)
 floors: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports
 
-docs: ## Build the documentation
-	@echo "The documentation is plain Markdown: start at docs/index.md"
+docs: .venv/.docs ## Build the documentation into site/, strictly
+	$(BIN)/mkdocs build --strict --quiet
+
+test-docs: .venv/.docs ## Run every snippet of the documentation that is not marked
+	$(BIN)/pytest tests/docs
+
+test-ui: .venv/.ui ## Drive the block's form in headless Chromium
+	$(BIN)/pytest tests/ui
+
+screenshots: .venv/.ui ## The same, and renew the pictures in docs/images
+	SCREENSHOTS=1 $(BIN)/pytest tests/ui
+
+test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
+	$(BIN)/pytest tests/packaging
+
+test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is supported
+	$(BIN)/python -m tests.packaging.matrix
 
 bench: .venv/.dev ## Measure launches against the embedded ECS
 	@echo "There is no benchmark yet: see CHANGELOG.md" && exit 1
@@ -54,3 +70,14 @@ clean: ## Remove what the other targets have made
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ .venv/.local
+
+.venv/.docs: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+.venv/.ui: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[ui]'
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+		{ echo "make test-ui needs Chromium: apt-get install chromium" >&2; exit 1; }
+	@touch $@

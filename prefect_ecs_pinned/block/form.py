@@ -41,9 +41,9 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
     "Where it runs": {
         "aws_credentials": Shown(
             "AWS Credentials",
-            "Keys and Region to call ECS with. Choose a **saved** AWS Credentials block: keys "
-            "typed in here are lost when the form is saved again. Default: the agent's own "
-            "credentials.",
+            "Keys and Region to call ECS with: a saved AWS Credentials block; **Add** makes one. "
+            "Credentials that Python wrote inline are dropped when this form is saved. Default: "
+            "the agent's own.",
         ),
         "cluster": Shown(
             "Cluster",
@@ -59,9 +59,9 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
     "What it runs": {
         "image": Shown(
             "Image",
-            "Image of the Prefect container; name it by tag or digest. Left empty, it is the "
-            "`prefecthq/prefect` image of whoever loads this block, so an upgrade of the agent "
-            "registers a revision.",
+            "Image of the Prefect container, by tag or digest. Default: the task definition's, or "
+            "the `prefecthq/prefect` image of the Prefect version that loads this block, so that "
+            "upgrading the agent registers a revision: better set it.",
             "123456789012.dkr.ecr.us-east-1.amazonaws.com/etl:1.4.2",
         ),
         "cpu": Shown(
@@ -151,7 +151,7 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "Variable name to the **ARN** of a secret in Secrets Manager or of a parameter in SSM, "
             "as a JSON object. The values never pass through Prefect; what the agent would send "
             "in clear under the same name, such as `PREFECT_API_KEY`, is left out. Default: none.",
-            '{"PREFECT_API_KEY": "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"}',
+            '{"PREFECT_API_KEY": "arn:aws:secretsmanager:us-east-1:1234…"}',
         ),
     },
     "Pinning": {
@@ -178,7 +178,7 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "Task Definition",
             "A whole task definition, as the JSON object that `RegisterTaskDefinition` takes; the "
             "container to run flows in is named `prefect`. Default: none; a minimal one is made.",
-            '{"containerDefinitions": [{"name": "prefect", "image": "etl:1.4.2"}]}',
+            '{"containerDefinitions": [{"name": "prefect"}]}',
         ),
         "auto_deregister_task_definition": Shown(
             "Auto Deregister Task Definition",
@@ -211,7 +211,7 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "Task Customizations",
             "[JSON patches](https://jsonpatch.com) of the `RunTask` request, as a JSON list, "
             "applied last. They may not set `clientToken` or `count`. Default: none.",
-            '[{"op": "add", "path": "/overrides/ephemeralStorage", "value": {"sizeInGiB": 50}}]',
+            '[{"op": "add", "path": "/propagateTags", "value": "TASK_DEFINITION"}]',
         ),
         "command": Shown(
             "Command",
@@ -257,7 +257,19 @@ def present(schema: dict[str, Any]) -> None:
         )
         if shown.example != "":
             properties[name]["example"] = shown.example
+    _choose_credentials(properties["aws_credentials"])
     added = [name for name in properties if name not in FIELDS]
     for position, name in enumerate(added, start=len(FIELDS)):
         properties[name].setdefault("position", position)
     schema["properties"] = {name: properties[name] for name in (*FIELDS, *added)}
+
+
+def _choose_credentials(shown: dict[str, Any]) -> None:
+    """Show one select for the saved credentials, under this form's own heading.
+
+    Of a property that refers to a block by ``allOf`` the UI shows the heading and the text of
+    both. ``type`` and ``block_type_slug`` are what it makes of a plain ``$ref`` by itself; the
+    reference stays below ``items``, where the server finds it and the UI shows nothing of it.
+    """
+    (reference,) = shown.pop("allOf")
+    shown.update(type="block", block_type_slug="aws-credentials", items=reference)
