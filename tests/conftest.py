@@ -20,6 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return order.index(folder) if folder in GROUPS else len(order)
 
     for item in items:
-        if folder := GROUPS.get(item.path.relative_to(HERE).parts[0]):
-            item.add_marker(pytest.mark.xdist_group(folder))
+        group = GROUPS.get(item.path.relative_to(HERE).parts[0])
+        if group and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=rank)

@@ -10,8 +10,7 @@ import pytest
 
 from tests.functional.world import ENGINE, World
 
-
-pytestmark = pytest.mark.functional
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

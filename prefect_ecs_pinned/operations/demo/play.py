@@ -121,18 +121,19 @@ def run_demo(settings: DemoSettings, as_json: bool = False) -> Summary:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, so that no process is left behind."""
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does, so that no process is left behind."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGTERM, signal.SIGHUP)}
     # A shell that starts a command in the background makes it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _set(stage: Stage, settings: DemoSettings, talk: Console) -> None:
