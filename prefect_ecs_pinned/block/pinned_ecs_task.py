@@ -110,6 +110,11 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         # agent makes a block for every flow run.
         Block.__init__(self, *args, **kwargs)  # type: ignore[no-untyped-call]
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Names of environment variables, without values: Prefect's block worker prints blocks."""
+        hidden = {"env": dict.fromkeys(self.env, "***")}
+        return [(name, hidden.get(name or "", value)) for name, value in super().__repr_args__()]
+
     # -- validation ----------------------------------------------------------------------------
 
     @validator(*_NUMBERS_WITH_DEFAULTS, pre=True)
