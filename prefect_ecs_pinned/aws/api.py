@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import botocore.session
+
 from prefect_ecs_pinned.aws.clients import Clients
+from prefect_ecs_pinned.aws.faults import Fault, Kind
 
 #: API_ListTaskDefinitions, "maxResults": at most 100 a page.
 LIST_PAGE = 100
+
+
+#: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two.
+LIST_TASKS = 100
+
+
+def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:
+    """A member that every answer has. Without it the answer is a proxy's page, or was cut short.
+
+    Raises:
+        Fault: It is not there: nobody knows what AWS did.
+    """
+    if name not in answer:
+        code = "MalformedAnswer"
+        raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer without {name!r}")
+    return answer[name]
+
+
+@lru_cache(maxsize=1)
+def registrable_members() -> frozenset[str]:
+    """The members that RegisterTaskDefinition accepts, as the installed botocore knows them."""
+    model = botocore.session.get_session().get_service_model("ecs")
+    shape: Any = model.operation_model("RegisterTaskDefinition").input_shape
+    return frozenset(shape.members)
 
 
 class EcsApi:
@@ -19,7 +47,7 @@ class EcsApi:
 
     async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
         answer = await self._clients.call("ecs", "DescribeTaskDefinition", taskDefinition=name)
-        definition: Mapping[str, Any] = answer["taskDefinition"]
+        definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
         return definition
 
     async def list_task_definitions(self, family: str, limit: int) -> Sequence[str]:
@@ -35,7 +63,7 @@ class EcsApi:
                 maxResults=min(LIST_PAGE, limit),
                 **token,
             )
-            arns += answer["taskDefinitionArns"]
+            arns += member(answer, "taskDefinitionArns", "ListTaskDefinitions")
             if not answer.get("nextToken"):
                 break
             token = {"nextToken": answer["nextToken"]}
@@ -43,7 +71,7 @@ class EcsApi:
 
     async def register_task_definition(self, definition: Mapping[str, Any]) -> Mapping[str, Any]:
         answer = await self._clients.call("ecs", "RegisterTaskDefinition", **definition)
-        registered: Mapping[str, Any] = answer["taskDefinition"]
+        registered: Mapping[str, Any] = member(answer, "taskDefinition", "RegisterTaskDefinition")
         return registered
 
     async def run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -59,10 +87,30 @@ class EcsApi:
         answer = await self.describe_tasks(cluster, [task])
         return next(iter(answer["tasks"]), None)
 
+    async def tasks_started_by(self, cluster: str, started_by: str) -> Sequence[Mapping[str, Any]]:
+        arns: list[str] = []
+        for status in ("RUNNING", "STOPPED"):
+            answer = await self._clients.call(
+                "ecs",
+                "ListTasks",
+                cluster=cluster,
+                startedBy=started_by,
+                desiredStatus=status,
+                maxResults=LIST_TASKS,
+            )
+            arns += member(answer, "taskArns", "ListTasks")
+        if not arns:
+            return []
+        tasks: Sequence[Mapping[str, Any]] = (
+            await self.describe_tasks(cluster, arns[:LIST_TASKS])
+        )["tasks"]
+        return tasks
+
     async def describe_tasks(self, cluster: str, tasks: Sequence[str]) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await self._clients.call(
             "ecs", "DescribeTasks", "watching", cluster=cluster, tasks=list(tasks)
         )
+        member(answer, "tasks", "DescribeTasks")
         return answer
 
 
@@ -79,13 +127,13 @@ class Ec2Api:
             else {"Filters": [{"Name": "isDefault", "Values": ["true"]}]}
         )
         answer = await self._clients.call("ec2", "DescribeVpcs", **which)
-        vpcs: Sequence[Mapping[str, Any]] = answer["Vpcs"]
+        vpcs: Sequence[Mapping[str, Any]] = member(answer, "Vpcs", "DescribeVpcs")
         return vpcs
 
     async def describe_subnets(self, vpc_id: str) -> Sequence[Mapping[str, Any]]:
         of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
         answer = await self._clients.call("ec2", "DescribeSubnets", Filters=of_vpc)
-        subnets: Sequence[Mapping[str, Any]] = answer["Subnets"]
+        subnets: Sequence[Mapping[str, Any]] = member(answer, "Subnets", "DescribeSubnets")
         return subnets
 
 

@@ -1,20 +1,27 @@
 """One boto3 session and a few clients for all runs of a process.
 
 A session costs 100 ms of CPU and a client 30 ms, so they are made once per credentials and
-Region, and once again when the credentials have expired or were rotated.
+Region, and once again when the credentials have expired or were rotated. AWS's service models,
+25 MB and most of that time, are read once in a process: sessions share one loader.
+
+botocore logs requests, answers and signatures at DEBUG, with the values of environment variables
+in them. Records of that level from our own threads are dropped; other users of boto3 in the
+process keep theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.config import Config
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
-from prefect_ecs_pinned.aws.threads import Threads
+from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
 
 #: Repeating is decided by the verbs, who know what is safe to repeat: botocore makes one
 #: attempt. (Its default mode and count have changed between releases.)
@@ -24,6 +31,18 @@ _ONE_ATTEMPT: Any = {"mode": "standard", "total_max_attempts": 1}
 #: `aws_client_parameters` says otherwise. botocore's own 60 s would hold a thread for as long.
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 30
+
+
+#: botocore's loggers that show what is sent and what is answered.
+_TALKATIVE = ("auth", "endpoint", "hooks", "httpsession", "parsers", "regions", "utils")
+
+
+def _may_be_shown(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not (record.threadName or "").startswith(THREAD_NAMES)
+
+
+for _name in _TALKATIVE:
+    logging.getLogger(f"botocore.{_name}").addFilter(_may_be_shown)
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,20 @@ class Clients:
             self._renew(generation)
         return await self._attempt(service, operation, purpose, params)
 
+    def close(self) -> None:
+        """Let go of session, connections and threads."""
+        self._drop_session()
+        self._others.close()
+        for threads in self._threads.values():
+            threads.close()
+
+    def _drop_session(self) -> None:
+        self._generation += 1
+        self._session = None
+        clients, self._clients = self._clients, {}
+        for making in clients.values():
+            making.add_done_callback(_close_client)
+
     async def _attempt(
         self, service: str, operation: str, purpose: str, params: Mapping[str, Any]
     ) -> Any:
@@ -103,14 +136,17 @@ class Clients:
         try:
             return await self._threads.get(purpose, self._others).run(lambda: method(**params))
         except Exception as exception:
-            raise understand(exception, operation) from exception
+            failure = exception
+        # Not within the except clause: the original would go along as the error's context.
+        raise understand(failure, operation) from presentable(failure)
 
     def _renew(self, generation: int) -> None:
-        """Drop session and clients, once however many calls found them expired."""
+        """Drop session and clients, once however many calls found them expired.
+
+        Calls that are under way end on the old connections.
+        """
         if generation == self._generation:
-            self._generation += 1
-            self._session = None
-            self._clients.clear()
+            self._drop_session()
 
     async def _client(self, service: str, purpose: str) -> Any:
         name = f"{service} {purpose}"
@@ -127,7 +163,9 @@ class Clients:
         async with self._making:
             try:
                 if self._session is None:
-                    self._session = await self._others.run(self._access.session)
+                    session = await self._others.run(self._access.session)
+                    _share_models(session)
+                    self._session = session
                 make = self._session.client
                 return await self._others.run(lambda: make(service, **parameters))
             except Exception as exception:
@@ -146,6 +184,25 @@ class Clients:
             ),
         )
         return {**parameters, "config": config.merge(limits)}
+
+
+#: botocore's loader of the first session, which has read the service models.
+_models: list[Any] = []
+
+
+def _share_models(session: Any) -> None:
+    core = getattr(session, "_session", None)
+    if core is None:
+        return  # not boto3's own class
+    if not _models:
+        _models.append(core.get_component("data_loader"))
+    core.register_component("data_loader", _models[0])
+
+
+def _close_client(making: asyncio.Task[Any]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        with contextlib.suppress(Exception):
+            making.result().close()
 
 
 def _method_name(operation: str) -> str:

@@ -7,8 +7,9 @@ for every flow run, so nothing that is to be remembered may live on a block.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from prefect_ecs_pinned.aws.output import Follow, Output
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.pinning import Pin, Pinning
 from prefect_ecs_pinned.aws.retrying import patiently
+from prefect_ecs_pinned.aws.sharing import Shared
 from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.aws.watching import News, Watch, Watching
 from prefect_ecs_pinned.core.definition import DefinitionSpec, build
@@ -36,8 +38,11 @@ _OTHER_CALLS = 8
 #: Built definitions that are remembered; a deployment needs one or two.
 _REMEMBERED_DEFINITIONS = 1024
 
-#: Control planes kept; an agent needs one for each set of credentials its deployments use.
-_KEPT_PLANES = 32
+#: Control planes that are kept although no run uses them, and for how many seconds: an agent needs
+#: one for each set of credentials that its deployments use, and credentials may change all the
+#: time. One that has to be made again costs a client and a DescribeTaskDefinition.
+_KEPT_PLANES = 8
+_KEPT_SECONDS = 600.0
 
 
 @dataclass
@@ -65,7 +70,11 @@ class ControlPlane:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._loop = ControlLoop()
-        self._verbs: _Verbs | None = None
+        #: The verbs, once they have been made.
+        self._made: list[_Verbs] = []
+        #: Called by `close`, or when the last run that uses this has gone.
+        self._let_go = weakref.finalize(self, _let_go, self._loop, self._made, os.getpid())
+        self._let_go.atexit = False  # threads are daemons, and the process is ending
 
     async def region(self) -> str:
         """The Region, asked of boto3 when the access leaves it open.
@@ -219,20 +228,20 @@ class ControlPlane:
 
     def close(self) -> None:
         """Let go of everything; runs that are being watched hear no more."""
-        self._loop.close()
+        self._let_go()
 
     def _on_loop(self) -> _Verbs:
         """The verbs; made by the first who asks, on the control loop."""
-        if self._verbs is None:
+        if not self._made:
             clock = LoopClock()
             clients = Clients(
                 self._access,
-                Threads(_OTHER_CALLS, "pinned-ecs-call"),
-                Threads(MOST_CALLS, "pinned-ecs-launch"),
+                Threads(_OTHER_CALLS, "call"),
+                Threads(MOST_CALLS, "launch"),
                 connections=MOST_CALLS,
             )
             ecs = EcsApi(clients)
-            self._verbs = _Verbs(
+            verbs = _Verbs(
                 clients=clients,
                 ecs=ecs,
                 pinning=Pinning(ecs, Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False), clock),
@@ -241,7 +250,8 @@ class ControlPlane:
                 network=Network(Ec2Api(clients), clock),
                 output=Output(LogsApi(clients), clock),
             )
-        return self._verbs
+            self._made.append(verbs)
+        return self._made[0]
 
     async def _find_region(self) -> str:
         verbs = self._on_loop()
@@ -264,37 +274,36 @@ class ControlPlane:
         return definitions[key]
 
 
-#: Guards ``_planes``. Renewed in a forked child, where the threads of the parent's planes do
-#: not exist and the lock may have been held.
-_lock = threading.Lock()
-_planes: OrderedDict[str, ControlPlane] = OrderedDict()
+_planes: Shared[ControlPlane] = Shared(_KEPT_PLANES, _KEPT_SECONDS)
 
 
 def shared(access: Access) -> ControlPlane:
     """The control plane of an access: one per key in a process."""
-    with _lock:
-        plane = _planes.get(access.key)
-        if plane is None:
-            plane = _planes[access.key] = ControlPlane(access)
-            if len(_planes) > _KEPT_PLANES:
-                _planes.popitem(last=False)
-        _planes.move_to_end(access.key)
-        return plane
+    return _planes.get(access.key, lambda: ControlPlane(access))
 
 
 def forget_all() -> None:
     """Begin afresh, as a new process would."""
-    with _lock:
-        planes = list(_planes.values())
-        _planes.clear()
-    for plane in planes:
+    for plane in _planes.clear():
         plane.close()
 
 
-def _begin_afresh_in_child() -> None:
-    global _lock, _planes
-    _lock = threading.Lock()
-    _planes = OrderedDict()
+def _let_go(loop: ControlLoop, made: list[_Verbs], process: int) -> None:
+    """End what a control plane has begun: launches that nobody awaits, threads, connections."""
+    if os.getpid() != process:
+        return  # a forked child: none of it exists here, and the loop's files are the parent's
+    if not made:
+        loop.close()
+        return
+    verbs = made[0]
 
+    async def wind_down() -> None:
+        try:
+            await verbs.launching.close()
+            await verbs.watching.close()
+        finally:
+            verbs.clients.close()
+            loop.close()
 
-os.register_at_fork(after_in_child=_begin_afresh_in_child)
+    with contextlib.suppress(RuntimeError):  # closed already
+        loop.start(wind_down())

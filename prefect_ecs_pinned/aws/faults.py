@@ -11,11 +11,13 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 from botocore import exceptions as botocore_exceptions
+from botocore.parsers import ResponseParserError
 
 from prefect_ecs_pinned import errors
 
@@ -26,10 +28,12 @@ class Kind(Enum):
     THROTTLED = "the request quota is used up; nothing was done"
     HIDDEN_THROTTLE = "a call that ECS made on our behalf was throttled; nothing was done"
     OUTCOME_UNKNOWN = "no answer, or a failure on AWS's side; it may have been done"
+    UNREACHABLE = "AWS, or the source of the credentials, was not reached; nothing was done"
     CONTENDED = "another registration of this family is under way"
     CAPACITY = "there is no room for the task now"
     VCPU_QUOTA = "the account runs as many vCPUs of this launch type as it may"
     EXPIRED = "the credentials are not valid any more"
+    BAD_SIGNATURE = "the secret key does not fit, or the clock is wrong"
     INACTIVE = "the revision was deregistered"
     NO_DEFINITION = "there is no such family or revision"
     NO_CLUSTER = "there is no such cluster"
@@ -48,6 +52,7 @@ PASSING = frozenset(
         Kind.THROTTLED,
         Kind.HIDDEN_THROTTLE,
         Kind.OUTCOME_UNKNOWN,
+        Kind.UNREACHABLE,
         Kind.CONTENDED,
         Kind.CAPACITY,
         Kind.VCPU_QUOTA,
@@ -96,6 +101,8 @@ _THROTTLE_CODES = frozenset(
         "RequestLimitExceeded",
         "TooManyRequestsException",
         "SlowDown",
+        "PriorRequestNotComplete",
+        "BandwidthLimitExceeded",
     }
 )
 
@@ -106,6 +113,22 @@ _EXPIRED_CODES = frozenset(
         "RequestExpired",
         "InvalidClientTokenId",
         "UnrecognizedClientException",
+        "AuthFailure",  # EC2: "AWS was not able to validate the provided access credentials"
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "TokenRefreshRequired",
+    }
+)
+
+#: "The request signature we calculated does not match the signature you provided. Check your AWS
+#: Secret Access Key ..." / "Signature expired: 20260101T000000Z is now earlier than ..."
+_SIGNATURE_CODES = frozenset(
+    {
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "RequestTimeTooSkewed",
     }
 )
 
@@ -115,9 +138,6 @@ _DENIED_CODES = frozenset(
         "AccessDeniedException",
         "UnauthorizedOperation",
         "NotAuthorized",
-        "OptInRequired",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
     }
 )
 
@@ -159,14 +179,23 @@ _BY_MESSAGE: tuple[tuple[tuple[str, ...], str, Kind], ...] = (
     #  zone"
     (("ClientException", "InvalidParameterException"), "Capacity is unavailable", Kind.CAPACITY),
     # "You've reached the limit on the number of vCPUs you can run concurrently"
-    (("ClientException",), "limit on the number of vCPUs", Kind.VCPU_QUOTA),
-    # "No Container Instances were found in your cluster."
-    (("InvalidParameterException",), "No Container Instances", Kind.NO_INSTANCES),
+    (
+        ("ClientException", "InvalidParameterException"),
+        "limit on the number of",
+        Kind.VCPU_QUOTA,
+    ),
+    # "No Container Instances were found in your cluster." (or "... in your capacity provider.")
+    (
+        ("InvalidParameterException", "ClientException"),
+        "No Container Instances",
+        Kind.NO_INSTANCES,
+    ),
 )
 
 _BY_CODE: Mapping[str, Kind] = {
     **dict.fromkeys(_THROTTLE_CODES, Kind.THROTTLED),
     **dict.fromkeys(_EXPIRED_CODES, Kind.EXPIRED),
+    **dict.fromkeys(_SIGNATURE_CODES, Kind.BAD_SIGNATURE),
     **dict.fromkeys(_DENIED_CODES, Kind.DENIED),
     "ClusterNotFoundException": Kind.NO_CLUSTER,
     "ConflictException": Kind.CONFLICT,
@@ -174,31 +203,63 @@ _BY_CODE: Mapping[str, Kind] = {
     "ServerException": Kind.OUTCOME_UNKNOWN,
 }
 
-#: botocore exceptions that leave open whether AWS took the request.
+#: botocore exceptions that leave open whether AWS took the request. An answer that cannot be
+#: read (cut short, or a proxy's page) is as good as none.
 _LOST = (
     botocore_exceptions.HTTPClientError,
     botocore_exceptions.ResponseStreamingError,
     botocore_exceptions.IncompleteReadError,
+    ResponseParserError,
+)
+
+#: botocore exceptions from before a request was sent, which go away by themselves: no name
+#: server, no route, no connection; no answer of instance metadata.
+_NOT_SENT = (
+    botocore_exceptions.EndpointConnectionError,
+    botocore_exceptions.ConnectTimeoutError,
+    botocore_exceptions.ProxyConnectionError,
+    botocore_exceptions.CredentialRetrievalError,
+    botocore_exceptions.MetadataRetrievalError,
 )
 
 _NO_CREDENTIALS = (
-    botocore_exceptions.CredentialRetrievalError,
+    botocore_exceptions.NoCredentialsError,
     botocore_exceptions.UnauthorizedSSOTokenError,
     botocore_exceptions.SSOTokenLoadError,
-    botocore_exceptions.MetadataRetrievalError,
+    botocore_exceptions.TokenRetrievalError,
 )
 
 
 def understand(exception: BaseException, operation: str) -> Fault:
     """Read an exception of a boto3 call."""
     if isinstance(exception, botocore_exceptions.ClientError):
-        return _understand_answer(exception.response, operation)
-    name = type(exception).__name__
+        if exception.operation_name in (operation, "Unknown"):
+            return _understand_answer(exception.response, operation)
+        return _understand_source(exception, operation)
+    name, text = type(exception).__name__, str(presentable(exception))
     if isinstance(exception, _LOST):
-        return Fault(Kind.OUTCOME_UNKNOWN, operation, name, str(exception))
+        return Fault(Kind.OUTCOME_UNKNOWN, operation, name, text)
+    if isinstance(exception, _NOT_SENT):
+        return Fault(Kind.UNREACHABLE, operation, name, text)
     if isinstance(exception, _NO_CREDENTIALS):
-        return Fault(Kind.EXPIRED, operation, name, str(exception))
-    return Fault(Kind.REFUSED, operation, name, str(exception))
+        return Fault(Kind.EXPIRED, operation, name, text)
+    return Fault(Kind.REFUSED, operation, name, text)
+
+
+def presentable(exception: BaseException) -> BaseException:
+    """An exception without values of the request, which may be secrets.
+
+    botocore's own check of parameters quotes them: "Invalid type for parameter
+    overrides.containerOverrides[0].environment[0].value, value: hunter2, type: ..."
+    """
+    if not isinstance(exception, botocore_exceptions.ParamValidationError):
+        return exception
+    report = str(exception.kwargs.get("report", ""))
+    before, quoted, after = report.partition(", value: ")
+    # Values may hold anything, line breaks too: only what follows the last of them is kept.
+    kind = re.search(r"(?s:.*)(, (?:type: <class|valid m).*)", after)
+    hidden = before + (f", value: ***{kind[1] if kind else ''}" if quoted else "")
+    return botocore_exceptions.ParamValidationError(report=hidden)
 
 
 def _understand_answer(response: Mapping[str, Any], operation: str) -> Fault:
@@ -206,7 +267,20 @@ def _understand_answer(response: Mapping[str, Any], operation: str) -> Fault:
     code, message = error.get("Code", ""), error.get("Message", "")
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     resources = response.get("resourceIds") or error.get("resourceIds") or ()
+    # EC2 appends a blob of a kilobyte, which only sts:DecodeAuthorizationMessage can read.
+    message = message.partition(" Encoded authorization failure message")[0]
     return Fault(_kind(code, message, status), operation, code, message, resources)
+
+
+def _understand_source(exception: botocore_exceptions.ClientError, operation: str) -> Fault:
+    """Read a refusal of the call that was to fetch the credentials, such as AssumeRole.
+
+    The call that needed them was not made.
+    """
+    inner = _understand_answer(exception.response, exception.operation_name)
+    kind = Kind.UNREACHABLE if inner.kind in PASSING else Kind.EXPIRED
+    message = f"{exception.operation_name}: {inner.message}"
+    return Fault(kind, operation, inner.code, message)
 
 
 def _kind(code: str, message: str, status: int) -> Kind:
@@ -222,7 +296,9 @@ def _kind(code: str, message: str, status: int) -> Kind:
 
 def in_band(response: Mapping[str, Any], operation: str = "RunTask") -> Fault:
     """Read the refusal inside a 200 that has no task (RunTask's ``failures``)."""
-    failures = response.get("failures") or [{}]
+    if "failures" not in response:
+        return Fault(Kind.OUTCOME_UNKNOWN, operation, "", "an answer that cannot be read")
+    failures = response["failures"] or [{}]
     reason = failures[0].get("reason") or "no task and no reason given"
     detail = failures[0].get("detail")
     message = f"{reason} ({detail})" if detail else reason
@@ -246,16 +322,81 @@ _HINT_BY_CODE = {
     "NoCredentialsError": "set up AWS credentials where the agent runs, or in the block",
     "PartialCredentialsError": "give both the access key ID and the secret access key",
     "NoRegionError": "set region_name in the block's AWS credentials, or AWS_DEFAULT_REGION",
+    "InvalidRegionError": "correct region_name in the block's AWS credentials",
     "ProfileNotFound": "check profile_name in the block's AWS credentials",
-    "EndpointConnectionError": "check the network and endpoint_url",
+    "EndpointConnectionError": "check the network, region_name and endpoint_url",
+    "ConnectTimeoutError": "check the network, the proxy, and the subnets' way to AWS",
+    "ProxyConnectionError": "check the proxy, and that it is running",
+    "SSLError": "check verify and the CA bundle in aws_client_parameters, and the proxy",
     "PlatformUnknownException": "check platformVersion in task_customizations",
     "PlatformTaskDefinitionIncompatibilityException": "check platformVersion and runtimePlatform",
     "UnsupportedFeatureException": "the feature is not available in this Region",
     "BlockedException": "the account is blocked: ask AWS Support",
+    "OptInRequired": "sign the account up for ECS, or enable the Region",
+    "LimitExceededException": "ask AWS for a higher quota, or remove what is not used",
     "LOCATION": "no instance satisfies the placement constraints",
     "ATTRIBUTE": "no instance has the attributes that the task definition requires",
     "ParamValidationError": "correct the task definition or task_customizations",
 }
+
+#: (codes, fragment of the message, hint) of refusals for good, the first match counts.
+_HINT_BY_MESSAGE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    # "No Fargate configuration exists for given values: 256 CPU, 4096 memory. ..."
+    (
+        ("ClientException", "InvalidParameterException"),
+        "No Fargate configuration exists",
+        "set cpu and memory to a pair that Fargate offers, such as 512 and 1024",
+    ),
+    # "Container Overrides length must be at most 8192"
+    (
+        ("InvalidParameterException",),
+        "Overrides length must be at most",
+        "shorten env or command; large values belong in secrets or in the task definition",
+    ),
+    # "Error retrieving subnet information for [subnet-0]: The subnet ID 'subnet-0' does not exist
+    #  (ErrorCode: InvalidSubnetID.NotFound)"
+    (
+        ("InvalidParameterException", "ClientException"),
+        "ErrorCode: InvalidSubnetID",
+        "check subnets, vpc_id and the Region",
+    ),
+    # "... The security group 'sg-0' does not exist (ErrorCode: InvalidGroup.NotFound)"
+    (
+        ("InvalidParameterException", "ClientException"),
+        "ErrorCode: InvalidGroup",
+        "check security_groups: they have to be in the VPC of the subnets",
+    ),
+    # "Role is not valid"
+    (
+        ("ClientException", "InvalidParameterException"),
+        "Role is not valid",
+        "check execution_role_arn and task_role_arn, and that ecs-tasks.amazonaws.com may assume "
+        "them",
+    ),
+    # "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/x' that was provided for
+    #  this task. ..."
+    (
+        ("ClientException", "InvalidParameterException"),
+        "unable to assume the role",
+        "let ecs-tasks.amazonaws.com assume the role, and the agent pass it (iam:PassRole)",
+    ),
+    # "Task definition does not support launch_type FARGATE."
+    (
+        ("InvalidParameterException", "ClientException"),
+        "does not support launch_type",
+        "set launch_type to what requiresCompatibilities of the task definition names",
+    ),
+    # "Network Configuration must be provided when networkMode 'awsvpc' is specified."
+    (
+        ("InvalidParameterException", "ClientException"),
+        "Network Configuration",
+        "check networkMode of the task definition, vpc_id, subnets and task_customizations",
+    ),
+)
+
+#: "User: arn:... is not authorized to perform: iam:PassRole on resource: arn:... because no
+#: identity-based policy allows the iam:PassRole action"
+_DENIED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
 
 _ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
     Kind.NO_CLUSTER: (
@@ -272,11 +413,16 @@ _ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
     ),
     Kind.NO_INSTANCES: (
         errors.AwsError,
-        "confirm that EC2 container instances are registered in the cluster",
+        "confirm that EC2 container instances are registered in the cluster, or set launch_type "
+        "to FARGATE",
     ),
     Kind.EXPIRED: (
         errors.CredentialsInvalid,
         "renew the AWS credentials where the agent runs, or in the block",
+    ),
+    Kind.BAD_SIGNATURE: (
+        errors.CredentialsInvalid,
+        "check the secret access key, and the clock of the machine where the agent runs",
     ),
     Kind.NO_TASK: (errors.TaskNotFound, "it stopped over an hour ago, or is in another cluster"),
 }
@@ -291,14 +437,38 @@ def as_error(fault: Fault, what: str, hint: str = "") -> errors.PinnedECSError:
         hint: Overrides the hint that goes with the fault.
     """
     why = f"{fault.code}: {fault.message}" if fault.code not in fault.message else fault.message
+    hint = hint or _HINT_BY_CODE.get(fault.code, "")
     if fault.kind is Kind.DENIED:
-        return errors.AccessDenied(
-            what, why, hint or f"allow ecs:{fault.operation} to the credentials", fault.code
-        )
+        return errors.AccessDenied(what, why, hint or f"allow {_denied(fault)}", fault.code)
     if fault.kind in _ERROR_BY_KIND:
         error, default = _ERROR_BY_KIND[fault.kind]
         return error(what, why, hint or default, fault.code)
     if fault.kind in PASSING:
         return errors.Unavailable(what, why, hint or "try again later")
-    default = _HINT_BY_CODE.get(fault.code, "correct what AWS names, then run again")
-    return errors.AwsError(what, why, hint or default, fault.code)
+    return errors.AwsError(what, why, hint or _hint_by_message(fault), fault.code)
+
+
+def _denied(fault: Fault) -> str:
+    """The permission that is missing, and for what: as AWS names it, or the call's own."""
+    if found := _DENIED_ACTION.search(fault.message):
+        action, resource = found.groups()
+        return f"{action} on {resource}" if resource else f"{action} to the credentials"
+    service = _SERVICES.get(fault.operation, "ecs")
+    return f"{service}:{fault.operation} to the credentials"
+
+
+#: IAM's prefix of actions that are not ECS's.
+_SERVICES = {
+    "DescribeVpcs": "ec2",
+    "DescribeSubnets": "ec2",
+    "FilterLogEvents": "logs",
+    "GetLogEvents": "logs",
+}
+
+
+def _hint_by_message(fault: Fault) -> str:
+    code = fault.code.rsplit("#", 1)[-1]
+    for codes, fragment, hint in _HINT_BY_MESSAGE:
+        if code in codes and fragment in fault.message:
+            return hint
+    return "correct what AWS names, then run again"

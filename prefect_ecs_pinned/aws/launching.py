@@ -1,209 +1,61 @@
 """Paced, idempotent RunTask: every submission is launched once, or fails for a stated reason.
 
 A submission waits in the lane of its quota bucket, first in, first out. The lane's pacer gives
-permits; a few calls are under way at once, as many as pace times latency asks for.
+permits; a few calls are under way at once, as many as pace times latency asks for (`lanes`).
 
 A submission's ``clientToken`` stays the same for as long as the outcome of a call is unknown,
 so that a lost answer never starts a second task, and is renewed after every refusal, since ECS
 replays refusals too (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html).
-
-Refusals for want of capacity close a gate: of the account's vCPUs the gate of the lane, of a
-cluster's instances the gate of the cluster. Behind a closed gate only the head of the queue
-tries, when a task has stopped or every few seconds, and nobody else is kept waiting.
+A token dies with its task's memory, an hour after the task. So before a submission of which an
+answer was lost takes a new token, or is given up, its task is looked for by ``startedBy``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-import math
-import uuid
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from itertools import count
 from typing import Any
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error, in_band
-from prefect_ecs_pinned.aws.pacing import RUN_TASK, Pacer
+from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, as_error, in_band
+from prefect_ecs_pinned.aws.lanes import MOST_CALLS, PROBE_SECONDS, Gate, Lane
 from prefect_ecs_pinned.aws.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.retrying import backoff, patiently
+from prefect_ecs_pinned.aws.submission import State, Submission
 from prefect_ecs_pinned.core.request import launch_type_of
-from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
+from prefect_ecs_pinned.core.task_state import FINAL, Snapshot, snapshot
 from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError
 
 logger = logging.getLogger(__name__)
 
-#: The most RunTask calls under way at once: 100 a second at 300 ms, with room to spare.
-MOST_CALLS = 48
-
-#: Fewest RunTask calls that may be under way at once.
-_FEWEST_CALLS = 4
-
-#: Latency of RunTask in seconds that is assumed before one has been measured.
-_ASSUMED_LATENCY = 0.3
+__all__ = ["MOST_CALLS", "Launching", "Submission"]
 
 #: Weight of the newest latency in the running mean.
 _LATENCY_WEIGHT = 0.1
 
-#: Room above pace times latency.
-_ROOM = 1.3
-
-#: Seconds between the tries of the head behind a closed gate.
-PROBE_SECONDS = 2.5
-
-#: Tries at once behind a closed gate at which it opens.
-_OPEN_AT = 16
-
 #: How many new revisions one submission accepts before it gives up: each is an incident.
 _MOST_RENEWALS = 10
 
+#: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
+#: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.
+TOKEN_SECONDS = 3000.0
+
+#: Seconds between two looks for a task by ``startedBy``: ListTasks is eventually consistent.
+_SECOND_LOOK_SECONDS = 5.0
+
+#: Seconds for which looking for a task is tried while AWS does not answer.
+_LOOK_PATIENCE = 3600.0
+
+#: How far in seconds this machine's clock may be off when a task's age is judged.
+_CLOCK_SKEW = 60.0
+
+#: Seconds for which `close` waits for calls that are under way.
+_CLOSE_SECONDS = 60.0
+
 #: StopTask's reason for a task whose flow run was withdrawn while it was being launched.
 WITHDRAWN_REASON = "The flow run was cancelled while its task was being launched"
-
-
-class _State(Enum):
-    QUEUED = "waits for its turn"
-    WAITING = "waits to try again, outside of the queue"
-    CALLING = "its RunTask call is under way"
-    DONE = "launched, failed or withdrawn"
-
-
-@dataclass(eq=False)
-class Submission:
-    """A request to run one task, from the moment it queues until its outcome.
-
-    Attributes:
-        request: RunTask's parameters, without ``clientToken``.
-        budget: Seconds for which refusals are waited out.
-        renew: Finds another revision when ECS calls this one inactive: stale ARN -> new ARN.
-            None when the revision was given by name.
-        outcome: The launched task, or the error.
-        number: Place in the order of arrival.
-        token: The ``clientToken`` of the calls since the last refusal.
-        spent: Seconds of the budget that are used up.
-        refused_at: When the last refusal was, None before the first.
-        uncertain: A call with this token was lost: it may have started the task.
-        withdrawn: Nobody wants the task any more.
-    """
-
-    request: dict[str, Any]
-    budget: float
-    renew: Callable[[str], Awaitable[str]] | None
-    outcome: asyncio.Future[Snapshot]
-    number: int
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    attempts: int = 0
-    renewals: int = 0
-    spent: float = 0.0
-    refused_at: float | None = None
-    uncertain: bool = False
-    withdrawn: bool = False
-    state: _State = _State.QUEUED
-
-    def __lt__(self, other: Submission) -> bool:
-        return self.number < other.number
-
-    @property
-    def cluster(self) -> str:
-        return str(self.request.get("cluster") or "default")
-
-    def new_token(self) -> None:
-        """After a refusal: ECS would replay it for the same token."""
-        self.token = uuid.uuid4().hex
-        self.uncertain = False
-
-    def what(self) -> str:
-        revision = str(self.request.get("taskDefinition", "")).rsplit("/", 1)[-1]
-        return f"cannot launch {revision} on cluster {self.cluster!r}"
-
-
-class _Gate:
-    """Closed while there is no capacity; then a few tries are let through.
-
-    One at first, twice as many after each success, one again after a refusal; with
-    `_OPEN_AT` it opens.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.closed = False
-        self.trying = 0
-        self.allowed = 1
-        self.next_try = 0.0
-        self.refused_at = 0.0
-        self.spent = 0.0
-
-    def lets_pass(self) -> bool:
-        return not self.closed or (
-            self.trying < self.allowed and self._clock.now() >= self.next_try
-        )
-
-    def refused(self, standing_still: bool) -> None:
-        """Close, and count the time since the last refusal unless it stands still."""
-        now = self._clock.now()
-        if self.closed and not standing_still:
-            self.spent += now - self.refused_at
-        self.closed, self.refused_at, self.allowed = True, now, 1
-        self.next_try = now + PROBE_SECONDS
-
-    def passed(self) -> None:
-        """A task was launched: there may be room for more."""
-        self.spent, self.next_try = 0.0, 0.0
-        self.allowed *= 2
-        if self.allowed >= _OPEN_AT:
-            self.closed, self.allowed = False, 1
-
-    def capacity_freed(self) -> None:
-        self.next_try = 0.0
-
-
-class _Lane:
-    """The queue of one quota bucket, its pacer, and the calls under way."""
-
-    def __init__(self, name: str, clock: Clock) -> None:
-        self.name = name
-        self.pacer = Pacer(RUN_TASK, clock)
-        self.queue: list[Submission] = []
-        self.changed = asyncio.Event()
-        self.calls = 0
-        self.latency = _ASSUMED_LATENCY
-        self.live = 0
-        self.gate = _Gate(clock)
-        self.cluster_gates: dict[str, _Gate] = {}
-        self.dispatcher: asyncio.Task[None] | None = None
-
-    def put(self, submission: Submission) -> None:
-        submission.state = _State.QUEUED
-        heapq.heappush(self.queue, submission)
-        self.changed.set()
-
-    def most_calls(self) -> int:
-        wanted = math.ceil(self.pacer.rate * self.latency * _ROOM)
-        return max(_FEWEST_CALLS, min(MOST_CALLS, wanted))
-
-    def gates(self, submission: Submission) -> list[_Gate]:
-        cluster = self.cluster_gates.get(submission.cluster)
-        return [self.gate] if cluster is None else [self.gate, cluster]
-
-    def next(self) -> Submission | None:
-        """Take the first submission whose gates are open, dropping those that are done."""
-        passed_over = []
-        taken = None
-        while self.queue:
-            submission = heapq.heappop(self.queue)
-            if submission.state is not _State.QUEUED:
-                continue
-            if all(gate.lets_pass() for gate in self.gates(submission)):
-                taken = submission
-                break
-            passed_over.append(submission)
-            if not self.gate.lets_pass():
-                break  # nobody behind it passes either
-        for submission in passed_over:
-            heapq.heappush(self.queue, submission)
-        return taken
 
 
 class Launching:
@@ -218,8 +70,9 @@ class Launching:
     def __init__(self, api: LaunchApi, clock: Clock) -> None:
         self._api = api
         self._clock = clock
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._numbers = count()
+        self._open: set[Submission] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def submit(
@@ -236,6 +89,7 @@ class Launching:
             outcome=asyncio.get_running_loop().create_future(),
             number=next(self._numbers),
         )
+        self._open.add(submission)
         self._queue(self._lane(submission), submission)
         return submission
 
@@ -245,8 +99,15 @@ class Launching:
         The outcome is settled when that is certain.
         """
         submission.withdrawn = True
-        if submission.state in (_State.QUEUED, _State.WAITING) and not submission.uncertain:
+        if submission.state in (State.QUEUED, State.WAITING) and not submission.uncertain:
             self._settle(submission, error=_withdrawn(submission))
+
+    async def close(self) -> None:
+        """Withdraw whatever is open, and wait until that is certain, or for a minute."""
+        for submission in list(self._open):
+            self.withdraw(submission)
+        if outcomes := [submission.outcome for submission in self._open]:
+            await asyncio.wait(outcomes, timeout=_CLOSE_SECONDS)
 
     def task_stopped(self, request: Mapping[str, Any]) -> None:
         """Hear that a task of this process has stopped: there is room for another."""
@@ -261,7 +122,7 @@ class Launching:
         """Numbers by lane: queued, calling, live, rate, throttles."""
         return {
             name: {
-                "queued": sum(s.state is _State.QUEUED for s in lane.queue),
+                "queued": sum(s.state is State.QUEUED for s in lane.queue),
                 "calling": lane.calls,
                 "live": lane.live,
                 "rate": lane.pacer.rate,
@@ -270,13 +131,13 @@ class Launching:
             for name, lane in self._lanes.items()
         }
 
-    def _lane(self, submission: Submission) -> _Lane:
+    def _lane(self, submission: Submission) -> Lane:
         name = launch_type_of(submission.request)
         if name not in self._lanes:
-            self._lanes[name] = _Lane(name, self._clock)
+            self._lanes[name] = Lane(name, self._clock)
         return self._lanes[name]
 
-    def _queue(self, lane: _Lane, submission: Submission) -> None:
+    def _queue(self, lane: Lane, submission: Submission) -> None:
         """Put a submission in its place in the queue, and see to it that somebody serves it."""
         lane.put(submission)
         if lane.dispatcher is None or lane.dispatcher.done():
@@ -288,7 +149,7 @@ class Launching:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _dispatch(self, lane: _Lane) -> None:
+    async def _dispatch(self, lane: Lane) -> None:
         """Give permits to the head of the queue until the queue is empty."""
         while lane.queue:
             if lane.calls >= lane.most_calls():
@@ -302,13 +163,13 @@ class Launching:
                     await self._until_changed(lane)
                 continue
             lane.calls += 1
-            submission.state = _State.CALLING
+            submission.state = State.CALLING
             gates = [gate for gate in lane.gates(submission) if gate.closed]
             for gate in gates:
                 gate.trying += 1
             self._spawn(self._call(lane, submission, gates))
 
-    async def _until_changed(self, lane: _Lane) -> None:
+    async def _until_changed(self, lane: Lane) -> None:
         """Wait for a call to return, a submission, freed capacity, or the next probe."""
         lane.changed.clear()
         changed = asyncio.create_task(lane.changed.wait())
@@ -317,15 +178,19 @@ class Launching:
         for task in pending:
             task.cancel()
 
-    async def _call(self, lane: _Lane, submission: Submission, gates: list[_Gate]) -> None:
-        asked_at = self._clock.now()
-        request = {**submission.request, "clientToken": submission.token}
+    async def _call(self, lane: Lane, submission: Submission, gates: list[Gate]) -> None:
+        asked_at, since = self._clock.now(), time.time()
         submission.attempts += 1
         try:
+            if submission.lost_at is not None and asked_at - submission.lost_at > TOKEN_SECONDS:
+                self._look_first(lane, submission, lambda _: self._start_over(lane, submission))
+                return
+            request = {**submission.request, "clientToken": submission.token}
             answer = await self._api.run_task(request)
-            if not answer.get("tasks"):
-                raise in_band(answer)
+            task = _read(answer)
         except Fault as fault:
+            if fault.kind is Kind.OUTCOME_UNKNOWN and not submission.uncertain:
+                submission.lost_at, submission.lost_since = asked_at, since
             await self._refused(lane, submission, fault, asked_at)
         except Exception as exception:
             self._settle(submission, error=exception)
@@ -334,14 +199,19 @@ class Launching:
             lane.latency += (latency - lane.latency) * _LATENCY_WEIGHT
             for gate in gates:
                 gate.passed()
-            await self._accepted(lane, submission, snapshot(answer["tasks"][0]))
+            await self._accepted(lane, submission, task)
         finally:
             for gate in gates:
                 gate.trying -= 1
             lane.calls -= 1
             lane.changed.set()
 
-    async def _accepted(self, lane: _Lane, submission: Submission, task: Snapshot) -> None:
+    def _start_over(self, lane: Lane, submission: Submission) -> None:
+        """With a new token: the task of the old one is not there, and it is too old to be sent."""
+        submission.new_token()
+        self._queue(lane, submission)
+
+    async def _accepted(self, lane: Lane, submission: Submission, task: Snapshot) -> None:
         if submission.withdrawn:
             await self._stop(submission, task)
             self._settle(submission, error=_withdrawn(submission))
@@ -361,75 +231,130 @@ class Launching:
             logger.error("Could not stop task %s, which nobody wants: %s", task.task_arn, fault)
 
     async def _refused(
-        self, lane: _Lane, submission: Submission, fault: Fault, asked_at: float
+        self, lane: Lane, submission: Submission, fault: Fault, asked_at: float
     ) -> None:
-        if fault.kind is Kind.CONFLICT and fault.resource_ids:
+        if fault.kind is Kind.THROTTLED:
+            lane.pacer.throttled(asked_at)
+            self._again(lane, submission, fault, 0.0)
+        elif fault.kind in (Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE):
+            self._again(lane, submission, fault, backoff(submission.attempts, longest=10.0))
+        elif fault.kind is Kind.CONFLICT and fault.resource_ids:
             await self._adopt(lane, submission, fault)
+        elif submission.uncertain:
+            self._look_first(lane, submission, lambda _: self._decided(lane, submission, fault))
+        else:
+            self._decided(lane, submission, fault)
+
+    def _decided(self, lane: Lane, submission: Submission, fault: Fault) -> None:
+        """ECS has refused for certain: the token has had its day."""
+        submission.new_token()
+        if submission.withdrawn:
+            self._settle(submission, error=_withdrawn(submission))
         elif fault.kind in (Kind.INACTIVE, Kind.NO_DEFINITION) and submission.renew is not None:
             self._spawn(self._renew_revision(lane, submission, fault))
         elif fault.kind in (Kind.VCPU_QUOTA, Kind.CAPACITY):
             self._close_gate(lane, submission, fault)
-        elif fault.kind in (Kind.THROTTLED, Kind.HIDDEN_THROTTLE):
-            if fault.kind is Kind.THROTTLED:
-                lane.pacer.throttled(asked_at)
-                pause = 0.0
-            else:
-                submission.new_token()
-                pause = backoff(submission.attempts, longest=5.0)
-            self._again(lane, submission, fault, pause)
-        elif fault.kind is Kind.OUTCOME_UNKNOWN:
-            submission.uncertain = True
-            self._again(lane, submission, fault, backoff(submission.attempts, longest=10.0))
+        elif fault.kind in PASSING:
+            self._again(lane, submission, fault, backoff(submission.attempts, longest=5.0))
         else:
             self._settle(submission, error=_error(submission, fault))
 
-    def _again(self, lane: _Lane, submission: Submission, fault: Fault, pause: float) -> None:
+    def _again(self, lane: Lane, submission: Submission, fault: Fault, pause: float) -> None:
         """Queue a submission once more, in its old place, if its budget lasts."""
-        if submission.withdrawn and not submission.uncertain:
-            self._settle(submission, error=_withdrawn(submission))
-            return
         now = self._clock.now()
         if submission.refused_at is not None:
             submission.spent += now - submission.refused_at
         submission.refused_at = now
-        if submission.spent > submission.budget:
-            self._settle(submission, error=_out_of_budget(submission, fault))
+        if submission.withdrawn and not submission.uncertain:
+            self._settle(submission, error=_withdrawn(submission))
+        elif submission.spent > submission.budget:
+            self._give_up(lane, submission, _out_of_budget(submission, fault))
         elif pause:
-            submission.state = _State.WAITING
+            submission.state = State.WAITING
             self._spawn(self._later(lane, submission, pause))
         else:
             self._queue(lane, submission)
 
-    async def _later(self, lane: _Lane, submission: Submission, pause: float) -> None:
+    def _give_up(self, lane: Lane, submission: Submission, error: PinnedECSError) -> None:
+        """Fail, unless a call whose answer was lost has started the task after all."""
+        if not submission.uncertain:
+            self._settle(submission, error=error)
+            return
+
+        def fail(unknown: Fault | None) -> None:
+            self._settle(submission, error=_may_run(submission, unknown) if unknown else error)
+
+        self._look_first(lane, submission, fail)
+
+    def _look_first(
+        self, lane: Lane, submission: Submission, otherwise: Callable[[Fault | None], None]
+    ) -> None:
+        """Look for the task of a call whose answer was lost, by ``startedBy``.
+
+        Args:
+            lane: The submission's.
+            submission: Settled when its task is found.
+            otherwise: What to do when there is none (None), or when that cannot be known (why).
+        """
+        submission.state = State.CALLING
+
+        async def look() -> None:
+            try:
+                task = await self._find(submission)
+            except Fault as fault:
+                logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
+                otherwise(fault)
+                return
+            if task is None:
+                otherwise(None)
+                return
+            logger.info("Found the task of a launch whose answer was lost: %s", task.task_arn)
+            await self._accepted(lane, submission, task)
+
+        self._spawn(look())
+
+    async def _find(self, submission: Submission) -> Snapshot | None:
+        """The task that a call has started whose answer was lost; a living one first."""
+        started_by = str(submission.request.get("startedBy") or "")
+        if not started_by:
+            raise Fault(Kind.REFUSED, "ListTasks", "", "the request has no startedBy")
+        for pause in (0.0, _SECOND_LOOK_SECONDS):
+            await self._clock.wait(pause)
+            found = await patiently(
+                lambda: self._api.tasks_started_by(submission.cluster, started_by),
+                self._clock,
+                _LOOK_PATIENCE,
+            )
+            ours = [task for task in found if _may_be_ours(task, submission)]
+            if ours:
+                return snapshot(min(ours, key=lambda task: task.get("lastStatus") in FINAL))
+        return None
+
+    async def _later(self, lane: Lane, submission: Submission, pause: float) -> None:
         await self._clock.wait(pause)
-        if submission.state is _State.WAITING:
+        if submission.state is State.WAITING:
             self._queue(lane, submission)
 
-    def _close_gate(self, lane: _Lane, submission: Submission, fault: Fault) -> None:
-        submission.new_token()
-        if submission.withdrawn:
-            self._settle(submission, error=_withdrawn(submission))
-            return
+    def _close_gate(self, lane: Lane, submission: Submission, fault: Fault) -> None:
         if fault.kind is Kind.VCPU_QUOTA:
             gate = lane.gate
         else:
-            gate = lane.cluster_gates.setdefault(submission.cluster, _Gate(self._clock))
+            gate = lane.cluster_gates.setdefault(submission.cluster, Gate(self._clock))
         if not gate.closed:
             logger.warning("%s: %s; waiting for capacity", submission.what(), fault.message)
         gate.refused(standing_still=lane.live > 0)
         self._queue(lane, submission)
         for waiting in list(lane.queue):
-            if gate in lane.gates(waiting) and gate.spent > waiting.budget:
-                self._settle(waiting, error=_out_of_budget(waiting, fault))
+            behind = waiting.state is State.QUEUED and gate in lane.gates(waiting)
+            if behind and gate.spent > waiting.budget:
+                self._give_up(lane, waiting, _out_of_budget(waiting, fault))
 
-    async def _renew_revision(self, lane: _Lane, submission: Submission, fault: Fault) -> None:
+    async def _renew_revision(self, lane: Lane, submission: Submission, fault: Fault) -> None:
         assert submission.renew is not None
-        submission.new_token()
         submission.renewals += 1
-        submission.state = _State.WAITING
-        if submission.withdrawn or submission.renewals > _MOST_RENEWALS:
-            gone = _withdrawn(submission) if submission.withdrawn else _error(submission, fault)
-            self._settle(submission, error=gone)
+        submission.state = State.WAITING
+        if submission.renewals > _MOST_RENEWALS:
+            self._settle(submission, error=_error(submission, fault))
             return
         try:
             arn = await submission.renew(str(submission.request["taskDefinition"]))
@@ -439,7 +364,7 @@ class Launching:
         submission.request["taskDefinition"] = arn
         await self._later(lane, submission, 0.0)
 
-    async def _adopt(self, lane: _Lane, submission: Submission, fault: Fault) -> None:
+    async def _adopt(self, lane: Lane, submission: Submission, fault: Fault) -> None:
         """Take the task that ECS names in a ConflictException for our own: the token is."""
         arn = fault.resource_ids[0]
         try:
@@ -449,13 +374,14 @@ class Launching:
         except Fault as failure:
             self._settle(submission, error=_error(submission, failure))
             return
-        task = snapshot(found) if found else Snapshot(arn, "", "PROVISIONING")
+        task = snapshot(found) if found else Snapshot(arn, submission.cluster, "PROVISIONING")
         await self._accepted(lane, submission, task)
 
     def _settle(
         self, submission: Submission, task: Snapshot | None = None, error: Exception | None = None
     ) -> None:
-        submission.state = _State.DONE
+        submission.state = State.DONE
+        self._open.discard(submission)
         if submission.outcome.done():
             return
         if task is not None:
@@ -465,6 +391,33 @@ class Launching:
             submission.outcome.exception()  # its caller may be gone
 
 
+def _read(answer: Mapping[str, Any]) -> Snapshot:
+    """The task that was launched.
+
+    Raises:
+        Fault: The answer has none, or cannot be read.
+    """
+    if not answer.get("tasks"):
+        raise in_band(answer)
+    try:
+        return snapshot(answer["tasks"][0])
+    except (KeyError, TypeError) as error:
+        text = "a task that cannot be read"
+        raise Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "MalformedAnswer", text) from error
+
+
+def _may_be_ours(task: Mapping[str, Any], submission: Submission) -> bool:
+    """Whether a task with our ``startedBy`` may come from the call whose answer was lost.
+
+    One that lives does the flow run's work, whoever launched it. One that has stopped may be
+    of an earlier attempt of the same flow run.
+    """
+    created = task.get("createdAt")
+    if task.get("lastStatus") not in FINAL or created is None:
+        return True
+    return bool(created.timestamp() >= submission.lost_since - _CLOCK_SKEW)
+
+
 def _error(submission: Submission, fault: Fault) -> PinnedECSError:
     error = as_error(fault, submission.what())
     error.__cause__ = fault
@@ -472,12 +425,25 @@ def _error(submission: Submission, fault: Fault) -> PinnedECSError:
 
 
 def _out_of_budget(submission: Submission, fault: Fault) -> PinnedECSError:
+    if fault.kind in (Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE):
+        hint = as_error(fault, "").hint
+    else:
+        hint = "ask AWS for a higher quota, add capacity, or raise launch_timeout_seconds"
+    why = f"{fault.message or fault.code}, for {submission.budget:.0f} s"
+    error = LaunchTimeout(submission.what(), why, hint)
+    error.__cause__ = fault
+    return error
+
+
+def _may_run(submission: Submission, unknown: Fault) -> PinnedECSError:
+    """An answer was lost, and whether its task runs cannot be known."""
+    cause = as_error(unknown, submission.what())
     error = LaunchTimeout(
         submission.what(),
-        f"{fault.message or fault.code}, for {submission.budget:.0f} s",
-        "ask AWS for a higher quota, add capacity, or raise launch_timeout_seconds",
+        f"the answer to a call was lost, so it may be running; looking for it: {cause.why}",
+        cause.hint,
     )
-    error.__cause__ = fault
+    error.__cause__ = unknown
     return error
 
 

@@ -17,14 +17,27 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+#: Seconds that cancelled coroutines are given to end.
+_CLOSE_SECONDS = 1.0
+
 
 class ControlLoop:
     """A daemon thread with an event loop in it, started at once."""
 
     def __init__(self, name: str = "pinned-ecs-control") -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self._loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
+            self._loop.close()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the control loop and await it on the caller's.
@@ -38,8 +51,9 @@ class ControlLoop:
         asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Stop the loop; what it was doing is dropped."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """End the thread and the loop; what it was doing is cancelled."""
+        with contextlib.suppress(RuntimeError):  # it is closed already
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
 
 class LoopClock:

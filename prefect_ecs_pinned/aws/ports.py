@@ -45,6 +45,9 @@ class LaunchApi(Protocol):
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
         """One task as DescribeTasks answers it, or None when it is MISSING."""
 
+    async def tasks_started_by(self, cluster: str, started_by: str) -> Sequence[Mapping[str, Any]]:
+        """Tasks with that ``startedBy``, living or stopped within the hour, as described."""
+
 
 class WatchApi(Protocol):
     """The calls of `watching`."""

@@ -19,6 +19,9 @@ T = TypeVar("T")
 #: Seconds after which a thread without work ends.
 IDLE_SECONDS = 10.0
 
+#: How the names of all threads begin that make calls.
+THREAD_NAMES = "pinned-ecs-"
+
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
@@ -31,7 +34,7 @@ class Threads:
 
     Args:
         limit: The most threads at once; further calls queue, first in, first out.
-        name: Name of the threads.
+        name: Name of the threads, after `THREAD_NAMES`.
     """
 
     def __init__(self, limit: int, name: str) -> None:
@@ -41,6 +44,7 @@ class Threads:
         self._jobs: deque[_Job] = deque()
         self._count = 0
         self._idle = 0
+        self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
         """Make a blocking call on a thread; cancelling the wait does not stop the call."""
@@ -52,9 +56,25 @@ class Threads:
             self._count += grow
             self._ready.notify()
         if grow:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._grow()
         result: T = await future
         return result
+
+    def _grow(self) -> None:
+        try:
+            threading.Thread(target=self._work, name=THREAD_NAMES + self._name, daemon=True).start()
+        except RuntimeError:  # the process may not have more: those that there are do the work
+            with self._ready:
+                self._count -= 1
+                if self._count == 0:
+                    self._jobs.clear()
+                    raise
+
+    def close(self) -> None:
+        """End the threads: those without work at once, the others when their calls return."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
 
     def _work(self) -> None:
         while (job := self._take()) is not None:
@@ -65,9 +85,9 @@ class Threads:
         with self._ready:
             while not self._jobs:
                 self._idle += 1
-                woken = self._ready.wait(IDLE_SECONDS)
+                woken = not self._closed and self._ready.wait(IDLE_SECONDS)
                 self._idle -= 1
-                if not woken and not self._jobs:
+                if (self._closed or not woken) and not self._jobs:
                     self._count -= 1
                     return None
             return self._jobs.popleft()

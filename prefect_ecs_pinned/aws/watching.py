@@ -28,8 +28,11 @@ logger = logging.getLogger(__name__)
 #: API_DescribeTasks, "tasks": "A list of up to 100 task IDs or full ARN entries."
 DESCRIBE_TASKS_LIMIT = 100
 
-#: Seconds after the launch in which MISSING means "not yet" (eventual consistency).
+#: Seconds in which MISSING means "not yet", or "ask again" (eventual consistency).
 MISSING_GRACE = 120.0
+
+#: Polls in a row without an answer after which that is told, once.
+_TOLD_AFTER = 5
 
 #: Seconds that a task may wait in PROVISIONING for EC2 instances to be added by a capacity
 #: provider. Scaling out takes 2 to 5 minutes.
@@ -47,6 +50,7 @@ class Watch:
     """One run's interest in one task.
 
     Attributes:
+        cluster: The cluster that it is asked of.
         task: The newest snapshot.
         interval: Seconds between polls that this run asks for.
         start_timeout: Seconds from launch to RUNNING.
@@ -54,14 +58,18 @@ class Watch:
         provisioned_at: When the task left PROVISIONING; its launch, unless it had to wait for
             instances.
         mailbox: Where its run hears of changes.
+        missing_since: When ECS first said that it does not know the task; None when it does.
+        stopping: It did not start in time, and is being stopped.
     """
 
+    cluster: str
     task: Snapshot
     interval: float
     start_timeout: float
     launched_at: float
     provisioned_at: float
     mailbox: Mailbox[News]
+    missing_since: float | None = None
     stopping: bool = False
 
 
@@ -72,6 +80,7 @@ class _Cluster:
         self.watches: dict[str, Watch] = {}
         self.poller: asyncio.Task[None] | None = None
         self.failures = 0
+        self.fault: Exception | None = None
 
 
 class Watching:
@@ -103,16 +112,17 @@ class Watching:
             mailbox: Gets snapshots, the last one final, or an error that ends the watch.
         """
         now = self._clock.now()
-        watch = Watch(task, interval, start_timeout, now, now, mailbox)
-        cluster = self._clusters.setdefault(task.cluster_arn, _Cluster())
+        name = task.cluster_arn
+        watch = Watch(name, task, interval, start_timeout, now, now, mailbox)
+        cluster = self._clusters.setdefault(name, _Cluster())
         cluster.watches[task.task_arn] = watch
         if cluster.poller is None or cluster.poller.done():
-            cluster.poller = asyncio.create_task(self._poll_until_empty(task.cluster_arn, cluster))
+            cluster.poller = asyncio.create_task(self._poll_until_empty(name, cluster))
         return watch
 
     def forget(self, watch: Watch) -> None:
         """End a watch whose run is gone."""
-        cluster = self._clusters.get(watch.task.cluster_arn)
+        cluster = self._clusters.get(watch.cluster)
         if cluster is not None:
             cluster.watches.pop(watch.task.task_arn, None)
 
@@ -128,8 +138,29 @@ class Watching:
             polled_at = self._clock.now()
             batches = in_batches(list(cluster.watches), DESCRIBE_TASKS_LIMIT)
             answered = await asyncio.gather(*(self._poll(name, cluster, b) for b in batches))
-            cluster.failures = 0 if all(answered) else cluster.failures + 1
+            self._count_failures(name, cluster, all(answered))
         self._clusters.pop(name, None)
+
+    def _count_failures(self, name: str, cluster: _Cluster, answered: bool) -> None:
+        if answered and cluster.failures >= _TOLD_AFTER:
+            logger.info("Cluster %s: tasks can be watched again", name)
+        cluster.failures = 0 if answered else cluster.failures + 1
+        if cluster.failures == _TOLD_AFTER:
+            logger.warning(
+                "Cluster %s: %d tasks cannot be watched just now: %s; they are asked for again "
+                "and again",
+                name,
+                len(cluster.watches),
+                cluster.fault,
+            )
+
+    async def close(self) -> None:
+        """Stop polling; wait for stops that are under way."""
+        for cluster in self._clusters.values():
+            if cluster.poller is not None:
+                cluster.poller.cancel()
+        if self._stops:
+            await asyncio.wait(self._stops, timeout=_STOP_PATIENCE)
 
     def _interval(self, cluster: _Cluster) -> float:
         """Seconds until the next poll: as asked for, as the read quota permits, and backed off."""
@@ -146,7 +177,9 @@ class Watching:
         asked_at = self._clock.now()
         try:
             answer = await self._api.describe_tasks(name, arns)
+            self._hand_out(cluster, arns, answer)
         except Fault as fault:
+            cluster.fault = fault
             if fault.kind is Kind.THROTTLED:
                 self._reads.throttled(asked_at)
             if fault.kind not in PASSING and fault.kind is not Kind.EXPIRED:
@@ -154,10 +187,10 @@ class Watching:
             else:
                 logger.debug("Could not describe %d tasks: %s", len(arns), fault)
             return False
-        except Exception:
+        except Exception as exception:  # an answer in no shape that ECS has
+            cluster.fault = exception
             logger.exception("Could not describe %d tasks", len(arns))
             return False
-        self._hand_out(cluster, arns, answer)
         return True
 
     def _hand_out(self, cluster: _Cluster, arns: Sequence[str], answer: Mapping[str, Any]) -> None:
@@ -167,9 +200,17 @@ class Watching:
             if watch is None:
                 continue  # its run has gone in the meantime
             if arn in described:
+                watch.missing_since = None
                 self._seen(cluster, watch, snapshot(described[arn]))
-            elif self._clock.now() - watch.launched_at > MISSING_GRACE:
-                self._end(cluster, watch, _missing(watch))
+            else:
+                self._missed(cluster, watch)
+
+    def _missed(self, cluster: _Cluster, watch: Watch) -> None:
+        now = self._clock.now()
+        if watch.missing_since is None:
+            watch.missing_since = now
+        elif now - watch.missing_since > MISSING_GRACE and not watch.stopping:
+            self._end(cluster, watch, _missing(watch))
 
     def _seen(self, cluster: _Cluster, watch: Watch, task: Snapshot) -> None:
         if watch.stopping:
@@ -202,7 +243,7 @@ class Watching:
             "look for the cause among the cluster's capacity and the subnets' addresses, or raise "
             "task_start_timeout_seconds"
         )
-        arn, name = watch.task.task_arn, watch.task.cluster_arn
+        arn, name = watch.task.task_arn, watch.cluster
         reason = f"Did not reach RUNNING within {waited:.0f} s"
         try:
             await patiently(

@@ -14,6 +14,7 @@ from jsonpatch import JsonPatchException
 from jsonpointer import JsonPointerException
 from prefect.utilities.pydantic import JsonPatch
 
+from prefect_ecs_pinned.aws.api import registrable_members
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec
@@ -115,8 +116,12 @@ async def _choose(
 
 
 def registrable(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A described revision as it could be registered again."""
-    return {name: value for name, value in described.items() if name not in DESCRIBED_ONLY}
+    """A described revision as it could be registered again.
+
+    What ECS only tells, now or in the future, is not taken for something to be registered.
+    """
+    accepted = registrable_members() - DESCRIBED_ONLY
+    return {name: value for name, value in described.items() if name in accepted}
 
 
 def _refuse_changes(block: PinnedECSTask, linked: Desired, desired: Desired) -> None:

@@ -1,0 +1,82 @@
+"""A request to run one task, from the moment it queues until its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from prefect_ecs_pinned.core.task_state import Snapshot
+
+
+class State(Enum):
+    """Where a submission stands."""
+
+    QUEUED = "waits for its turn"
+    WAITING = "waits to try again, outside of the queue"
+    CALLING = "its RunTask call is under way, or its task is looked for"
+    DONE = "launched, failed or withdrawn"
+
+
+@dataclass(eq=False)
+class Submission:
+    """A request to run one task.
+
+    Attributes:
+        request: RunTask's parameters, without ``clientToken``.
+        budget: Seconds for which refusals are waited out.
+        renew: Finds another revision when ECS calls this one inactive: stale ARN -> new ARN.
+            None when the revision was given by name.
+        outcome: The launched task, or the error.
+        number: Place in the order of arrival.
+        token: The ``clientToken`` of the calls since the last refusal.
+        attempts: RunTask calls that were made.
+        renewals: Revisions that were found instead of inactive ones.
+        spent: Seconds of the budget that are used up.
+        refused_at: When the last refusal was, None before the first.
+        lost_at: When the answer to a call with this token was lost for the first time, on the
+            clock: it may have started the task. None when no answer was.
+        lost_since: The same, minus the call's duration, in seconds since the epoch.
+        withdrawn: Nobody wants the task any more.
+        state: Where it stands.
+    """
+
+    request: dict[str, Any]
+    budget: float
+    renew: Callable[[str], Awaitable[str]] | None
+    outcome: asyncio.Future[Snapshot]
+    number: int
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    attempts: int = 0
+    renewals: int = 0
+    spent: float = 0.0
+    refused_at: float | None = None
+    lost_at: float | None = None
+    lost_since: float = 0.0
+    withdrawn: bool = False
+    state: State = State.QUEUED
+
+    def __lt__(self, other: Submission) -> bool:
+        return self.number < other.number
+
+    @property
+    def cluster(self) -> str:
+        return str(self.request.get("cluster") or "default")
+
+    @property
+    def uncertain(self) -> bool:
+        """A call may have started the task, and nobody has heard so."""
+        return self.lost_at is not None
+
+    def new_token(self) -> None:
+        """After a refusal: ECS would replay it for the same token."""
+        self.token = uuid.uuid4().hex
+        self.lost_at = None
+
+    def what(self) -> str:
+        """What cannot be done, for errors."""
+        revision = str(self.request.get("taskDefinition", "")).rsplit("/", 1)[-1]
+        return f"cannot launch {revision} on cluster {self.cluster!r}"
