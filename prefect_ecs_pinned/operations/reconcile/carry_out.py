@@ -1,0 +1,94 @@
+"""Do what a survey decided, each flow run having been read once more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import PrefectHTTPStatusError
+
+from prefect_ecs_pinned.errors import PinnedECSError, TaskNotFound
+from prefect_ecs_pinned.operations.blocks import prefect_api
+from prefect_ecs_pinned.operations.reconcile.flow_runs import again, end
+from prefect_ecs_pinned.operations.reconcile.survey import Finding, Survey
+from prefect_ecs_pinned.operations.reconcile.verdict import Action
+
+#: Flow runs that are written at once.
+_AT_ONCE = 8
+
+#: StopTask's reason.
+STOP_REASON = "pinned-ecs reconcile: the flow run of this task has ended"
+
+#: Called with how many are done, and how many there are.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a finding.
+
+    Attributes:
+        finding: What was to be done.
+        done: It was.
+        spared: Why it was not needed any more; empty when it was.
+        failure: Why it could not be done; empty when it could.
+    """
+
+    finding: Finding
+    done: bool = False
+    spared: str = ""
+    failure: str = ""
+
+
+async def carry_out(
+    survey: Survey, progress: Progress = lambda done, total: None
+) -> tuple[Outcome, ...]:
+    """Set states, and stop tasks. One failure does not keep the others from being done.
+
+    Raises:
+        PinnedECSError: The Prefect API can not be reached at all.
+    """
+    gate = asyncio.Semaphore(_AT_ONCE)
+    count = 0
+
+    async def one(client: PrefectClient, finding: Finding) -> Outcome:
+        nonlocal count
+        async with gate:
+            outcome = await _carry_out(client, finding)
+        count += 1
+        progress(count, len(survey.todo))
+        return outcome
+
+    if not survey.todo:
+        return ()
+    async with prefect_api() as client:
+        return tuple(await asyncio.gather(*(one(client, finding) for finding in survey.todo)))
+
+
+async def _carry_out(client: PrefectClient, finding: Finding) -> Outcome:
+    try:
+        now = await again(client, finding.subject)
+        if now is None or not finding.subject.same_as(now):
+            state = now.state_name if now is not None else "deleted"
+            return Outcome(finding, spared=f"it has changed since: {state}")
+        if finding.action is Action.STOP:
+            return await _stop(finding)
+        refused = await end(client, now, finding.action, finding.reason)
+    except (PrefectHTTPStatusError, httpx.HTTPError) as error:
+        return Outcome(finding, failure=f"Prefect: {type(error).__name__}: {error}")
+    return Outcome(finding, done=not refused, spared=refused)
+
+
+async def _stop(finding: Finding) -> Outcome:
+    assert finding.place is not None
+    assert finding.task is not None
+    try:
+        await finding.place.stop(finding.cluster, finding.task, STOP_REASON)
+    except TaskNotFound:
+        return Outcome(finding, spared="the task is gone")
+    except PinnedECSError as error:
+        return Outcome(finding, failure=f"{error.what}: {error.why}")
+    return Outcome(finding, done=True)

@@ -1,0 +1,164 @@
+"""What ECS knows of tasks in one account and Region. Reads, in batches, but for `Place.stop`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_ecs_pinned.aws.batching import in_batches
+from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
+from prefect_ecs_pinned.core.task_state import snapshot
+from prefect_ecs_pinned.errors import ClusterNotFound, PinnedECSError
+from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.families import DESCRIBE_TASKS_LIMIT, clusters
+from prefect_ecs_pinned.operations.reconcile.verdict import ByPid, Task
+
+#: Statuses that ListTasks has to be asked for one by one (API_ListTasks, "desiredStatus").
+_DESIRED = ("RUNNING", "STOPPED")
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A live task, and the flow run that it says it runs.
+
+    Attributes:
+        flow_run_id: As text; empty when it names none.
+        cluster: ARN of its cluster.
+        task: The task.
+    """
+
+    flow_run_id: str
+    cluster: str
+    task: Task
+
+
+class Place:
+    """One account and Region, seen with one set of credentials.
+
+    Attributes:
+        account: Account ID.
+        region: AWS Region.
+        failures: Why look-ups failed. With any, absence proves nothing.
+    """
+
+    def __init__(self, account: str, region: str, calls: Calls) -> None:
+        self.account = account
+        self.region = region
+        self.failures: list[PinnedECSError] = []
+        self._calls = calls
+        self._clusters: Sequence[str] = ()
+
+    def holds(self, pid: TaskIdentifier) -> bool:
+        """Whether a pid's task is of this account and Region."""
+        return pid.task_arn.split(":")[2:5] == ["ecs", self.region, self.account]
+
+    async def sightings(self) -> list[Sighting]:
+        """Every live task in every cluster that names a flow run."""
+        try:
+            self._clusters = await clusters(self._calls)
+        except PinnedECSError as error:
+            self.failures.append(error)
+        found: list[Sighting] = []
+        for cluster in self._clusters:
+            try:
+                arns = await self._list(cluster, desiredStatus="RUNNING")
+            except PinnedECSError as error:
+                self.failures.append(error)
+                continue
+            described, _ = await self._describe(cluster, arns)
+            found += [_sighting(raw) for raw in described.values()]
+        return [sighting for sighting in found if sighting.flow_run_id]
+
+    async def by_pid(self, pids: Iterable[TaskIdentifier]) -> dict[TaskIdentifier, Task | ByPid]:
+        """What ECS says of the tasks that pids name: the task, MISSING or FAILED."""
+        answers: dict[TaskIdentifier, Task | ByPid] = {}
+        by_cluster: dict[str, list[TaskIdentifier]] = {}
+        for pid in pids:
+            by_cluster.setdefault(cluster_name(pid.cluster), []).append(pid)
+        for cluster, members in by_cluster.items():
+            described, missing = await self._describe(cluster, [pid.task_arn for pid in members])
+            for pid in members:
+                if pid.task_arn in described:
+                    answers[pid] = as_task(described[pid.task_arn])
+                else:
+                    answers[pid] = ByPid.MISSING if pid.task_arn in missing else ByPid.FAILED
+        return answers
+
+    async def search(self, flow_run_id: str) -> list[Task] | None:
+        """Every task that was started by a flow run, in every cluster; None when that failed."""
+        found: list[Task] = []
+        failed = len(self.failures)
+        for cluster in self._clusters:
+            try:
+                lists = await asyncio.gather(
+                    *(
+                        self._list(cluster, startedBy=flow_run_id, desiredStatus=status)
+                        for status in _DESIRED
+                    )
+                )
+            except PinnedECSError as error:
+                self.failures.append(error)
+                return None
+            arns = list(dict.fromkeys(arn for arns in lists for arn in arns))
+            described, missing = await self._describe(cluster, arns)
+            if missing:  # listed and not described: it is too new, or about to be forgotten
+                return None
+            found += map(as_task, described.values())
+        return found if len(self.failures) == failed else None
+
+    async def stop(self, cluster: str, task_arn: str, reason: str) -> None:
+        """Stop a task.
+
+        Raises:
+            PinnedECSError: AWS refused, or could not be reached.
+        """
+        await self._calls.call("ecs", "StopTask", cluster=cluster, task=task_arn, reason=reason)
+
+    async def _list(self, cluster: str, **filters: str) -> list[str]:
+        pages = self._calls.pages("ecs", "ListTasks", "taskArns", cluster=cluster, **filters)
+        try:
+            return [arn async for arn in pages]
+        except ClusterNotFound:  # deleted since it was listed, so nothing runs in it
+            return []
+
+    async def _describe(
+        self, cluster: str, arns: Sequence[str]
+    ) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
+        """ARN -> description of those that are known, and the ARNs that are MISSING."""
+        described: dict[str, Mapping[str, Any]] = {}
+        missing: set[str] = set()
+        for batch in in_batches(arns, DESCRIBE_TASKS_LIMIT):
+            try:
+                answer = await self._calls.call(
+                    "ecs", "DescribeTasks", cluster=cluster, tasks=list(batch)
+                )
+            except PinnedECSError as error:
+                self.failures.append(error)
+                continue
+            described.update((str(raw["taskArn"]), raw) for raw in answer["tasks"])
+            missing.update(
+                str(failure["arn"])
+                for failure in answer.get("failures") or []
+                if failure.get("reason") == "MISSING"
+            )
+        return described, missing
+
+
+def as_task(raw: Mapping[str, Any]) -> Task:
+    """Read a described task (API_Task)."""
+    return Task(snapshot(raw), raw["createdAt"], raw.get("stoppedAt"))
+
+
+def _sighting(raw: Mapping[str, Any]) -> Sighting:
+    return Sighting(_flow_run_of(raw), str(raw["clusterArn"]), as_task(raw))
+
+
+def _flow_run_of(raw: Mapping[str, Any]) -> str:
+    """The flow run of a task: the variable that Prefect gives each, or who started it."""
+    for container in (raw.get("overrides") or {}).get("containerOverrides") or []:
+        for variable in container.get("environment") or []:
+            if variable.get("name") == "PREFECT__FLOW_RUN_ID":
+                return str(variable.get("value") or "")
+    return str(raw.get("startedBy") or "")
