@@ -17,6 +17,8 @@ from prefect.testing.utilities import prefect_test_harness
 from prefect_ecs_pinned import PinnedECSTask
 from tests.block.conftest import Status, World
 
+pytestmark = pytest.mark.xdist_group("block-api")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _prefect() -> Iterator[None]:

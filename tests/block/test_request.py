@@ -242,6 +242,7 @@ async def test_the_default_vpcs_subnets_are_used(world: World):
 async def test_a_vpc_is_looked_up_once(world: World):
     """Three runs: one DescribeVpcs, one DescribeSubnets."""
     vpc, subnets = vpc_with_subnets(world, 2)
+    world.ecs.change(check_subnets=False)  # it takes a second to know of new ones
     world.ecs.reset()
     block = world.block(vpc_id=vpc)
     for _ in range(3):
