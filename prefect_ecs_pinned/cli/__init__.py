@@ -15,6 +15,7 @@ import typer
 from prefect_ecs_pinned import __version__
 from prefect_ecs_pinned.cli import talk
 from prefect_ecs_pinned.cli.demo import demo
+from prefect_ecs_pinned.cli.iam import iam
 from prefect_ecs_pinned.cli.local import local
 from prefect_ecs_pinned.cli.pin import pin
 from prefect_ecs_pinned.cli.plan import plan
@@ -28,6 +29,7 @@ COMMANDS = (
     pin,
     show,
     prune,
+    iam,
     local,
     demo,
 )
@@ -82,11 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         talk.fail(_usage_error(error))
         return talk.FAILED
     except (click.Abort, KeyboardInterrupt):
-        talk.say("interrupted")
-        return talk.INTERRUPTED
+        code = talk.INTERRUPTED
     except PinnedECSError as error:
         talk.fail(error)
         return talk.FAILED
+    if code == talk.INTERRUPTED:
+        talk.say("interrupted: what is done is done; the command may be repeated")
     return code if isinstance(code, int) else talk.OK
 
 

@@ -17,7 +17,6 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from prefect_ecs_pinned.errors import PinnedECSError
@@ -65,12 +64,11 @@ def print_line(text: str, style: str = "") -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows of data under their headings, in aligned columns."""
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    out().print(table)
+    lines = [["" if cell is None else str(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for number, line in enumerate(lines):
+        cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+        print_line("  ".join(cells).rstrip(), "" if number else "bold")
 
 
 def say(text: str, style: str = "") -> None:

@@ -173,8 +173,9 @@ async def read_links(client: PrefectClient) -> list[tuple[str, str]]:
         default = (properties.get("task_definition_arn") or {}).get("default")
         links.append((f"work pool {pool.name}", default))
     for deployment in await _all_pages(client.read_deployments):
-        variables = deployment.job_variables or {}
-        links.append((f"deployment {deployment.name}", variables.get("task_definition_arn")))
+        if deployment.infrastructure_document_id is None:
+            variables = deployment.job_variables or {}
+            links.append((f"deployment {deployment.name}", variables.get("task_definition_arn")))
     return [(name, str(link)) for name, link in links if link]
 
 

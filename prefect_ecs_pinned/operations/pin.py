@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prefect_ecs_pinned.operations.blocks import configurations
+from prefect_ecs_pinned.operations.blocks import Configuration, configurations
 from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
 
 
@@ -44,7 +45,12 @@ async def pin(reference: str, deployment: str | None = None, every: bool = False
         ConfigurationError: The block or a deployment of it can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
-    async with targets(await configurations(reference, deployment, every)) as found:
+    return await pin_for(await configurations(reference, deployment, every))
+
+
+async def pin_for(wanted: Sequence[Configuration]) -> list[Pinned]:
+    """As `pin`, for configurations that have been read."""
+    async with targets(wanted) as found:
         return [await _pinned(target) for target in found]
 
 

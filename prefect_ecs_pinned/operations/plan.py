@@ -103,7 +103,12 @@ async def plan(reference: str, deployment: str | None = None, every: bool = Fals
         ConfigurationError: The block or a deployment of it can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
-    async with targets(await configurations(reference, deployment, every)) as found:
+    return await plan_for(await configurations(reference, deployment, every))
+
+
+async def plan_for(wanted: Sequence[Configuration]) -> list[Step]:
+    """As `plan`, for configurations that have been read."""
+    async with targets(wanted) as found:
         return [await step(target) for target in found]
 
 
@@ -172,20 +177,24 @@ async def _decide(target: Target) -> tuple[str, str | None, str]:
 
 
 def readable(found: Sequence[Change]) -> tuple[Change, ...]:
-    """Changes for people: no value that may be a secret, no names that stand in the path."""
+    """Changes for people: no value that may be a secret, no name that stands in a path anyway."""
     return tuple(
         Change(change.path, _shown(change.path, change.before), _shown(change.path, change.after))
         for change in found
-        if not _says_nothing(change)
+        if not (_is_empty(change) or _is_told_by_others(change, found))
     )
 
 
-def _says_nothing(change: Change) -> bool:
-    """A name that stands in the path already, or a list that was empty."""
-    *_, item, member = f".{change.path}".split(".")
-    if member == "name" and item in (change.before, change.after):
-        return True
+def _is_empty(change: Change) -> bool:
     return change.before in (None, []) and change.after in (None, [])
+
+
+def _is_told_by_others(change: Change, found: Sequence[Change]) -> bool:
+    """It is the name of an item that other changes show by name."""
+    item, _, member = change.path.rpartition(".")
+    return member == "name" and any(
+        other.path.startswith(f"{item}.") for other in found if other is not change
+    )
 
 
 def _shown(path: str, value: Any) -> Any:

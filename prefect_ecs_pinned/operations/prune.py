@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from prefect_ecs_pinned.aws.batching import in_batches
 from prefect_ecs_pinned.core.plan import Observed
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.operations.blocks import configurations
+from prefect_ecs_pinned.operations.blocks import Configuration, configurations
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import Claim, read_claims
 from prefect_ecs_pinned.operations.families import (
@@ -159,7 +159,9 @@ class Pruning:
         gone = []
         if self._rules.delete:
             gone = await list_revisions(self._calls, self._family, "INACTIVE")
-        newest = dict.fromkeys(active[: self._rules.keep], f"one of the {self._rules.keep} newest")
+        number = self._rules.keep
+        why = f"one of the {number} newest" if number > 1 else "the newest"
+        newest = dict.fromkeys(active[:number], why)
         needs = await self._needs()
         candidates = [arn for arn in active + gone if arn not in newest]
         revisions: list[Revision] = []
@@ -253,19 +255,25 @@ async def prunings(reference: str, rules: Rules) -> list[Pruning]:
         ConfigurationError: No such block; it does not load; or it registers nothing.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
-    found: dict[tuple[str, str], Pruning] = {}
-    async with targets(await configurations(reference, every=True)) as wanted:
-        for target in wanted:
-            family = target.prepared.desired.family
-            key = (target.access_key, family)
-            if target.prepared.revision is None and key not in found:
-                found[key] = _pruning(Calls.of(target.credentials), family, rules)
+    found = await prunings_for(await configurations(reference, every=True), rules)
     if not found:
         raise ConfigurationError(
             f"cannot prune {reference!r}",
             "it uses a revision that was registered elsewhere as it is",
             "prune it where it is registered",
         )
+    return found
+
+
+async def prunings_for(wanted: Sequence[Configuration], rules: Rules) -> list[Pruning]:
+    """As `prunings`, for configurations that have been read; none when they only link."""
+    found: dict[tuple[str, str], Pruning] = {}
+    async with targets(wanted) as members:
+        for target in members:
+            family = target.prepared.desired.family
+            key = (target.access_key, family)
+            if target.prepared.revision is None and key not in found:
+                found[key] = _pruning(Calls.of(target.credentials), family, rules)
     return list(found.values())
 
 

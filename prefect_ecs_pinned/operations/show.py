@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,7 +75,12 @@ async def show(reference: str | None = None) -> list[Family]:
         ConfigurationError: A block or a deployment of it can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
-    async with targets(await _configurations(reference)) as found:
+    return await show_for(await _configurations(reference))
+
+
+async def show_for(wanted: Sequence[Configuration]) -> list[Family]:
+    """As `show`, for configurations that have been read."""
+    async with targets(wanted) as found:
         by_family: dict[tuple[str, str], list[Target]] = {}
         for target in found:
             key = (target.access_key, target.prepared.desired.family)

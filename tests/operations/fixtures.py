@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import uvicorn
 from prefect import get_client
 from prefect.deployments import Deployment
+from prefect.server.api.server import create_app
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from prefect_aws import AwsCredentials
 
@@ -26,11 +32,25 @@ FAMILY_ARN = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task-definition/"
 
 @pytest.fixture(scope="session")
 def prefect_harness() -> Iterator[None]:
-    """One Prefect API for the whole session: it takes seconds to start."""
+    """One Prefect API for the whole session, served over HTTP by a thread.
+
+    Without a server every client would start the API anew, migrations and all.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with prefect_test_harness():
-            yield
+        with prefect_test_harness(), socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            config = uvicorn.Config(create_app(ephemeral=True), log_level="error")
+            server = uvicorn.Server(config)
+            serve = contextvars.copy_context().run  # with the settings of the harness
+            thread = threading.Thread(
+                target=serve, args=(server.run, [listener]), daemon=True, name="prefect-api"
+            )
+            thread.start()
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+            server.should_exit = True
+            thread.join(30)
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""`pinned-ecs iam`: the least-privilege policy for a saved block."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import typer
+
+from prefect_ecs_pinned.cli import options, talk
+
+
+class RoleName(str, Enum):
+    """Who the policy is for."""
+
+    agent = "agent"
+    ci = "ci"
+    operator = "operator"
+
+
+class RegistrationName(str, Enum):
+    """Whether an agent may register."""
+
+    on_change = "on-change"
+    never = "never"
+
+
+def iam(
+    block: str = options.BLOCK,
+    role: RoleName = typer.Option(
+        RoleName.agent,
+        help="agent launches and watches; ci runs plan and pin; operator runs every command.",
+    ),
+    registration: RegistrationName | None = typer.Option(
+        None, help="Whether the agent registers revisions; the block's own setting if left out."
+    ),
+    deployment: str | None = options.DEPLOYMENT,
+    every: bool = options.ALL,
+    json: bool = typer.Option(False, "--json", help="Print JSON, as is done without it too."),
+) -> None:
+    """Print the IAM policy that a block needs.
+
+    Actions, resources and conditions for exactly the block as it is saved: its family, cluster,
+    roles and log group. Pass it to `aws iam put-role-policy --policy-document`.
+    """
+    from prefect_ecs_pinned.operations.iam import Registration, Role, policy
+
+    options.check_one_of(deployment, every)
+    wanted = Registration(registration.value) if registration is not None else None
+    document = talk.run(policy(block, Role(role.value), wanted, deployment, every))
+    talk.print_json(document)
+    if not deployment and not every:
+        talk.say("For the block without overrides; --all covers its deployments as well.")
