@@ -1,0 +1,89 @@
+"""What a process costs: CPU of all its threads, resident memory, threads; from /proc."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+#: Seconds between two looks at memory and threads.
+_LOOK_SECONDS = 0.1
+
+#: Seconds for which the idle process is measured.
+_IDLE_SECONDS = 3.0
+
+_PAGE_KB = os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and all of its threads."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def resident_kb() -> float:
+    """Resident memory in KB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_KB
+
+
+def threads() -> int:
+    """Threads of this process, Prefect's and Python's own included."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+@dataclass
+class Cost:
+    """What something cost beyond the idle process.
+
+    Attributes:
+        seconds: How long it took.
+        cpu_seconds: CPU time, that of the idle process subtracted.
+        memory_kb: Peak of resident memory above the idle process.
+        threads: Peak, all threads of the process.
+        idle_threads: Threads of the idle process.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    memory_kb: float
+    threads: int
+    idle_threads: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Meter:
+    """Measures a stretch of an event loop's life; `begin`, then `end`."""
+
+    async def begin(self) -> None:
+        """Measure the idle process, then begin."""
+        self._idle_threads, self._idle_kb = threads(), resident_kb()
+        self._peak_threads, self._peak_kb = self._idle_threads, self._idle_kb
+        self._looking = asyncio.create_task(self._look())
+        before, at = cpu_seconds(), time.monotonic()
+        await asyncio.sleep(_IDLE_SECONDS)
+        self._idle_rate = (cpu_seconds() - before) / (time.monotonic() - at)
+        self._cpu, self._at = cpu_seconds(), time.monotonic()
+
+    async def _look(self) -> None:
+        while True:
+            self._peak_threads = max(self._peak_threads, threads())
+            self._peak_kb = max(self._peak_kb, resident_kb())
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def end(self) -> Cost:
+        """What has been spent since `begin`."""
+        self._looking.cancel()
+        seconds = time.monotonic() - self._at
+        return Cost(
+            seconds=seconds,
+            cpu_seconds=cpu_seconds() - self._cpu - self._idle_rate * seconds,
+            memory_kb=self._peak_kb - self._idle_kb,
+            threads=self._peak_threads,
+            idle_threads=self._idle_threads,
+        )

@@ -1,0 +1,117 @@
+"""The world of a measurement: an embedded ECS, and the Prefect API as far as a launch asks it.
+
+Run as ``python -m benchmarks.serving SETTINGS`` with `local.Settings` as JSON. It prints one
+line of JSON with both addresses, and serves until it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import uvicorn
+
+from prefect_ecs_pinned.local import LocalECS, Settings
+from prefect_ecs_pinned.local.settings import Phases
+
+
+class World:
+    """A server process, seen from outside; a context manager.
+
+    Attributes:
+        endpoint: Address of the embedded ECS.
+        prefect: Address of the Prefect API.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        command = [sys.executable, "-m", "benchmarks.serving", json.dumps(settings)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        addresses = json.loads(self._process.stdout.readline())
+        self.endpoint: str = addresses["endpoint"]
+        self.prefect: str = addresses["prefect"]
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def read(self, path: str) -> Any:
+        """What the ECS says of itself: ``calls``, ``launches`` …"""
+        with urllib.request.urlopen(f"{self.endpoint}/_local/{path}") as answer:
+            return json.load(answer)
+
+    def write(self, method: str, path: str, body: Any = None) -> None:
+        """Change a setting, or zero the counters."""
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_local/{path}", data, method=method)
+        with urllib.request.urlopen(request):
+            pass
+
+
+async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """An ASGI application: flow runs are all Pending, logs are taken, the rest is unknown."""
+    if scope["type"] != "http":
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    status, answer = 404, b"{}"
+    if scope["path"].endswith("/flow_runs/filter"):
+        ids = orjson.loads(body)["flow_runs"]["id"]["any_"]
+        status, answer = 200, orjson.dumps([_pending(id_) for id_ in ids])
+    elif scope["path"].endswith("/logs/"):
+        status = 201
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def _pending(flow_run_id: str) -> dict[str, Any]:
+    state = {"type": "PENDING", "name": "Pending", "id": str(uuid4())}
+    return {"id": flow_run_id, "flow_id": str(uuid4()), "name": "measured", "state": state}
+
+
+async def _serve(settings: dict[str, Any]) -> None:
+    phases = Phases(**settings.pop("phases", {}))
+    ecs = LocalECS(Settings(phases=phases, **settings))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    config = uvicorn.Config(prefect_api, lifespan="off", log_level="error", access_log=False)
+    port = listener.getsockname()[1]
+    addresses = {"endpoint": ecs.endpoint_url, "prefect": f"http://127.0.0.1:{port}/api"}
+    print(json.dumps(addresses), flush=True)
+    await asyncio.gather(ecs.serve(), uvicorn.Server(config).serve(sockets=[listener]))
+
+
+def _end_with_parent() -> None:
+    """Not to be left behind when the benchmark is interrupted."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    import threading
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    asyncio.run(_serve(json.loads(sys.argv[1])))
