@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import typer
@@ -20,7 +21,36 @@ DEPLOYMENT: Any = typer.Option(
 ALL: Any = typer.Option(
     False, "--all", help="The block, and the block with the overrides of each deployment on it."
 )
+OVERRIDE: Any = typer.Option(
+    None,
+    metavar="PATH=VALUE",
+    help="An override that is not deployed yet, as for `prefect deployment build`; repeatable.",
+    show_default=False,
+)
+
 JSON: Any = typer.Option(False, "--json", help="Print the data as JSON.")
+
+
+def overrides(given: list[str] | None) -> dict[str, str]:
+    """Read --override: dotted path -> value.
+
+    Raises:
+        ConfigurationError: There is no ``=`` in one.
+    """
+    pairs = [text.partition("=") for text in given or []]
+    for path, separator, _ in pairs:
+        if not path or not separator:
+            raise ConfigurationError(
+                f"cannot read the override {path!r}", hint="write it as image=repository:tag"
+            )
+    return {path: value for path, _, value in pairs}
+
+
+def which(deployment: str | None, every: bool, given: list[str] | None) -> str:
+    """The same options again, for a command that is suggested."""
+    words = ["--deployment", deployment] if deployment else ["--all"] if every else []
+    words += [word for text in given or [] for word in ("--override", text)]
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def check_one_of(deployment: str | None, every: bool) -> None:

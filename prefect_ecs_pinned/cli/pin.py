@@ -10,6 +10,7 @@ def pin(
     block: str = options.BLOCK,
     deployment: str | None = options.DEPLOYMENT,
     every: bool = options.ALL,
+    override: list[str] | None = options.OVERRIDE,
     json: bool = options.JSON,
 ) -> None:
     """Register what a block needs; print the ARNs.
@@ -20,7 +21,7 @@ def pin(
     from prefect_ecs_pinned.operations.pin import pin as make_pins
 
     options.check_one_of(deployment, every)
-    pins = talk.run(make_pins(block, deployment, every))
+    pins = talk.run(make_pins(block, deployment, every, options.overrides(override)))
     for made in pins:
         reason = f" ({made.reason})" if made.reason else ""
         talk.say(f"{made.how}: {made.arn} for {', '.join(made.used_by)}{reason}")

@@ -17,6 +17,7 @@ def plan(
     block: str = options.BLOCK,
     deployment: str | None = options.DEPLOYMENT,
     every: bool = options.ALL,
+    override: list[str] | None = options.OVERRIDE,
     exit_code: bool = typer.Option(
         False, "--exit-code", help="Exit with 2 when a revision would be registered."
     ),
@@ -31,7 +32,7 @@ def plan(
     from prefect_ecs_pinned.operations.plan import plan as make_plan
 
     options.check_one_of(deployment, every)
-    steps = talk.run(make_plan(block, deployment, every))
+    steps = talk.run(make_plan(block, deployment, every, options.overrides(override)))
     if json:
         talk.print_json(steps)
     else:
@@ -42,8 +43,7 @@ def plan(
         warn_of_open_image(step.image_unset, step.image)
     if needed:
         talk.say(f"{needed} to register, {len(steps) - needed} in place")
-        which = f" --deployment {deployment}" if deployment else " --all" if every else ""
-        talk.suggest(f"pinned-ecs pin {block}{which}")
+        talk.suggest(f"pinned-ecs pin {block}{options.which(deployment, every, override)}")
     else:
         talk.say("Nothing to register.")
     if exit_code and needed:

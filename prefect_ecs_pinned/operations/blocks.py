@@ -179,14 +179,23 @@ async def read_links(client: PrefectClient) -> list[tuple[str, str]]:
     return [(name, str(link)) for name, link in links if link]
 
 
-def apply_overrides(document: BlockDocument, deployment: Deployment | None = None) -> PinnedECSTask:
+def apply_overrides(
+    document: BlockDocument,
+    deployment: Deployment | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> PinnedECSTask:
     """The block that a flow run gets, of a document and a deployment's overrides.
+
+    Args:
+        document: The block's.
+        deployment: The deployment; None for the block as it is saved.
+        more: Further overrides, which win.
 
     Raises:
         ConfigurationError: The agent could not make a block of it either; the reason is the
             validation's own.
     """
-    data = overridden_data(document, deployment)
+    data = overridden_data(document, deployment, more)
     try:
         block = Block._from_block_document(document.copy(update={"data": data}))
     except ValidationError as error:
@@ -205,19 +214,21 @@ def apply_overrides(document: BlockDocument, deployment: Deployment | None = Non
 
 
 def overridden_data(
-    document: BlockDocument, deployment: Deployment | None = None
+    document: BlockDocument,
+    deployment: Deployment | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A copy of a document's data, of any block type, with a deployment's overrides written in.
+    """A copy of a document's data, of any block type, with overrides written in.
 
     Raises:
         ConfigurationError: An override's path leads nowhere.
     """
     data: dict[str, Any] = copy.deepcopy(document.data)
-    if deployment is None:
-        return data
-    for path, value in deployment.overrides.items():
+    overrides = {**(deployment.overrides if deployment is not None else {}), **(more or {})}
+    for path, value in overrides.items():
         *outer, last = path.split(".")
-        if deployment.by_worker and path == "command" and isinstance(value, str):
+        by_worker = deployment is not None and deployment.by_worker
+        if by_worker and path == "command" and isinstance(value, str):
             value = shlex.split(value)
         try:
             inner: Any = data
@@ -241,25 +252,32 @@ def _called(document: BlockDocument, deployment: Deployment | None) -> str:
     return what
 
 
-def configuration(document: BlockDocument, deployment: Deployment | None = None) -> Configuration:
-    """A block as flow runs get it, of its document and a deployment's overrides.
+def configuration(
+    document: BlockDocument,
+    deployment: Deployment | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """A block as flow runs get it; see `apply_overrides`.
 
     Raises:
         ConfigurationError: It does not load.
     """
-    data = overridden_data(document, deployment)
+    data = overridden_data(document, deployment, more)
     container = prefect_container(data.get("task_definition") or {}) or {}
     named = data.get("image") or data.get("task_definition_arn") or container.get("image")
     return Configuration(
         block_name=f"{SLUG}/{document.name}",
         deployment=deployment.name if deployment is not None else None,
-        block=apply_overrides(document, deployment),
+        block=apply_overrides(document, deployment, more),
         image_unset=not named,
     )
 
 
 async def configurations(
-    reference: str, deployment: str | None = None, every: bool = False
+    reference: str,
+    deployment: str | None = None,
+    every: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> list[Configuration]:
     """A saved block as flow runs get it.
 
@@ -268,6 +286,7 @@ async def configurations(
         deployment: ``flow/deployment``, to have its overrides applied.
         every: The block as it is saved, and with the overrides of every deployment that runs
             on it.
+        more: Overrides, by dotted path, that are not saved yet; they win.
 
     Raises:
         ConfigurationError: No such block or deployment, or it does not load.
@@ -279,12 +298,12 @@ async def configurations(
     name = f"{SLUG}/{document.name}"
     mine = [d for d in deployments if d.document_id == document.id]
     if every:
-        return [configuration(document), *(configuration(document, d) for d in mine)]
+        return [configuration(document, d, more) for d in (None, *mine)]
     if deployment is None:
-        return [configuration(document)]
+        return [configuration(document, None, more)]
     for candidate in mine:
         if candidate.name == deployment:
-            return [configuration(document, candidate)]
+            return [configuration(document, candidate, more)]
     others = ", ".join(d.name for d in mine) or "none"
     raise ConfigurationError(
         f"cannot use deployment {deployment!r}",

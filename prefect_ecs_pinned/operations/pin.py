@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prefect_ecs_pinned.operations.blocks import Configuration, configurations
 from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
@@ -35,7 +36,12 @@ class Pinned:
     image_unset: tuple[str, ...]
 
 
-async def pin(reference: str, deployment: str | None = None, every: bool = False) -> list[Pinned]:
+async def pin(
+    reference: str,
+    deployment: str | None = None,
+    every: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> list[Pinned]:
     """Make a saved block's revisions; see `blocks.configurations` for the arguments.
 
     It registers whatever the block's ``registration`` says: that is for launches. All
@@ -45,7 +51,7 @@ async def pin(reference: str, deployment: str | None = None, every: bool = False
         ConfigurationError: The block or a deployment of it can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
-    return await pin_for(await configurations(reference, deployment, every))
+    return await pin_for(await configurations(reference, deployment, every, more))
 
 
 async def pin_for(wanted: Sequence[Configuration]) -> list[Pinned]:

@@ -96,14 +96,19 @@ class Target:
         return tuple(c.name for c, _ in self.members if c.image_unset)
 
 
-async def plan(reference: str, deployment: str | None = None, every: bool = False) -> list[Step]:
+async def plan(
+    reference: str,
+    deployment: str | None = None,
+    every: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> list[Step]:
     """What a saved block would run from; see `blocks.configurations` for the arguments.
 
     Raises:
         ConfigurationError: The block or a deployment of it can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
-    return await plan_for(await configurations(reference, deployment, every))
+    return await plan_for(await configurations(reference, deployment, every, more))
 
 
 async def plan_for(wanted: Sequence[Configuration]) -> list[Step]:

@@ -145,6 +145,27 @@ def test_pin_one_deployment(pinned_ecs, etl, ecs):
     assert ecs.count("RegisterTaskDefinition") == 1
 
 
+def test_an_override_is_pinned_before_it_is_deployed(pinned_ecs, etl, deploy, ecs):
+    """So that no run of an agent that may not register falls into a gap."""
+    override = ("--override", "image=flows:3")
+    said = pinned_ecs("plan", etl, *override, "--exit-code")
+    assert said.code == 2
+    assert "+ containerDefinitions.prefect.image: flows:3" in said.out
+    assert said.err.endswith(f"next: pinned-ecs pin {etl} --override image=flows:3\n")
+    made = pinned_ecs("pin", etl, *override).out
+    deploy("flow/other", "etl", {"image": "flows:3"})
+    assert pinned_ecs("plan", etl, "--deployment", "flow/other", "--exit-code").code == 0
+    assert pinned_ecs("pin", etl, "--deployment", "flow/other").out == made
+    assert ecs.count("RegisterTaskDefinition") == 1
+
+
+def test_an_override_without_a_value_is_refused(pinned_ecs, etl):
+    """With an example."""
+    said = pinned_ecs("plan", etl, "--override", "image")
+    assert (said.code, said.out) == (1, "")
+    assert "hint: write it as image=repository:tag" in said.err
+
+
 def test_pin_registers_for_a_block_that_may_not(pinned_ecs, save, ecs):
     """`registration` is for launches; this is what makes "never" possible."""
     save("etl", registration="never", **SUBNETS)
