@@ -49,7 +49,7 @@ CELLS = (
         "3.10",
         ("prefect==2.20.0", "prefect-aws==0.4.18", "boto3==1.34.0", "pydantic==1.10.17"),
     ),
-    Cell("newest", "3.12", ("prefect>=2.20,<3", "prefect-aws>=0.4,<0.5")),
+    Cell("newest", "3.12", ("prefect>=2.20,<3", "prefect-aws>=0.4,<0.5", "pydantic>=2")),
 )
 
 

@@ -1,0 +1,167 @@
+"""MkDocs hook: the pages of the reference that are generated from the code.
+
+Fields from `block.form`, commands from the Typer app, errors from `errors`, the settings and
+faults of the embedded ECS from `local`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+import typer.main
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from prefect_ecs_pinned import PinnedECSTask, cli, errors
+from prefect_ecs_pinned.block.form import SECTIONS, Shown
+from prefect_ecs_pinned.local import faults, settings
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    for path, write in PAGES.items():
+        files.append(File.generated(config, path, content="\n".join(write()) + "\n"))
+    return files
+
+
+def fields() -> Iterator[str]:
+    """The page of the block's fields, in the order and the words of the form."""
+    yield "# Fields of the block\n"
+    yield (
+        "In the order of the form in Prefect's UI. Python names and JSON types are given in "
+        "brackets; every field may be left out. Deployments change fields for their own runs with "
+        "`infra_overrides`.\n"
+    )
+    yield "![The form in Prefect's UI](../images/form.png)\n"
+    properties = PinnedECSTask.schema()["properties"]
+    for section, shown in SECTIONS.items():
+        yield f"## {section}\n"
+        for name, field in shown.items():
+            yield from _field(name, field, properties[name])
+
+
+def _field(name: str, shown: Shown, schema: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### {shown.title} {{ #{name} }}\n"
+    kind = " or ".join(f"`{value}`" for value in schema.get("enum", ())) or schema.get("type")
+    bounds = [
+        f"{word} {schema[key]}"
+        for key, word in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "more than"),
+            ("maximum", "at most"),
+            ("maxLength", "length at most"),
+        )
+        if key in schema
+    ]
+    yield f"`{name}` ({', '.join([str(kind), *bounds])})\n"
+    yield shown.description + "\n"
+    if shown.example != "":
+        yield f"Example: `{shown.example}`\n"
+
+
+def commands() -> Iterator[str]:
+    """The page of the command line, from what ``--help`` knows."""
+    yield "# Commands\n"
+    app = typer.main.get_command(cli.app)
+    yield f"{app.help} Data goes to stdout, talk to stderr; `NO_COLOR` is respected.\n"
+    yield f"{app.epilog}\n"
+    assert isinstance(app, click.Group)
+    for name, command in app.commands.items():
+        yield f"## pinned-ecs {name}\n"
+        yield inspect.cleandoc(command.help or "") + "\n"
+        yield "| argument or option | meaning |\n|---|---|"
+        for parameter in command.params:
+            if not isinstance(parameter, click.Option) or not parameter.is_eager:
+                yield f"| {_spelling(parameter)} | {_meaning(parameter)} |"
+        yield ""
+
+
+def _spelling(parameter: click.Parameter) -> str:
+    if not isinstance(parameter, click.Option):
+        return f"`{(parameter.metavar or parameter.name or '').upper()}`"
+    names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    if parameter.is_flag:
+        return names
+    if isinstance(parameter.type, click.Choice):
+        return names + " " + ", ".join(f"`{_plain(choice)}`" for choice in parameter.type.choices)
+    return f"{names} `{parameter.metavar or parameter.type.name.upper()}`"
+
+
+def _meaning(parameter: click.Parameter) -> str:
+    text = getattr(parameter, "help", None) or ""
+    default = parameter.default
+    if parameter.required:
+        text += " Required." if isinstance(parameter, click.Option) else ""
+    elif default not in (None, False, True, ()) and not callable(default):
+        text += f" Default: `{_plain(default)}`."
+    return text.replace("|", "\\|").strip()
+
+
+def _plain(value: Any) -> str:
+    return str(getattr(value, "value", value))
+
+
+def error_tree() -> Iterator[str]:
+    """The page of the errors."""
+    yield "# Errors\n"
+    head, _, tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n")
+    yield head
+    yield "```text\n" + inspect.cleandoc(tree) + "\n```\n"
+    for name, error in vars(errors).items():
+        if inspect.isclass(error) and issubclass(error, Exception):
+            bases = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
+            yield f"## {name}\n\nA kind of {bases}.\n"
+            yield from _docstring(inspect.cleandoc(error.__doc__ or ""))
+
+
+def _docstring(text: str) -> Iterator[str]:
+    """A docstring whose sections become lists."""
+    for line in text.replace("``", "`").splitlines():
+        if re.fullmatch(r"(Args|Attributes):", line):
+            yield f"\n**{line}**\n"
+        elif member := re.match(r" {4}(\w+): (.*)", line):
+            yield f"- `{member[1]}`: {member[2]}"
+        else:
+            yield line
+    yield ""
+
+
+def embedded() -> Iterator[str]:
+    """The page of the embedded ECS's settings and faults."""
+    yield "# The embedded ECS\n"
+    yield (
+        "`pinned-ecs local` and `prefect_ecs_pinned.local.LocalECS` serve it. How tests use it is "
+        "told in [Testing your own flows](../guides/testing.md).\n"
+    )
+    yield "## Settings\n"
+    described = dict(re.findall(r"^ {4,8}(\w+): (.+)$", settings.Settings.__doc__ or "", re.M))
+    yield "| setting | default | meaning |\n|---|---|---|"
+    fresh = settings.Settings()
+    for field in dataclasses.fields(settings.Settings):
+        default = getattr(fresh, field.name)
+        if field.name in ("latencies", "phases", "max_processes"):
+            default = {"max_processes": "2 for each core"}.get(field.name, "as measured on AWS")
+            shown = default
+        else:
+            shown = f"`{default}`"
+        yield f"| `{field.name}` | {shown} | {described.get(field.name, '')} |"
+    yield "\n## Faults\n"
+    text = inspect.cleandoc(faults.__doc__ or "").replace("``", "`")
+    intro, _, kinds = text.partition("Kinds:\n")
+    yield intro.replace("\n", " ") + "The kinds are:\n"
+    yield kinds + "\n"
+    yield "### Fields of a rule\n"
+    yield from _docstring(inspect.cleandoc(faults.Fault.__doc__ or ""))
+
+
+PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "reference/fields.md": fields,
+    "reference/commands.md": commands,
+    "reference/errors.md": error_tree,
+    "reference/local.md": embedded,
+}

@@ -1,0 +1,31 @@
+"""A Prefect server and an embedded ECS for the snippets of all pages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prefect_ecs_pinned.operations.demo.stage import Stage
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """The stage of the demo, with the block `default` and the deployment healthcheck/prod.
+
+    Both are what the pages take for given.
+    """
+    demo = ROOT / "prefect_ecs_pinned" / "operations" / "demo"
+    with Stage() as stage:
+        stage.start_ecs()
+        stage.start_server()
+        stage.await_ready()
+        (stage.flows / "healthcheck.py").write_text((demo / "healthcheck.py").read_text())
+        stage.run("register", stage.prefect("block", "register", "-m", "prefect_ecs_pinned"))
+        command = [sys.executable, str(demo / "save_block.py"), "pinned-ecs-task", stage.ecs_url]
+        stage.run("save", [*command, "prefecthq/prefect:2-latest"])
+        yield stage

@@ -1,0 +1,89 @@
+"""Code blocks of the documentation: what they are, and what a comment above them says.
+
+A comment in the line above a block says how it is run:
+
+- ``<!-- not run: REASON -->``: it isn't.
+- ``<!-- run instead: COMMAND -->``: another command is, one that does the same in less time.
+- ``<!-- in the background -->``: it is left running to the end of the page; with
+  ``, until: COMMAND`` the page goes on as soon as that command succeeds.
+- ``<!-- until: COMMAND -->``: it is run once that command succeeds.
+
+A block with ``title="NAME"`` is a file. Whatever else is marked makes the test fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Languages that are run, or parsed.
+RUN = ("bash", "sh", "python")
+PARSED = ("yaml", "json", "toml")
+
+#: Languages that are neither: output, pictures, and source that is checked elsewhere.
+SHOWN = ("text", "mermaid", "diff")
+
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)$")
+_MARK = re.compile(
+    r"<!-- *(not run|run instead|in the background|until)(?:(?:, until)?: *(.*?))? *-->"
+)
+_TITLE = re.compile(r'title="([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One code block.
+
+    Attributes:
+        page: The file that it stands in.
+        line: Of its first fence, from 1.
+        language: As its fence says.
+        text: Its lines.
+        title: Name of the file that it is; empty for none.
+        mark: ``not run``, ``run instead``, ``in the background``, ``until`` or empty.
+        argument: What stands behind the mark.
+    """
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    title: str = ""
+    mark: str = ""
+    argument: str = ""
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def snippets(page: Path) -> Iterator[Snippet]:
+    """All code blocks of a page, from the top down."""
+    lines = page.read_text().splitlines()
+    number = 0
+    while number < len(lines):
+        if fence := _FENCE.match(lines[number]):
+            end = number + 1
+            while lines[end].strip() != "```":
+                end += 1
+            yield _snippet(page, lines, number, end, fence)
+            number = end
+        number += 1
+
+
+def _snippet(page: Path, lines: list[str], start: int, end: int, fence: re.Match[str]) -> Snippet:
+    indent, info = len(fence["indent"]), fence["info"].strip()
+    above = next((line for line in reversed(lines[:start]) if line.strip()), "")
+    mark = _MARK.search(above) if above.strip().startswith("<!--") else None
+    title = _TITLE.search(info)
+    return Snippet(
+        page=page,
+        line=start + 1,
+        language=info.split()[0] if info else "",
+        text="\n".join(line[indent:] for line in lines[start + 1 : end]) + "\n",
+        title=title[1] if title else "",
+        mark=mark[1] if mark else "",
+        argument=(mark[2] or "") if mark else "",
+    )

@@ -1,0 +1,126 @@
+"""The CloudFormation template and the Dockerfile are what their tools accept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+from moto import mock_aws
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "deploy" / "agents.yaml"
+BINARIES = Path(sys.executable).parent
+
+
+def test_cfn_lint_has_nothing_to_say() -> None:
+    found = subprocess.run([BINARIES / "cfn-lint", TEMPLATE], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    dockerfile = ROOT / "deploy" / "Dockerfile"
+    found = subprocess.run([BINARIES / "hadolint", dockerfile], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_dockerfile_copies_what_exists() -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+    sources = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+@pytest.mark.parametrize("key", ["", "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"])
+def test_the_template_deploys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        subnets = boto3.client("ec2").describe_subnets()["Subnets"][:2]
+        parameters = {
+            "VpcId": subnets[0]["VpcId"],
+            "SubnetIds": ",".join(subnet["SubnetId"] for subnet in subnets),
+            "AgentImage": "prefect-agent:1",
+            "PrefectApiUrl": "https://prefect.example.com/api",
+            "PrefectApiKeySecretArn": key,
+            "WorkQueue": "prod",
+            "Agents": "2",
+        }
+        outputs = _deploy(parameters)
+        ecs = boto3.client("ecs")
+        (service,) = ecs.describe_services(
+            cluster=outputs["Cluster"],
+            services=ecs.list_services(cluster=outputs["Cluster"])["serviceArns"],
+        )["services"]
+        described = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
+    assert service["desiredCount"] == 2
+    network = service["networkConfiguration"]["awsvpcConfiguration"]
+    assert network["subnets"] == [subnet["SubnetId"] for subnet in subnets]
+    assert network["securityGroups"] == [outputs["SecurityGroup"]]
+    (container,) = described["taskDefinition"]["containerDefinitions"]
+    assert container["command"][-2:] == ["-q", "prod"]
+    assert [s["valueFrom"] for s in container.get("secrets", [])] == ([key] if key else [])
+
+
+def _deploy(parameters: dict[str, str]) -> dict[str, str]:
+    """The outputs of a stack."""
+    formation = boto3.client("cloudformation")
+    formation.create_stack(
+        StackName="agents",
+        TemplateBody=TEMPLATE.read_text(),
+        Capabilities=["CAPABILITY_IAM"],
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+    )
+    (stack,) = formation.describe_stacks(StackName="agents")["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms, read as {"Fn": argument}."""
+
+
+def _short_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> object:
+    if isinstance(node, yaml.ScalarNode):
+        return {tag: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {tag: loader.construct_sequence(node, deep=True)}
+    return {tag: loader.construct_mapping(node, deep=True)}
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def test_the_agents_role_is_what_the_command_line_prints() -> None:
+    """`pinned-ecs iam` for a block that registers, finds its network and streams no output."""
+    from prefect_ecs_pinned.operations.iam import Needs, _agent
+
+    template = yaml.load(TEMPLATE.read_text(), _Loader)
+    (granted,) = template["Resources"]["AgentRole"]["Properties"]["Policies"]
+    needs = Needs(
+        partition="aws",
+        region="us-east-1",
+        account="123456789012",
+        family="prefect-etl",
+        revision=None,
+        registers=True,
+        tags_definition=False,
+        cluster="etl",
+        roles=frozenset({"arn:aws:iam::123456789012:role/execution"}),
+        looks_up_network=True,
+        log_group=None,
+    )
+    needed = {s["Sid"]: sorted(s["Action"]) for s in _agent([needs])}
+    found = {
+        s["Sid"]: sorted([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+        for s in granted["PolicyDocument"]["Statement"]
+    }
+    assert found == needed

@@ -1,0 +1,65 @@
+"""Every code block and command of the README and the documentation works."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prefect_ecs_pinned.operations.demo.stage import Stage
+from tests.docs.session import Session
+from tests.docs.snippets import PARSED, RUN, SHOWN, Snippet, snippets
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+ALL = [snippet for page in PAGES for snippet in snippets(page)]
+RUNNABLE = [s for s in ALL if s.language in RUN and s.mark != "not run"]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("snippet", ALL, ids=lambda s: s.place)
+def test_every_block_says_what_it_is(snippet: Snippet) -> None:
+    assert snippet.language in (*RUN, *PARSED, *SHOWN), "run, parse or mark it"
+    if snippet.mark == "not run":
+        assert len(snippet.argument) > 10, "a reason is missing"
+
+
+@pytest.mark.parametrize("snippet", [s for s in ALL if s.language in PARSED], ids=lambda s: s.place)
+def test_data_can_be_parsed(snippet: Snippet) -> None:
+    parse = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
+    assert parse[snippet.language](snippet.text) is not None
+
+
+@pytest.mark.parametrize(
+    "snippet", [s for s in ALL if s.language == "python"], ids=lambda s: s.place
+)
+def test_python_compiles_even_if_it_is_not_run(snippet: Snippet) -> None:
+    compile(snippet.text, snippet.place, "exec")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", sorted({s.page for s in RUNNABLE}), ids=_name)
+def test_a_page_works_from_top_to_bottom(page: Path, stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "healthcheck.py").write_bytes((stage.flows / "healthcheck.py").read_bytes())
+    session = Session(tmp_path, stage.environment)
+    try:
+        for snippet in (s for s in RUNNABLE if s.page == page):
+            session.run(snippet)
+    finally:
+        session.close()
+
+
+def test_most_of_what_can_be_run_is_run() -> None:
+    code = [s for s in ALL if s.language in RUN]
+    assert len(RUNNABLE) >= len(code) / 2, "more than half of the snippets are marked"
