@@ -20,6 +20,7 @@ from prefect_ecs_pinned.cli.local import local
 from prefect_ecs_pinned.cli.pin import pin
 from prefect_ecs_pinned.cli.plan import plan
 from prefect_ecs_pinned.cli.prune import prune
+from prefect_ecs_pinned.cli.reconcile import reconcile
 from prefect_ecs_pinned.cli.show import show
 from prefect_ecs_pinned.errors import PinnedECSError
 
@@ -29,6 +30,7 @@ COMMANDS = (
     pin,
     show,
     prune,
+    reconcile,
     iam,
     local,
     demo,

@@ -1,0 +1,149 @@
+"""`pinned-ecs reconcile`: end flow runs whose task is gone, stop tasks whose flow run has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.errors import PinnedECSError
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.operations.reconcile import Finding, Outcome, Survey
+
+#: What is done -> how it is told, before and afterwards.
+_WORDS = {"crash": "crashed", "cancel": "cancelled", "stop": "stopped"}
+
+
+def reconcile(
+    block: str | None = typer.Argument(
+        None, metavar="[BLOCK]", help="A saved block; all of them when left out."
+    ),
+    never_launched_after: str = typer.Option(
+        "25h",
+        metavar="AGE",
+        help="How long a run without any task may be waiting for its launch: 25h, 45m. "
+        "Longer than launch_timeout_seconds, and than runs queue for capacity.",
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
+    json: bool = options.JSON,
+) -> None:
+    """End flow runs whose ECS task is gone, and stop tasks whose flow run has ended.
+
+    Flow runs that Prefect believes Pending, Running or Cancelling become Crashed or Cancelled,
+    with the reason, when their task has stopped, vanished or never existed. A task is stopped
+    when its flow run has been final for over 60 s. Only tasks of the accounts and Regions of the
+    saved blocks' credentials are judged; a look-up that fails allows no verdict. With BLOCK, only
+    flow runs of the deployments on it.
+    """
+    from prefect_ecs_pinned.operations.prune import duration
+    from prefect_ecs_pinned.operations.reconcile import Limits
+
+    limits = Limits(never_launched=duration(never_launched_after))
+    found, outcomes = talk.run(_reconcile(block, limits, yes))
+    if json:
+        talk.print_json(_as_data(found, outcomes))
+    else:
+        _show(found, outcomes)
+    _sum_up(found, outcomes, yes)
+    if found.todo and not yes:
+        which = f" {block}" if block else ""
+        age = f" --never-launched-after {never_launched_after}"
+        talk.suggest(f"pinned-ecs reconcile{which}{'' if age.endswith(' 25h') else age} --yes")
+    _fail(found, outcomes)
+
+
+async def _reconcile(
+    block: str | None, limits: Any, yes: bool
+) -> tuple[Survey, tuple[Outcome, ...]]:
+    from prefect_ecs_pinned.operations.reconcile import carry_out, survey
+
+    found = await survey(block, limits)
+    return found, await carry_out(found) if yes else ()
+
+
+def _show(found: Survey, outcomes: tuple[Outcome, ...]) -> None:
+    """A line for each flow run or task on which there is, or was, something to be done."""
+    fates = {id(outcome.finding): _fate(outcome) for outcome in outcomes}
+    rows = []
+    for finding in found.todo:
+        fate, why = fates.get(id(finding), (finding.action.value, finding.reason))
+        rows.append((finding.flow_run_id, finding.flow_run, finding.state, fate, _one_line(why)))
+    if rows:
+        talk.print_table(("flow run", "name", "state", "fate", "why"), rows)
+
+
+def _fate(outcome: Outcome) -> tuple[str, str]:
+    if outcome.done:
+        return _WORDS[outcome.finding.action.value], outcome.finding.reason
+    return ("failed", outcome.failure) if outcome.failure else ("left", outcome.spared)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\nhint: ", " (hint: ") + (")" if "\nhint: " in text else "")
+
+
+def _as_data(found: Survey, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
+    fates = {id(outcome.finding): outcome for outcome in outcomes}
+    return {
+        "flow_runs": [_finding(f, fates.get(id(f))) for f in found.findings],
+        "problems": [{"what": p.what, "why": p.why, "hint": p.hint} for p in found.problems],
+    }
+
+
+def _finding(finding: Finding, outcome: Outcome | None) -> dict[str, Any]:
+    return {
+        "flow_run_id": finding.flow_run_id,
+        "flow_run": finding.flow_run,
+        "state": finding.state,
+        "since": finding.since,
+        "task": finding.task,
+        "action": finding.action,
+        "reason": finding.reason,
+        "done": bool(outcome is not None and outcome.done),
+        "spared": outcome.spared if outcome is not None else "",
+        "failure": outcome.failure if outcome is not None else "",
+    }
+
+
+def _sum_up(found: Survey, outcomes: tuple[Outcome, ...], yes: bool) -> None:
+    if not yes:
+        counts = Counter(finding.action.value for finding in found.findings)
+        would = ", ".join(f"{counts[a]} to {a}" for a in _WORDS if counts[a]) or "nothing to do"
+        talk.say(f"{would}, {counts['leave']} left alone. Nothing was changed.")
+        _say_why_left(found)
+        return
+    counts = Counter(_fate(outcome)[0] for outcome in outcomes)
+    did = ", ".join(f"{counts[a]} {a}" for a in _WORDS.values() if counts[a]) or "nothing to do"
+    left = len(found.findings) - sum(outcome.done for outcome in outcomes)
+    talk.say(f"{did}, {left} left alone.")
+    _say_why_left(found)
+
+
+def _say_why_left(found: Survey) -> None:
+    """How many were left alone for what; a healthy task goes without saying."""
+    reasons = Counter(
+        finding.reason.partition(" (")[0]
+        for finding in found.findings
+        if finding.action.value == "leave" and finding.reason != "its task is live"
+    )
+    for reason, count in sorted(reasons.items()):
+        talk.say(f"  {count} left: {reason}", "dim")
+
+
+def _fail(found: Survey, outcomes: tuple[Outcome, ...]) -> None:
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    if failures:
+        raise PinnedECSError(
+            f"cannot reconcile {len(failures)} of {len(outcomes)}",
+            "; ".join(sorted(set(failures))),
+            "repeat the command",
+        )
+    if found.problems:
+        first = found.problems[0]
+        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        raise PinnedECSError(
+            "cannot judge every flow run", f"{first.what}: {first.why}{more}", first.hint
+        )

@@ -1,0 +1,105 @@
+"""`pinned-ecs reconcile`: stdout, stderr and exit code apart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+from prefect import get_client
+from prefect.states import Cancelling
+
+from prefect_ecs_pinned.local.faults import Fault
+
+
+@pytest.fixture
+def lost(save, deploy, ecs):
+    """A Cancelling flow run whose task was killed ten minutes ago; gives its id."""
+    ecs.model._epoch_offset -= timedelta(minutes=10).total_seconds()
+    deploy("flow/lost", save("lost"))
+    client = ecs.client("ecs")
+    client.register_task_definition(
+        family="job", containerDefinitions=[{"name": "prefect", "image": "flows:1", "memory": 64}]
+    )
+    task = client.run_task(taskDefinition="job")["tasks"][0]["taskArn"]
+    flow_run = asyncio.run(_cancelling(f"default::{task}"))
+    client.stop_task(task=task, reason="killed by hand")
+    return flow_run
+
+
+async def _cancelling(pid: str) -> str:
+    async with get_client() as client:
+        for run in await client.read_flow_runs():
+            await client.delete_flow_run(run.id)
+        deployment = await client.read_deployment_by_name("flow/lost")
+        run = await client.create_flow_run_from_deployment(deployment.id)
+        # In this order: Prefect makes Cancelled of a run without a pid at once.
+        await client.update_flow_run(run.id, infrastructure_pid=pid)
+        await client.set_flow_run_state(run.id, Cancelling(), force=True)
+        return str(run.id)
+
+
+async def _state(flow_run: str) -> str:
+    async with get_client() as client:
+        state = (await client.read_flow_run(flow_run)).state
+        assert state is not None
+        return state.type.value
+
+
+def test_a_dry_run_then_yes_then_nothing(pinned_ecs, lost):
+    """The table is data; how many, what was left and what comes next is talk."""
+    dry = pinned_ecs("reconcile")
+    assert dry.code == 0
+    heading, row = dry.out.splitlines()
+    assert heading.split() == ["flow", "run", "name", "state", "fate", "why"]
+    assert row.startswith(lost)
+    assert "cancel " in row
+    assert "killed by hand" in row
+    assert dry.err.splitlines() == [
+        "1 to cancel, 0 left alone. Nothing was changed.",
+        "next: pinned-ecs reconcile --yes",
+    ]
+    assert asyncio.run(_state(lost)) == "CANCELLING"
+
+    done = pinned_ecs("reconcile", "lost", "--yes")
+    assert (done.code, done.err) == (0, "1 cancelled, 0 left alone.\n")
+    assert "cancelled " in done.out
+    assert asyncio.run(_state(lost)) == "CANCELLED"
+
+    again = pinned_ecs("reconcile", "--yes")
+    assert (again.code, again.out, again.err) == (0, "", "nothing to do, 0 left alone.\n")
+
+
+def test_json(pinned_ecs, lost):
+    """All flow runs that were looked at, with what is to be done."""
+    said = pinned_ecs("reconcile", "--json")
+    (run,) = json.loads(said.out)["flow_runs"]
+    assert (said.code, run["flow_run_id"], run["action"], run["done"]) == (
+        0,
+        lost,
+        "cancel",
+        False,
+    )
+    assert json.loads(said.out)["problems"] == []
+
+
+def test_a_failed_look_up_fails(pinned_ecs, lost, ecs):
+    """Nothing is judged or done; one message and a hint, exit code 1."""
+    ecs.faults(Fault("error", "DescribeTasks", code="AccessDeniedException", message="no"))
+    said = pinned_ecs("reconcile", "--yes")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.splitlines() == [
+        "nothing to do, 1 left alone.",
+        "  1 left: the look-up failed",
+        "error: cannot judge every flow run: cannot call DescribeTasks: AccessDeniedException: no",
+        "hint: allow ecs:DescribeTasks to the credentials",
+    ]
+    assert asyncio.run(_state(lost)) == "CANCELLING"
+
+
+def test_a_limit_that_is_too_short(pinned_ecs, lost):
+    """A launch may be waited for longer."""
+    said = pinned_ecs("reconcile", "--never-launched-after", "10m")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.endswith("hint: give at least 1200s: launch_timeout_seconds and 300 s\n")
