@@ -1,0 +1,122 @@
+"""What is built can be installed, and brings the block without an import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from prefect_ecs_pinned import __version__
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def run(command: Sequence[str | Path], **environment: str) -> str:
+    """The output of a command that has to succeed."""
+    found = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd="/",
+    )
+    assert found.returncode == 0, found.stdout
+    return found.stdout
+
+
+def make_venv(folder: Path, *requirements: str | Path) -> Path:
+    """The ``bin`` of a new virtual environment with these packages."""
+    run([sys.executable, "-m", "venv", folder])
+    run([folder / "bin" / "pip", "install", "--quiet", *requirements])
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """build and twine, apart from Prefect: they want newer packages than it allows."""
+    return make_venv(tmp_path_factory.mktemp("tools"), "build", "twine")
+
+
+@pytest.fixture(scope="module")
+def distributions(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist, and of the wheel that is built from it, of a clean clone."""
+    folder = tmp_path_factory.mktemp("distributions")
+    run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", folder / "clone"])
+    run([tools / "python", "-m", "build", "--outdir", folder / "dist", folder / "clone"])
+    return folder / "dist"
+
+
+def test_twine_has_nothing_to_say(tools: Path, distributions: Path) -> None:
+    assert "PASSED" in run([tools / "twine", "check", "--strict", *distributions.iterdir()])
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    assert wheel.name == f"prefect_ecs_pinned-{__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"prefect_ecs_pinned", f"prefect_ecs_pinned-{__version__}.dist-info"}
+    assert "prefect_ecs_pinned/py.typed" in names
+    assert "prefect_ecs_pinned/operations/demo/healthcheck.py" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_sdist_can_be_tested(distributions: Path) -> None:
+    (sdist,) = distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"Makefile", "README.md", "LICENSE", "mkdocs.yml", "docs/index.md"}
+    assert wanted <= names
+    assert "tests/core/test_fingerprint.py" in names
+    assert not [name for name in names if name.startswith((".venv", "build", "site", ".git/"))]
+
+
+def test_an_installed_wheel_shows_the_block_without_an_import(
+    distributions: Path, tmp_path: Path
+) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    binaries = make_venv(tmp_path / "venv", wheel)
+    prefect = {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "COLUMNS": "200",
+        "NO_COLOR": "1",
+    }
+    registered = run(
+        [binaries / "prefect", "block", "register", "-m", "prefect_ecs_pinned"], **prefect
+    )
+    assert "Successfully registered 1 block" in registered
+    assert "Pinned ECS Task" in registered
+    listed = run([binaries / "prefect", "block", "type", "ls"], **prefect)
+    assert "pinned-ecs-task" in listed
+    # Looked up by slug: Prefect loads the entry point, nobody imports the package.
+    found = run(
+        [
+            binaries / "python",
+            "-c",
+            "from prefect.blocks.core import Block, lookup_type\n"
+            "from prefect.plugins import load_prefect_collections\n"
+            "load_prefect_collections()\n"
+            "print(lookup_type(Block, 'pinned-ecs-task').__name__)",
+        ],
+        **prefect,
+    )
+    assert found.split()[-1] == "PinnedECSTask"
+    assert run([binaries / "pinned-ecs", "--version"]).strip() == f"pinned-ecs {__version__}"
+    missing = subprocess.run([binaries / "pinned-ecs", "local"], capture_output=True, text=True)
+    assert missing.returncode == 1
+    assert "pip install 'prefect-ecs-pinned[local]'" in missing.stderr
+
+
+def test_the_version_is_said_once() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert f'\nversion = "{__version__}"\n' in text
