@@ -17,6 +17,7 @@ from prefect_ecs_pinned.cli import talk
 from prefect_ecs_pinned.cli.demo import demo
 from prefect_ecs_pinned.cli.iam import iam
 from prefect_ecs_pinned.cli.local import local
+from prefect_ecs_pinned.cli.migrate import migrate
 from prefect_ecs_pinned.cli.pin import pin
 from prefect_ecs_pinned.cli.plan import plan
 from prefect_ecs_pinned.cli.prune import prune
@@ -30,6 +31,7 @@ COMMANDS = (
     pin,
     show,
     prune,
+    migrate,
     reconcile,
     iam,
     local,

@@ -1,0 +1,298 @@
+"""From a saved `ECSTask` to a saved `PinnedECSTask`, and its deployments with it.
+
+The `ECSTask` stays as it is. Everything is checked before anything is written, and what is there
+already is left alone: running it again changes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import BlockDocumentCreate
+from prefect.client.schemas.objects import BlockDocument
+from prefect.exceptions import ObjectNotFound
+from pydantic.v1 import ValidationError
+
+from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.block.prepare import definition_spec
+from prefect_ecs_pinned.core.definition import build
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.operations.blocks import (
+    SLUG,
+    Deployment,
+    overridden_data,
+    prefect_api,
+    read_deployments,
+    read_document,
+)
+
+#: Slug of `ECSTask`.
+SOURCE_SLUG = "ecs-task"
+
+#: `ECSTask`'s default of task_start_timeout_seconds (prefect-aws 0.4). Python's `.save()` stores
+#: defaults too, so a stored 120 is taken for the default.
+SOURCE_START_TIMEOUT = 120
+
+#: What a patch of the RunTask request may not set: it makes a launch unsafe to repeat.
+_RESERVED = ("/clientToken", "/count")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that means something else afterwards.
+
+    Attributes:
+        field: The block's field, or what it is about.
+        before: What it was, under `ECSTask`.
+        after: What it is, under `PinnedECSTask`.
+        meaning: What that comes to.
+    """
+
+    field: str
+    before: str
+    after: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What is done, or would be.
+
+    Attributes:
+        source: ``ecs-task/NAME``.
+        target: ``pinned-ecs-task/NAME``.
+        exists: The target was there before, and is left as it is.
+        changes: What means something else.
+        moved: Deployments that are pointed at the target.
+        waiting: Deployments that would be, with `deployments`.
+        by_worker: Deployments on a work pool that names the source: they follow the pool.
+        dry_run: Nothing was changed.
+    """
+
+    source: str
+    target: str
+    exists: bool
+    changes: tuple[Change, ...]
+    moved: tuple[str, ...]
+    waiting: tuple[str, ...]
+    by_worker: tuple[str, ...]
+    dry_run: bool
+
+
+async def migrate(reference: str, deployments: bool = False, dry_run: bool = False) -> Migration:
+    """Make a `PinnedECSTask` of a saved `ECSTask`.
+
+    Args:
+        reference: ``ecs-task/NAME``, or ``NAME``.
+        deployments: Point the deployments that run on it at the new block.
+        dry_run: Only say what would be done.
+
+    Raises:
+        ConfigurationError: No such block; or it, or the overrides of a deployment that is to be
+            moved, would not load as a `PinnedECSTask`. Nothing has been changed then.
+        Unavailable: The Prefect API can not be reached.
+    """
+    async with prefect_api() as client:
+        source = await read_document(client, reference, SOURCE_SLUG)
+        target = await _existing(client, str(source.name))
+        users = [d for d in await read_deployments(client) if d.document_id == source.id]
+        movable = [deployment for deployment in users if not deployment.by_worker]
+        changed = source.copy(update={"data": converted(source.data)})
+        block = _load(changed, None)
+        for deployment in movable:
+            _load(target or changed, deployment)
+        if not dry_run:
+            target_id = target.id if target is not None else await _save(client, changed, block)
+            for deployment in movable if deployments else []:
+                await _point(client, deployment, target_id)
+    names = tuple(deployment.name for deployment in movable)
+    return Migration(
+        source=f"{SOURCE_SLUG}/{source.name}",
+        target=f"{SLUG}/{source.name}",
+        exists=target is not None,
+        changes=tuple(changes(source.data, block, str(source.name))),
+        moved=names if deployments else (),
+        waiting=() if deployments else names,
+        by_worker=tuple(d.name for d in users if d.by_worker),
+        dry_run=dry_run,
+    )
+
+
+async def _existing(client: PrefectClient, name: str) -> BlockDocument | None:
+    try:
+        return await read_document(client, name, SLUG)
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, ObjectNotFound):
+            return None
+        raise
+
+
+def converted(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An `ECSTask`'s data as a `PinnedECSTask`'s: two settings take their new defaults."""
+    dropped = {"type", "block_type_slug", "auto_deregister_task_definition"}
+    if data.get("task_start_timeout_seconds") in (None, SOURCE_START_TIMEOUT):
+        dropped.add("task_start_timeout_seconds")
+    return {name: value for name, value in data.items() if name not in dropped}
+
+
+def _load(document: BlockDocument, deployment: Deployment | None) -> PinnedECSTask:
+    """A document's data as a `PinnedECSTask`, with a deployment's overrides.
+
+    Raises:
+        ConfigurationError: It does not load, or would be refused by every launch.
+    """
+    whose = f"deployment {deployment.name!r}" if deployment else f"block {document.name!r}"
+    try:
+        block: PinnedECSTask = PinnedECSTask.parse_obj(overridden_data(document, deployment))
+    except ValidationError as error:
+        why = "; ".join(
+            f"{'.'.join(map(str, e['loc'])).removeprefix('__root__')}: {e['msg']}".lstrip(": ")
+            for e in error.errors()
+        )
+        where = "in its overrides" if deployment else "in the ECSTask"
+        raise ConfigurationError(
+            f"cannot migrate {whose}", why, f"correct what is named {where}"
+        ) from error
+    reserved = [p["path"] for p in block.task_customizations.patch if p.get("path") in _RESERVED]
+    if reserved:
+        raise ConfigurationError(
+            f"cannot migrate {whose}",
+            f"task_customizations sets {', '.join(reserved)}, which a launch refuses",
+            f"remove the patch of {', '.join(reserved)}",
+        )
+    return block
+
+
+async def _save(client: PrefectClient, document: BlockDocument, block: Any) -> UUID:
+    """Save a block under a document's name, with the saved blocks that it links.
+
+    Not by `Block.save`, which would store the image of this Prefect version where none was set.
+    """
+    block._define_metadata_on_nested_blocks(document.block_document_references)
+    await block.register_type_and_schema(client=client)
+    made = block._to_block_document(name=document.name)
+    if not document.data.get("image"):
+        made.data.pop("image", None)
+    saved = await client.create_block_document(
+        BlockDocumentCreate(
+            name=made.name,
+            data=made.data,
+            block_schema_id=made.block_schema_id,
+            block_type_id=made.block_type_id,
+        )
+    )
+    return saved.id
+
+
+async def _point(client: PrefectClient, deployment: Deployment, document_id: UUID) -> None:
+    """Set a deployment's block, and nothing else of it.
+
+    `PrefectClient.update_deployment` sends every field, and with it an old schedule.
+    """
+    response = await client._client.patch(
+        f"/deployments/{deployment.id}", json={"infrastructure_document_id": str(document_id)}
+    )
+    response.raise_for_status()
+
+
+def changes(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> list[Change]:
+    """What means something else once an `ECSTask` has become a `PinnedECSTask`.
+
+    Args:
+        data: The `ECSTask`'s.
+        block: What it has become.
+        name: Name of both.
+    """
+    rules: tuple[Callable[[Mapping[str, Any], PinnedECSTask, str], Change | None], ...] = (
+        _family,
+        _deregistering,
+        _start_timeout,
+        _refusals,
+        _log_streams,
+        _client_parameters,
+    )
+    return [change for rule in rules if (change := rule(data, block, name)) is not None]
+
+
+def _family(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Change | None:
+    inner = (block.task_definition or {}).get("family")
+    if block.family or inner or block.task_definition_arn:
+        return None
+    return Change(
+        "family",
+        "prefect__FLOW__DEPLOYMENT",
+        f"prefect-{name}",
+        "one family for all flows and deployments on the block, so that they share a revision",
+    )
+
+
+def _deregistering(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Change | None:
+    if data.get("auto_deregister_task_definition") is False:
+        return None
+    return Change(
+        "auto_deregister_task_definition",
+        "true",
+        "false",
+        "the revision stays when a run ends, because others use it; `pinned-ecs prune` removes "
+        "old ones",
+    )
+
+
+def _start_timeout(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Change | None:
+    before = data.get("task_start_timeout_seconds") or SOURCE_START_TIMEOUT
+    return Change(
+        "task_start_timeout_seconds",
+        str(before),
+        str(block.task_start_timeout_seconds),
+        "counts from the moment when ECS accepts the task; when it ends the task is stopped, and "
+        "not left to run on",
+    )
+
+
+def _refusals(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Change | None:
+    return Change(
+        "launch_timeout_seconds",
+        "none",
+        str(block.launch_timeout_seconds),
+        "a launch that AWS throttles or has no capacity for is waited for, and does not crash the "
+        "run",
+    )
+
+
+def _log_streams(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Change | None:
+    if not block.configure_cloudwatch_logs:
+        return None
+    if "awslogs-stream-prefix" in block.cloudwatch_logs_options:
+        return None
+    family = "the family"
+    if not block.task_definition_arn:
+        # The name that the block will have is not its own yet.
+        spec = definition_spec(block, "us-east-1")
+        family = build(spec)["family"] if block.family or spec.base else f"prefect-{name}"
+    return Change(
+        "awslogs-stream-prefix",
+        "the flow run's name",
+        family,
+        "the streams of all runs begin alike; the run's page names its stream",
+    )
+
+
+def _client_parameters(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Change | None:
+    parameters = block.aws_credentials.aws_client_parameters
+    stated = {
+        field: value
+        for field, value in parameters.dict().items()
+        if value != type(parameters).__fields__[field].get_default()
+    }
+    if not stated:
+        return None
+    return Change(
+        "aws_credentials.aws_client_parameters",
+        "ignored",
+        "honoured",
+        f"{', '.join(sorted(stated))} of the credentials take effect",
+    )
