@@ -17,8 +17,7 @@ import anyio.abc
 import prefect_aws.ecs
 import yaml
 
-from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.launching import Submission
+from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
 from prefect_ecs_pinned.aws.loop import Mailbox
 from prefect_ecs_pinned.aws.output import Follow
 from prefect_ecs_pinned.aws.pinning import Pin
@@ -74,7 +73,7 @@ class _CancelledWhileQueued(Exception):
 class _Launched:
     """A task that ECS has accepted."""
 
-    submission: Submission
+    launch: Launch
     task: Snapshot
     identifier: str
 
@@ -136,32 +135,28 @@ class _Run:
         self._log.info(f"{self._prefix}: Creating task run...")
         if self._log.isEnabledFor(logging.DEBUG):
             self._log.debug("Task run payload\n" + yaml.dump(redacted(request)))
-        submission = await self._plane.submit(
+        launch = self._plane.launch(
             request,
             self._block.launch_timeout_seconds,
             None if prepared.revision is not None else prepared.desired,
             prepared.may_register,
         )
         try:
-            task = await self._outcome(submission)
+            task = await self._outcome(launch)
         except (asyncio.CancelledError, _CancelledWhileQueued):
             with anyio.move_on_after(WITHDRAW_SECONDS, shield=True):
-                await self._plane.withdraw(submission)
+                await self._plane.withdraw(launch)
             raise
-        return _Launched(submission, task, self._identifier(request, task))
+        return _Launched(launch, task, self._identifier(request, task))
 
-    async def _outcome(self, submission: Submission) -> Snapshot:
+    async def _outcome(self, launch: Launch) -> Snapshot:
         """Wait for the launch, and from time to time ask Prefect whether it is still wanted."""
-        outcome = asyncio.ensure_future(self._plane.outcome(submission))
-        try:
-            while True:
-                await asyncio.wait((outcome,), timeout=CHECK_QUEUED_SECONDS)
-                if outcome.done():
-                    return outcome.result()
-                if self._flow_run_id and not await is_wanted(self._flow_run_id):
-                    raise _CancelledWhileQueued
-        finally:
-            outcome.cancel()
+        while True:
+            await asyncio.wait((launch.outcome,), timeout=CHECK_QUEUED_SECONDS)
+            if launch.outcome.done():
+                return launch.outcome.result()
+            if self._flow_run_id and not await is_wanted(self._flow_run_id):
+                raise _CancelledWhileQueued
 
     def _identifier(self, request: Mapping[str, Any], task: Snapshot) -> str:
         """``cluster::task-arn``, with the cluster as the block names it if it runs there."""
@@ -217,7 +212,7 @@ class _Run:
                 if news.final:
                     break
         finally:
-            self._plane.forget(watch, launched.submission)
+            self._plane.forget(watch, launched.launch)
         if follow is not None:
             await self._plane.finish(follow)
         return news

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import warnings
 from types import SimpleNamespace
 from uuid import uuid4
@@ -209,6 +210,24 @@ async def test_a_run_that_is_cancelled_in_the_middle_of_run_task_leaves_no_task(
     world.ecs.change(task_seconds=NEVER, latencies={"RunTask": 0.3, "*": 0.0})
     run = asyncio.create_task(world.block().run())
     await until(lambda: world.calls("RunTask") == 1)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert len(world.ecs.launches) == 1
+    assert world.live_tasks() == 0
+
+
+async def test_a_run_that_is_cancelled_while_it_submits_leaves_no_task(world: World, log):
+    """RunTask is called before the run has heard of its own submission."""
+    world.ecs.change(task_seconds=NEVER, latencies={"RunTask": 0.1, "*": 0.0})
+    run = asyncio.create_task(world.block().run())
+    while not any("Creating task run" in m for m in messages(log)):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # to the point where the control loop has been asked
+    for _ in range(1000):
+        if world.calls("RunTask"):
+            break
+        time.sleep(0.005)  # noqa: ASYNC251 - the run's own event loop stands still
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
