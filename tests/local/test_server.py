@@ -135,13 +135,13 @@ def test_a_subnet_that_ec2_does_not_know_is_refused(ecs, client):
 def test_one_missing_stream_refuses_the_whole_filter_log_events(ecs):
     """As CloudWatch Logs does; and a hundred streams at most."""
     logs = ecs.client("logs", config=ONE_ATTEMPT)
-    logs.create_log_group(logGroupName="prefect")
-    logs.create_log_stream(logGroupName="prefect", logStreamName="a")
-    logs.filter_log_events(logGroupName="prefect", logStreamNames=["a"])
+    logs.create_log_group(logGroupName="test_server")
+    logs.create_log_stream(logGroupName="test_server", logStreamName="a")
+    logs.filter_log_events(logGroupName="test_server", logStreamNames=["a"])
     with pytest.raises(logs.exceptions.ResourceNotFoundException):
-        logs.filter_log_events(logGroupName="prefect", logStreamNames=["a", "b"])
+        logs.filter_log_events(logGroupName="test_server", logStreamNames=["a", "b"])
     with pytest.raises(botocore.exceptions.ClientError, match="at most 100"):
-        logs.filter_log_events(logGroupName="prefect", logStreamNames=["a"] * 101)
+        logs.filter_log_events(logGroupName="test_server", logStreamNames=["a"] * 101)
 
 
 def test_settings_and_faults_change_over_http(ecs, client):
