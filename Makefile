@@ -33,7 +33,7 @@ floors: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports
 
 docs: .venv/.docs ## Build the documentation into site/, strictly
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-docs: .venv/.docs ## Run every snippet of the documentation that is not marked
 	$(BIN)/pytest tests/docs
@@ -51,7 +51,7 @@ test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is
 	$(BIN)/python -m tests.packaging.matrix
 
 bench: .venv/.dev ## Measure launches against the embedded ECS
-	@echo "There is no benchmark yet: see CHANGELOG.md" && exit 1
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what the other targets have made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build site

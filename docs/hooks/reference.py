@@ -142,13 +142,13 @@ def embedded() -> Iterator[str]:
     described = dict(re.findall(r"^ {4,8}(\w+): (.+)$", settings.Settings.__doc__ or "", re.M))
     yield "| setting | default | meaning |\n|---|---|---|"
     fresh = settings.Settings()
+    defaults = {
+        "latencies": ", ".join(f"`{k}` {v} s" for k, v in fresh.latencies.items()),
+        "phases": ", ".join(f"{k} {v} s" for k, v in dataclasses.asdict(fresh.phases).items()),
+        "max_processes": "2 for each core",
+    }
     for field in dataclasses.fields(settings.Settings):
-        default = getattr(fresh, field.name)
-        if field.name in ("latencies", "phases", "max_processes"):
-            default = {"max_processes": "2 for each core"}.get(field.name, "as measured on AWS")
-            shown = default
-        else:
-            shown = f"`{default}`"
+        shown = defaults.get(field.name, f"`{getattr(fresh, field.name)}`")
         yield f"| `{field.name}` | {shown} | {described.get(field.name, '')} |"
     yield "\n## Faults\n"
     text = inspect.cleandoc(faults.__doc__ or "").replace("``", "`")

@@ -34,6 +34,7 @@ class Session:
             **environment,
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(folder),
+            "COLUMNS": "200",
         }
         self._state.write_text(f"cd {folder}\n")
 
