@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import prefect_aws.ecs
 import pytest
 import yaml
-from prefect.settings import PREFECT_API_KEY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    SETTING_VARIABLES,
+    temporary_settings,
+)
 
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
+
+
+#: No secret among them, whatever other tests have set: `ECSTask` would show it.
+SETTINGS = partial(
+    temporary_settings,
+    updates={PREFECT_API_URL: "http://prefect/api"},
+    restore_defaults=set(SETTING_VARIABLES.values()) - {PREFECT_API_URL},
+)
 
 
 def sections(text: str) -> list[Any]:
@@ -31,13 +45,14 @@ def sections(text: str) -> list[Any]:
 def test_it_shows_what_ecs_task_shows(world: World, fields):
     """But for the family, the words for the revision, and the sizes, which are always sent."""
     fields = {**world.fields(), "cpu": 1024, "memory": 2048, "family": "etl", **fields}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), SETTINGS():
         warnings.simplefilter("ignore")
         definition, request = sections(prefect_aws.ecs.ECSTask(**fields).preview())
+        ours = sections(world.block(**fields).preview())
     request["taskDefinition"] = "<pinned at runtime>"
     if "networkConfiguration" in request:
         request["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] = []
-    assert sections(world.block(**fields).preview()) == [definition, request]
+    assert ours == [definition, request]
 
 
 def test_a_linked_revision_is_named_and_not_described(world: World):
