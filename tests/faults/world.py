@@ -1,0 +1,183 @@
+"""A bad day: the embedded ECS with faults, microburst in front of it, and many runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import prefect_aws
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
+
+from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned.local import LocalECS
+
+FAMILY = "prefect-matrix"
+
+
+@contextmanager
+def no_prefect_api() -> Iterator[None]:
+    """Nobody answers at Prefect's address: runs that wait are still wanted."""
+    away = {
+        PREFECT_API_URL: "http://127.0.0.1:9/api",
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+    }
+    with temporary_settings(away):
+        yield
+
+
+@contextmanager
+def microburst(upstream: str, rules: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The fault-injection proxy in front of an endpoint; yields its own.
+
+    https://pypi.org/project/microburst/
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "microburst", "-u", upstream, "-p", str(port)]
+    quiet = subprocess.DEVNULL
+    proxy = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+    try:
+        _until_healthy(url, proxy)
+        body = json.dumps(list(rules)).encode()
+        kind = {"content-type": "application/json"}
+        request = urllib.request.Request(f"{url}/_microburst/rules", body, kind, method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+        yield url
+    finally:
+        proxy.kill()
+        proxy.wait()
+
+
+def _until_healthy(url: str, proxy: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/_microburst/health", timeout=1):
+                return
+        except OSError:
+            if proxy.poll() is not None or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def fired(proxy_url: str) -> Counter[str]:
+    """What microburst did, by action."""
+    with urllib.request.urlopen(f"{proxy_url}/_microburst/fired", timeout=10) as answer:
+        return Counter(event["action"].split(":")[0] for event in json.load(answer))
+
+
+def a_block(endpoint_url: str, key: str = "local", **fields: Any) -> PinnedECSTask:
+    """A block as the agent loads it."""
+    credentials = prefect_aws.AwsCredentials(
+        aws_access_key_id=key,
+        aws_secret_access_key="local",
+        region_name="us-east-1",
+        aws_client_parameters={
+            "endpoint_url": endpoint_url,
+            "config": {"read_timeout": 2, "connect_timeout": 2},
+        },
+    )
+    return PinnedECSTask(
+        aws_credentials=credentials,
+        **{
+            "family": FAMILY,
+            "image": "flows:1",
+            "command": ["true"],
+            "task_watch_poll_interval": 0.5,
+            **fields,
+        },
+    )
+
+
+def for_flow_run(block: PinnedECSTask, flow_run_id: str) -> PinnedECSTask:
+    """The block of one flow run."""
+    env = {**block.env, "PREFECT__FLOW_RUN_ID": flow_run_id}
+    return block.copy(update={"env": env})
+
+
+class Status:
+    """A `TaskStatus` of an agent that only listens."""
+
+    def started(self, value: str) -> None:
+        self.identifier = value
+
+
+@dataclass
+class Outcome:
+    """What became of many runs, counted on the server's side.
+
+    Attributes:
+        runs: How many there were.
+        once: Launched exactly once.
+        lost: Never launched.
+        twice: Launched more than once.
+        hanging: Not ended when time was up.
+        failed: Ended with an error or a status code other than 0, and why.
+        active: ACTIVE revisions of the family.
+        revisions: All revisions of the family.
+        seconds: From the first to the last.
+    """
+
+    runs: int
+    once: int = 0
+    lost: int = 0
+    twice: int = 0
+    hanging: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    active: int = 0
+    revisions: int = 0
+    seconds: float = 0.0
+
+    def count(self, ecs: LocalECS, flow_runs: Sequence[str]) -> None:
+        """Count launches by flow run, and revisions."""
+        launches = Counter(str(launch["flow_run_id"]) for launch in ecs.launches)
+        for flow_run in flow_runs:
+            self.once += launches[flow_run] == 1
+            self.lost += launches[flow_run] == 0
+            self.twice += launches[flow_run] > 1
+        ours = [d for d in ecs.model.definitions().all() if d["family"] == FAMILY]
+        self.revisions = len(ours)
+        self.active = sum(d["status"] == "ACTIVE" for d in ours)
+
+
+async def run_all(
+    ecs: LocalECS, block: PinnedECSTask, runs: int, patience: float, meanwhile: Any = None
+) -> Outcome:
+    """Start many runs at once; wait for all of them, or until patience is at an end."""
+    outcome, began = Outcome(runs), time.monotonic()
+    flow_runs = [str(uuid4()) for _ in range(runs)]
+    tasks = [asyncio.create_task(for_flow_run(block, id_).run(Status())) for id_ in flow_runs]
+    others = [asyncio.create_task(meanwhile(ecs))] if meanwhile is not None else []
+    done, pending = await asyncio.wait(tasks, timeout=patience)
+    outcome.seconds = time.monotonic() - began
+    outcome.hanging = len(pending)
+    for task in done:
+        error = task.exception()
+        if error is not None:
+            outcome.failed[str(error).partition("\n")[0]] += 1
+        elif task.result().status_code != 0:
+            outcome.failed[f"status code {task.result().status_code}"] += 1
+    for task in (*pending, *others):
+        task.cancel()
+    await asyncio.gather(*pending, *others, return_exceptions=True)
+    outcome.count(ecs, flow_runs)
+    return outcome
