@@ -18,7 +18,6 @@ from prefect.settings import (
 
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
 
-
 #: No secret among them, whatever other tests have set: `ECSTask` would show it.
 SETTINGS = partial(
     temporary_settings,
