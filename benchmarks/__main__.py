@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.goals import GOALS
-from benchmarks.measurements import MEASUREMENTS
+from benchmarks.measurements import MEASUREMENTS, per_run
 
 
 def main() -> int:
@@ -35,6 +35,7 @@ def main() -> int:
         measured[name] = MEASUREMENTS[name].measure()
         if measured[name].get("reasons"):
             print(f"  crashed: {measured[name]['reasons']}", flush=True)
+    per_run(measured)
     goals = [goal for goal in GOALS if measured.keys() >= set(goal.needs)]
     rows = list(report.rows(goals, measured))
     print("\n" + report.table([("", "goal", "measured", ""), *rows]))

@@ -141,8 +141,13 @@ GOALS = (
     Goal("cold-1000", "1,000 cold runs, quotas on", ["pinned-1000"], _cold_1000),
     Goal("quotas-x5", "1,000 cold runs, all quotas × 5", ["pinned-1000-x5"], _raised_quota),
     Goal("calls", "API calls per run, 30 s runs, N = 200", ["pinned-200"], _calls),
-    Goal("cpu", "CPU per run", ["pinned-1000", "pinned-200", "plain-200"], _cpu),
-    Goal("memory", "memory per live run", ["pinned-1000"], _memory),
+    Goal(
+        "cpu",
+        "CPU per run",
+        ["pinned-1", "pinned-200", "pinned-1000", "plain-1", "plain-200"],
+        _cpu,
+    ),
+    Goal("memory", "memory per live run, 1,000 at once", ["pinned-1", "pinned-1000"], _memory),
     Goal("threads", "threads", ["pinned-200", "pinned-1000", "pinned-1000-x5"], _threads),
     Goal(
         "deployments",

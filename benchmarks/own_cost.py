@@ -42,14 +42,14 @@ class Cost:
     Attributes:
         seconds: How long it took.
         cpu_seconds: CPU time, that of the idle process subtracted.
-        memory_kb: Peak of resident memory above the idle process.
+        peak_kb: Peak of resident memory, all of the process.
         threads: Peak, all threads of the process.
         idle_threads: Threads of the idle process.
     """
 
     seconds: float
     cpu_seconds: float
-    memory_kb: float
+    peak_kb: float
     threads: int
     idle_threads: int
 
@@ -58,16 +58,19 @@ class Cost:
 
 
 class Meter:
-    """Measures a stretch of an event loop's life; `begin`, then `end`."""
+    """Measures a stretch of an event loop's life: `begin`, `restart`, `end`."""
 
     async def begin(self) -> None:
-        """Measure the idle process, then begin."""
-        self._idle_threads, self._idle_kb = threads(), resident_kb()
-        self._peak_threads, self._peak_kb = self._idle_threads, self._idle_kb
+        """Measure the idle process."""
+        self._idle_threads = self._peak_threads = threads()
+        self._peak_kb = resident_kb()
         self._looking = asyncio.create_task(self._look())
         before, at = cpu_seconds(), time.monotonic()
         await asyncio.sleep(_IDLE_SECONDS)
         self._idle_rate = (cpu_seconds() - before) / (time.monotonic() - at)
+
+    def restart(self) -> None:
+        """Begin the stretch now; the idle process has been measured."""
         self._cpu, self._at = cpu_seconds(), time.monotonic()
 
     async def _look(self) -> None:
@@ -83,7 +86,7 @@ class Meter:
         return Cost(
             seconds=seconds,
             cpu_seconds=cpu_seconds() - self._cpu - self._idle_rate * seconds,
-            memory_kb=self._peak_kb - self._idle_kb,
+            peak_kb=self._peak_kb,
             threads=self._peak_threads,
             idle_threads=self._idle_threads,
         )

@@ -35,10 +35,10 @@ def costs(measured: Measured) -> Iterator[tuple[str, ...]]:
     """Lines of the table of costs, one a measurement that runs something."""
     yield (
         "measurement", "runs", "crashed", "calls/run", "throttled", "registered",
-        "span / floor s", "CPU ms/run", "KB/run", "threads",
+        "span / floor s", "CPU s", "peak MB", "CPU ms/run", "KB/run", "threads",
     )  # fmt: skip
     for name, figures in measured.items():
-        if "cpu_ms_per_run" in figures:
+        if "settled_kb" in figures:
             yield (
                 name,
                 f"{figures['runs']:,}",
@@ -46,9 +46,11 @@ def costs(measured: Measured) -> Iterator[tuple[str, ...]]:
                 f"{figures['calls_per_run']:.3f}",
                 f"{figures['throttled']}",
                 f"{figures['registrations']}",
-                f"{figures['span_seconds']:.1f} / {figures['floor_seconds']:.1f}",
-                f"{figures['cpu_ms_per_run']:.2f}",
-                f"{figures['memory_kb_per_run']:.1f}",
+                f"{figures['span_seconds']:.1f} / {max(0.0, figures['floor_seconds']):.1f}",
+                f"{figures['cpu_seconds']:.2f}",
+                f"{figures['peak_kb'] / 1024:.0f}",
+                f"{figures['cpu_ms_per_run']:.2f}" if "cpu_ms_per_run" in figures else "",
+                f"{figures['memory_kb_per_run']:.1f}" if "memory_kb_per_run" in figures else "",
                 f"{figures['threads']}",
             )
 
@@ -94,7 +96,7 @@ def _points(measured: Measured, kind: str, figure: str) -> list[tuple[float, flo
     found: list[tuple[float, float]] = []
     for runs in (50, 200, 1000):
         figures: Mapping[str, Any] | None = measured.get(f"{kind}-{runs}")
-        if figures is not None and figures[figure] > 0:
+        if figures is not None and figures.get(figure, 0) > 0:
             found.append((runs, figures[figure]))
     return found
 

@@ -21,7 +21,7 @@ import prefect_aws
 import prefect_aws.ecs
 from prefect.client.schemas.objects import Flow, FlowRun
 
-from benchmarks.own_cost import Meter
+from benchmarks.own_cost import Meter, resident_kb
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.loop import Mailbox
@@ -30,6 +30,9 @@ from prefect_ecs_pinned.core.task_state import snapshot
 
 #: Tasks that one RunTask call may start (API_RunTask, "count").
 _TASKS_PER_CALL = 10
+
+#: Seconds in which a process that has nothing more to do lets go of what it can.
+_SETTLING_SECONDS = 1.0
 
 #: Seconds between polls of the watched tasks, and for which they are watched.
 WATCH_INTERVAL = 10.0
@@ -93,17 +96,20 @@ async def runs(task: dict[str, Any]) -> dict[str, Any]:
         await one_run(what, 0)
     meter = Meter()
     await meter.begin()
-    await begin_together()
+    begin_together()
+    meter.restart()
     results = await asyncio.gather(
         *(one_run(what, number % deployments) for number in range(count)), return_exceptions=True
     )
     cost = meter.end()
+    await asyncio.sleep(_SETTLING_SECONDS)
     crashes = [result for result in results if result is not None]
     reasons = Counter(f"{type(crash).__name__}: {crash}"[:160] for crash in crashes)
     return {
         "runs": count,
         "crashed": len(crashes),
         "reasons": dict(reasons.most_common(5)),
+        "settled_kb": resident_kb(),
         **cost.as_json(),
     }
 
@@ -121,7 +127,8 @@ async def watch(task: dict[str, Any]) -> dict[str, Any]:
     await plane.region()
     meter = Meter()
     await meter.begin()
-    await begin_together()
+    begin_together()
+    meter.restart()
     waiting = []
     for one in described:
         mailbox: Mailbox[Any] = Mailbox()
@@ -169,10 +176,10 @@ def _variables() -> list[dict[str, str]]:
     return [{"name": f"PREFECT_SETTING_{n}", "value": str(uuid4())} for n in range(12)]
 
 
-async def begin_together() -> None:
-    """Say that this process is ready, and wait to be told to begin."""
+def begin_together() -> None:
+    """Say that this process is ready, and block until it is told to begin."""
     print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    sys.stdin.readline()
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from botocore.config import Config
 
+from prefect_ecs_pinned.aws.answers import BEFORE_TASKS_ARE_READ, trim_tasks
 from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
 from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
 
@@ -105,14 +106,23 @@ class Clients:
         Raises:
             Fault: AWS answered something else, or nothing.
         """
+        name = _method_name(operation)
+        return await self.do(
+            service, operation, lambda client: getattr(client, name)(**params), purpose
+        )
+
+    async def do(
+        self, service: str, operation: str, work: Callable[[Any], Any], purpose: str = ""
+    ) -> Any:
+        """Do something with a client, on a thread; see `call`."""
         generation = self._generation
         try:
-            return await self._attempt(service, operation, purpose, params)
+            return await self._attempt(service, operation, work, purpose)
         except Fault as fault:
             if fault.kind is not Kind.EXPIRED:
                 raise
             self._renew(generation)
-        return await self._attempt(service, operation, purpose, params)
+        return await self._attempt(service, operation, work, purpose)
 
     def close(self) -> None:
         """Let go of session, connections and threads."""
@@ -129,15 +139,16 @@ class Clients:
             making.add_done_callback(_close_client)
 
     async def _attempt(
-        self, service: str, operation: str, purpose: str, params: Mapping[str, Any]
+        self, service: str, operation: str, work: Callable[[Any], Any], purpose: str
     ) -> Any:
         client = await self._client(service, purpose)
-        method = getattr(client, _method_name(operation))
         try:
-            return await self._threads.get(purpose, self._others).run(lambda: method(**params))
+            return await self._threads.get(purpose, self._others).run(lambda: work(client))
         except Exception as exception:
             failure = exception
         # Not within the except clause: the original would go along as the error's context.
+        if isinstance(failure, Fault):
+            raise failure
         raise understand(failure, operation) from presentable(failure)
 
     def _renew(self, generation: int) -> None:
@@ -164,10 +175,13 @@ class Clients:
             try:
                 if self._session is None:
                     session = await self._others.run(self._access.session)
-                    _share_models(session)
+                    share_models(session)
                     self._session = session
                 make = self._session.client
-                return await self._others.run(lambda: make(service, **parameters))
+                client = await self._others.run(lambda: make(service, **parameters))
+                if service == "ecs":
+                    client.meta.events.register(BEFORE_TASKS_ARE_READ, trim_tasks)
+                return client
             except Exception as exception:
                 self._session = None
                 raise understand(exception, f"client {service}") from exception
@@ -190,7 +204,8 @@ class Clients:
 _models: list[Any] = []
 
 
-def _share_models(session: Any) -> None:
+def share_models(session: Any) -> None:
+    """Let a boto3 session use the service models that the first one has read."""
     core = getattr(session, "_session", None)
     if core is None:
         return  # not boto3's own class

@@ -24,8 +24,10 @@ _FEWEST_CALLS = 4
 #: Latency of RunTask in seconds that is assumed before one has been measured.
 _ASSUMED_LATENCY = 0.3
 
-#: Room above pace times latency.
-_ROOM = 1.3
+#: Room above pace times latency, and the step in which calls under way become more: a latency
+#: that varies a little adds no threads.
+_ROOM = 1.2
+_STEP = 4
 
 #: Seconds between the tries of the head behind a closed gate.
 PROBE_SECONDS = 2.5
@@ -95,8 +97,8 @@ class Lane:
         self.changed.set()
 
     def most_calls(self) -> int:
-        wanted = math.ceil(self.pacer.rate * self.latency * _ROOM)
-        return max(_FEWEST_CALLS, min(MOST_CALLS, wanted))
+        steps = math.ceil(self.pacer.rate * self.latency * _ROOM / _STEP)
+        return max(_FEWEST_CALLS, min(MOST_CALLS, steps * _STEP))
 
     def gates(self, submission: Submission) -> list[Gate]:
         cluster = self.cluster_gates.get(submission.cluster)

@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -45,6 +45,10 @@ class ControlLoop:
         Cancelling the caller cancels the coroutine; what it shares with others, it shields.
         """
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def call(self, work: Callable[[], object]) -> None:
+        """Call a function on the control loop, after everything that was asked of it before."""
+        self._loop.call_soon_threadsafe(work)
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine on the control loop, whatever becomes of the caller."""

@@ -19,6 +19,13 @@ class Network:
         self._clock = clock
         self._known: dict[str | None, asyncio.Task[Sequence[str]]] = {}
 
+    def remembered(self, vpc_id: str | None) -> Sequence[str] | None:
+        """The subnets of a VPC if they have been looked up. Safe from any thread."""
+        task = self._known.get(vpc_id)
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return None
+        return task.result()
+
     async def subnets(self, vpc_id: str | None) -> Sequence[str]:
         """IDs of all subnets of a VPC; of the default VPC for None.
 

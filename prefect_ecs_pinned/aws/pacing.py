@@ -2,7 +2,8 @@
 
 It begins at the documented rate and doubles every second for as long as there is work and no
 throttle, so that a quota which AWS has raised is found without configuration. The first
-throttle ends that: the rate falls back by a factor, then climbs slowly. Processes that share a
+throttle ends that: the rate goes back to what it was before it doubled, which went through.
+From then on every throttle lowers it by a factor, and it climbs slowly. Processes that share a
 quota converge without knowing of each other, since each gives way in proportion and climbs
 alike (additive increase, multiplicative decrease).
 """
@@ -50,6 +51,7 @@ _ROUNDING = 1e-6
 
 #: Seconds after which an unthrottled rate doubles.
 _DOUBLING_SECONDS = 1.0
+_DOUBLING_FACTOR = 2.0
 
 
 class Pacer:
@@ -88,8 +90,10 @@ class Pacer:
         self.throttles += 1
         if asked_at < self._lowered_at:
             return  # it was under way when the rate fell, and says nothing about the new one
+        overshot = self._doubling and self.rate > self._pace.rate
         self._doubling = False
-        self.rate = max(self.rate * self._pace.decrease, self._pace.floor)
+        factor = 1 / _DOUBLING_FACTOR if overshot else self._pace.decrease
+        self.rate = max(self.rate * factor, self._pace.floor)
         self._tokens = min(self._tokens, 0.0)
         self._lowered_at = self._raised_at = self._clock.now()
 
@@ -108,7 +112,7 @@ class Pacer:
         if idle:
             self._raised_at = now  # only a rate that is used says anything about the quota
         elif self._doubling and elapsed >= _DOUBLING_SECONDS:
-            self.rate *= 2
+            self.rate *= _DOUBLING_FACTOR
             self._raised_at = now
         elif not self._doubling and elapsed > 0:
             ceiling = float("inf") if self._probing else self._pace.rate

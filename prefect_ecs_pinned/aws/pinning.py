@@ -107,6 +107,10 @@ class Pinning:
         self._dead: set[str] = set()
         self._may_list = True
 
+    def remembered(self, desired: Desired) -> Pin | None:
+        """The pin of a desired definition if it has been resolved. Safe from any thread."""
+        return self._pins.get((desired.family, desired.fingerprint))
+
     async def resolve(self, desired: Desired, may_register: bool = True) -> Pin:
         """The pin of a desired definition.
 

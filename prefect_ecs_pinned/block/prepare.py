@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonpatch import JsonPatchException
 from jsonpointer import JsonPointerException
+from prefect.settings import Settings, get_current_settings
 from prefect.utilities.pydantic import JsonPatch
 
 from prefect_ecs_pinned.aws.api import registrable_members
@@ -271,9 +272,26 @@ def _environment(block: PinnedECSTask, desired: Desired) -> dict[str, str]:
             f"a secret provides {', '.join(clash)}, and env would override it",
             f"remove {', '.join(clash)} from env, or from secrets",
         )
-    inherited = block._base_environment()
+    inherited = _inherited(block)
     return {
         name: value
         for name, value in {**inherited, **block.env}.items()
         if value is not None and name not in desired.secret_names
     }
+
+
+#: Of the settings and the class that were asked for last: the variables that they give.
+_last_inherited: tuple[Settings, type, Mapping[str, str]] | None = None
+
+
+def _inherited(block: PinnedECSTask) -> Mapping[str, str]:
+    """Variables that Prefect passes to all infrastructure: the agent's own settings.
+
+    Settings never change, others take their place; so one look at which they are says whether
+    the variables are the same.
+    """
+    global _last_inherited
+    settings, last = get_current_settings(), _last_inherited
+    if last is None or last[0] is not settings or last[1] is not type(block):
+        _last_inherited = last = (settings, type(block), block._base_environment())
+    return last[2]
