@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format types floors docs bench clean
+.PHONY: faults
 .PHONY: test-ui test-docs test-packaging test-matrix screenshots
 
 help: ## Show what can be made
@@ -49,6 +50,9 @@ test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
 
 test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is supported
 	$(BIN)/python -m tests.packaging.matrix
+
+faults: .venv/.dev ## Live through the fault matrix, 200 runs a row (ARGS=--soak: the soak)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: .venv/.dev ## Measure launches against the embedded ECS
 	$(BIN)/python -m benchmarks $(ARGS)

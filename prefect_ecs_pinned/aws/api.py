@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import botocore.session
 
 from prefect_ecs_pinned.aws.clients import Clients
-from prefect_ecs_pinned.aws.faults import Fault, Kind
+from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
 
 #: API_ListTaskDefinitions, "maxResults": at most 100 a page.
 LIST_PAGE = 100
 
+
+#: Seconds for which a look at a family's newest revision is trusted by a registration. On a busy
+#: machine the one call may follow the other so late that another process has registered between.
+_FRESH_SECONDS = 0.05
 
 #: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two.
 LIST_TASKS = 100
@@ -39,14 +44,38 @@ def registrable_members() -> frozenset[str]:
     return frozenset(shape.members)
 
 
+def _newest(client: Any, family: str) -> int:
+    """Number of a family's newest revision, 0 when ECS says that there is none.
+
+    Raises:
+        Fault: ECS says something else, or nothing.
+    """
+    try:
+        answer = client.describe_task_definition(taskDefinition=family)
+    except Exception as exception:
+        fault = understand(exception, "DescribeTaskDefinition")
+        if fault.kind is not Kind.NO_DEFINITION:
+            raise fault from presentable(exception)
+        return 0
+    return int(member(answer, "taskDefinition", "DescribeTaskDefinition")["revision"])
+
+
 class EcsApi:
     """`ports.TaskDefinitionApi`, `ports.LaunchApi` and `ports.WatchApi`."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
+        #: When each name was last described, as the thread that did so saw it.
+        self._described_at: dict[str, float] = {}
 
     async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
-        answer = await self._clients.call("ecs", "DescribeTaskDefinition", taskDefinition=name)
+        def describe(client: Any) -> Any:
+            try:
+                return client.describe_task_definition(taskDefinition=name)
+            finally:
+                self._described_at[name] = time.monotonic()
+
+        answer = await self._clients.do("ecs", "DescribeTaskDefinition", describe)
         definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
         return definition
 
@@ -69,8 +98,19 @@ class EcsApi:
             token = {"nextToken": answer["nextToken"]}
         return arns[:limit]
 
-    async def register_task_definition(self, definition: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer = await self._clients.call("ecs", "RegisterTaskDefinition", **definition)
+    async def register_task_definition(
+        self, definition: Mapping[str, Any], newest: int
+    ) -> Mapping[str, Any] | None:
+        def register(client: Any) -> Any:
+            family = str(definition["family"])
+            age = time.monotonic() - self._described_at.get(family, float("-inf"))
+            if age > _FRESH_SECONDS and _newest(client, family) != newest:
+                return None
+            return client.register_task_definition(**definition)
+
+        answer = await self._clients.do("ecs", "RegisterTaskDefinition", register)
+        if answer is None:
+            return None
         registered: Mapping[str, Any] = member(answer, "taskDefinition", "RegisterTaskDefinition")
         return registered
 

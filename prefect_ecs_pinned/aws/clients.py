@@ -179,7 +179,7 @@ class Clients:
                     self._session = session
                 make = self._session.client
                 client = await self._others.run(lambda: make(service, **parameters))
-                if service == "ecs":
+                if purpose == "watching":  # commands read more of a task than a watch does
                     client.meta.events.register(BEFORE_TASKS_ARE_READ, trim_tasks)
                 return client
             except Exception as exception:

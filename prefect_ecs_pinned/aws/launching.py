@@ -22,7 +22,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, as_error, in_band
 from prefect_ecs_pinned.aws.lanes import MOST_CALLS, PROBE_SECONDS, Gate, Lane
 from prefect_ecs_pinned.aws.ports import Clock, LaunchApi
-from prefect_ecs_pinned.aws.retrying import backoff, patiently
+from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.submission import State, Submission
 from prefect_ecs_pinned.core.request import launch_type_of
 from prefect_ecs_pinned.core.task_state import FINAL, Snapshot, snapshot
@@ -180,7 +180,6 @@ class Launching:
 
     async def _call(self, lane: Lane, submission: Submission, gates: list[Gate]) -> None:
         asked_at, since = self._clock.now(), time.time()
-        submission.attempts += 1
         try:
             if submission.lost_at is not None and asked_at - submission.lost_at > TOKEN_SECONDS:
                 self._look_first(lane, submission, lambda _: self._start_over(lane, submission))
@@ -237,7 +236,7 @@ class Launching:
             lane.pacer.throttled(asked_at)
             self._again(lane, submission, fault, 0.0)
         elif fault.kind in (Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE):
-            self._again(lane, submission, fault, backoff(submission.attempts, longest=10.0))
+            self._again(lane, submission, fault, submission.pause(longest=10.0))
         elif fault.kind is Kind.CONFLICT and fault.resource_ids:
             await self._adopt(lane, submission, fault)
         elif submission.uncertain:
@@ -255,7 +254,7 @@ class Launching:
         elif fault.kind in (Kind.VCPU_QUOTA, Kind.CAPACITY):
             self._close_gate(lane, submission, fault)
         elif fault.kind in PASSING:
-            self._again(lane, submission, fault, backoff(submission.attempts, longest=5.0))
+            self._again(lane, submission, fault, submission.pause(longest=5.0))
         else:
             self._settle(submission, error=_error(submission, fault))
 

@@ -286,20 +286,22 @@ class Pinning:
         until = self._clock.now() + REGISTRATION_PATIENCE
         attempt = 0
         while True:
+            newest = int(family.newest["revision"]) if family.newest else 0
             try:
-                described = await self._api.register_task_definition(request)
+                described = await self._api.register_task_definition(request, newest)
             except Fault as fault:
-                if fault.kind is Kind.DENIED:
+                if fault.kind is Kind.DENIED and fault.operation == "RegisterTaskDefinition":
                     raise _registration_denied(fault, desired, decision) from fault
                 if fault.kind not in PASSING or self._clock.now() > until:
                     raise
+                await self._clock.wait(backoff(attempt, longest=5.0))
             else:
-                family.looked_at, family.newest = self._clock.now(), described
-                observed = self._see(family, described)
-                return Pin(observed.arn, "registered", decision.changed, decision.reason)
-            # Refused for another's registration, throttled, or made with its answer lost: in
-            # each case look before doing it again.
-            await self._clock.wait(backoff(attempt, longest=5.0))
+                if described is not None:
+                    family.looked_at, family.newest = self._clock.now(), described
+                    observed = self._see(family, described)
+                    return Pin(observed.arn, "registered", decision.changed, decision.reason)
+            # Refused for another's registration, throttled, made with its answer lost, or left to
+            # another process that was faster: in each case look before doing it again.
             attempt += 1
             await self._look(family, desired.family)
             if (pin := self._match(family, desired)) is not None:

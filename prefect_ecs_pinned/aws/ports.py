@@ -29,8 +29,14 @@ class TaskDefinitionApi(Protocol):
     async def list_task_definitions(self, family: str, limit: int) -> Sequence[str]:
         """ARNs of a family's ACTIVE revisions, newest first, at most ``limit``."""
 
-    async def register_task_definition(self, definition: Mapping[str, Any]) -> Mapping[str, Any]:
-        """RegisterTaskDefinition's ``taskDefinition``."""
+    async def register_task_definition(
+        self, definition: Mapping[str, Any], newest: int
+    ) -> Mapping[str, Any] | None:
+        """RegisterTaskDefinition's ``taskDefinition``.
+
+        None, and nothing was registered, when somebody else was seen to have been faster: the
+        family's newest ACTIVE revision is not ``newest`` (0: there is none).
+        """
 
 
 class LaunchApi(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from prefect_ecs_pinned.aws.retrying import backoff
 from prefect_ecs_pinned.core.task_state import Snapshot
 
 
@@ -33,7 +34,7 @@ class Submission:
         outcome: The launched task, or the error.
         number: Place in the order of arrival.
         token: The ``clientToken`` of the calls since the last refusal.
-        attempts: RunTask calls that were made.
+        setbacks: Times that it has backed off.
         renewals: Revisions that were found instead of inactive ones.
         spent: Seconds of the budget that are used up.
         refused_at: When the last refusal was, None before the first.
@@ -50,7 +51,7 @@ class Submission:
     outcome: asyncio.Future[Snapshot]
     number: int
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
-    attempts: int = 0
+    setbacks: int = 0
     renewals: int = 0
     spent: float = 0.0
     refused_at: float | None = None
@@ -75,6 +76,11 @@ class Submission:
         """After a refusal: ECS would replay it for the same token."""
         self.token = uuid.uuid4().hex
         self.lost_at = None
+
+    def pause(self, longest: float) -> float:
+        """Seconds to back off for, this time."""
+        self.setbacks += 1
+        return backoff(self.setbacks - 1, longest=longest)
 
     def what(self) -> str:
         """What cannot be done, for errors."""

@@ -69,7 +69,9 @@ class FakeDefinitions:
         active.sort(key=lambda r: int(r["revision"]), reverse=True)
         return [str(r["taskDefinitionArn"]) for r in active][:limit]
 
-    async def register_task_definition(self, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def register_task_definition(
+        self, definition: Mapping[str, Any], newest: int
+    ) -> Mapping[str, Any]:
         family = definition["family"]
         contended = family in self.registering
         self.registering.add(family)
@@ -113,6 +115,7 @@ class FakeTasks:
         )
         self.lose: Callable[[Mapping[str, Any]], bool] = lambda _: False
         self.describe_fault: Callable[[Sequence[str]], Fault | None] = lambda _: None
+        self.list_fault: Callable[[], Fault | None] = lambda: None
         self.hold: asyncio.Event | None = None
 
     async def run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -179,6 +182,13 @@ class FakeTasks:
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
         self.calls["DescribeTasks"] += 1
         return self.tasks.get(task)
+
+    async def tasks_started_by(self, cluster: str, started_by: str) -> Sequence[Mapping[str, Any]]:
+        self.calls["ListTasks"] += 1
+        await self.clock.wait(0.05)
+        if (fault := self.list_fault()) is not None:
+            raise fault
+        return [dict(t) for t in self.tasks.values() if t["startedBy"] == started_by]
 
     async def stop_task(self, cluster: str, task: str, reason: str) -> None:
         self.calls["StopTask"] += 1
