@@ -21,9 +21,11 @@ from prefect_ecs_pinned.aws.faults import Fault, as_error
 from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
 from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox
 from prefect_ecs_pinned.aws.network import Network
+from prefect_ecs_pinned.aws.notices import Listener, nobody
 from prefect_ecs_pinned.aws.output import Follow, Output
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.pinning import Pin, Pinning
+from prefect_ecs_pinned.aws.progress import Progress
 from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.sharing import Shared
 from prefect_ecs_pinned.aws.threads import Threads
@@ -56,6 +58,7 @@ class _Verbs:
     watching: Watching
     network: Network
     output: Output
+    progress: Progress
     region: str = ""
     definitions: OrderedDict[str, Desired] = field(default_factory=OrderedDict)
 
@@ -99,8 +102,9 @@ class ControlPlane:
     to the control loop and back costs 50 µs of CPU.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, tell: Listener = nobody) -> None:
         self._access = access
+        self._tell = tell
         self._loop = ControlLoop()
         #: The verbs, once they have been made.
         self._made: list[_Verbs] = []
@@ -183,6 +187,7 @@ class ControlPlane:
             submission = self._on_loop().launching.submit(request, budget, renewal)
             launch.submission = submission
             submission.outcome.add_done_callback(launch.settle)
+            self._on_loop().progress.begin()
 
         self._loop.call(submit)
         return launch
@@ -252,7 +257,12 @@ class ControlPlane:
             raise as_error(fault, f"cannot stop task {task!r} in cluster {cluster!r}") from fault
 
     async def snapshot(self) -> dict[str, Any]:
-        """Numbers of the moment: ``launching`` by quota bucket, and ``watching``."""
+        """Numbers of the moment.
+
+        ``launching``: by quota (FARGATE, FARGATE_SPOT, EC2) the launches that are ``queued`` and
+        ``calling``, the tasks ``launched`` and ``live``, the ``rate`` in calls a second, and the
+        ``throttles``. ``watching``: how many tasks are watched.
+        """
 
         async def snapshot() -> dict[str, Any]:
             verbs = self._on_loop()
@@ -275,14 +285,17 @@ class ControlPlane:
                 connections=MOST_CALLS,
             )
             ecs = EcsApi(clients)
+            launching = Launching(ecs, clock)
+            reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
             verbs = _Verbs(
                 clients=clients,
                 ecs=ecs,
-                pinning=Pinning(ecs, Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False), clock),
-                launching=Launching(ecs, clock),
+                pinning=Pinning(ecs, reads, clock, self._tell),
+                launching=launching,
                 watching=Watching(ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock),
                 network=Network(Ec2Api(clients), clock),
                 output=Output(LogsApi(clients), clock),
+                progress=Progress(launching.snapshot, self._tell, clock),
             )
             self._made.append(verbs)
         return self._made[0]
@@ -310,9 +323,12 @@ class ControlPlane:
 _planes: Shared[ControlPlane] = Shared(_KEPT_PLANES, _KEPT_SECONDS)
 
 
-def shared(access: Access) -> ControlPlane:
-    """The control plane of an access: one per key in a process."""
-    return _planes.get(access.key, lambda: ControlPlane(access))
+def shared(access: Access, tell: Listener = nobody) -> ControlPlane:
+    """The control plane of an access: one per key in a process.
+
+    Whoever asks first is told what goes on.
+    """
+    return _planes.get(access.key, lambda: ControlPlane(access, tell))
 
 
 def forget_all() -> None:

@@ -87,6 +87,7 @@ class Lane:
         self.calls = 0
         self.latency = _ASSUMED_LATENCY
         self.live = 0
+        self.launched = 0
         self.gate = Gate(clock)
         self.cluster_gates: dict[str, Gate] = {}
         self.dispatcher: asyncio.Task[None] | None = None

@@ -119,11 +119,12 @@ class Launching:
             lane.changed.set()
 
     def snapshot(self) -> dict[str, dict[str, float]]:
-        """Numbers by lane: queued, calling, live, rate, throttles."""
+        """Numbers by lane: queued, calling, launched, live, rate, throttles."""
         return {
             name: {
                 "queued": sum(s.state is State.QUEUED for s in lane.queue),
                 "calling": lane.calls,
+                "launched": lane.launched,
                 "live": lane.live,
                 "rate": lane.pacer.rate,
                 "throttles": lane.pacer.throttles,
@@ -216,6 +217,7 @@ class Launching:
             self._settle(submission, error=_withdrawn(submission))
             return
         lane.live += 1
+        lane.launched += 1
         self._settle(submission, task=task)
 
     async def _stop(self, submission: Submission, task: Snapshot) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.batching import in_batches
 from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, as_error
+from prefect_ecs_pinned.aws.notices import Listener, RevisionPinned, nobody
 from prefect_ecs_pinned.aws.pacing import Pacer
 from prefect_ecs_pinned.aws.ports import Clock, TaskDefinitionApi
 from prefect_ecs_pinned.aws.retrying import backoff, patiently
@@ -93,10 +94,14 @@ class Pinning:
         api: The calls.
         reads: Pace of DescribeTaskDefinition and ListTaskDefinitions.
         clock: Time.
+        tell: Hears of every revision that is found, adopted or registered.
     """
 
-    def __init__(self, api: TaskDefinitionApi, reads: Pacer, clock: Clock) -> None:
+    def __init__(
+        self, api: TaskDefinitionApi, reads: Pacer, clock: Clock, tell: Listener = nobody
+    ) -> None:
         self._api = api
+        self._tell = tell
         self._reads = reads
         self._clock = clock
         self._reading = asyncio.Lock()
@@ -105,6 +110,8 @@ class Pinning:
         self._families: dict[str, _Family] = {}
         self._linked: dict[str, tuple[float, asyncio.Task[Mapping[str, Any]]]] = {}
         self._dead: set[str] = set()
+        #: Pins to be resolved again: the revision that was found inactive.
+        self._replaced: dict[Key, str] = {}
         self._may_list = True
 
     def remembered(self, desired: Desired) -> Pin | None:
@@ -153,6 +160,7 @@ class Pinning:
                 self._families[desired.family] = _Family(lock=family.lock)
         if (pin := self._pins.get(key)) is not None and pin.arn == stale:
             del self._pins[key]
+            self._replaced[key] = stale
         return await self.resolve(desired, may_register)
 
     async def linked(self, identifier: str) -> Mapping[str, Any]:
@@ -191,6 +199,8 @@ class Pinning:
         except Fault as fault:
             raise as_error(fault, f"cannot pin family {desired.family!r}") from fault
         self._pins[key] = Pin(pin.arn, "remembered")
+        stale = self._replaced.pop(key, "")
+        self._tell(RevisionPinned(desired.family, pin.arn, pin.how, pin.reason, pin.changed, stale))
         return pin
 
     async def _find(self, family: _Family, desired: Desired) -> Pin | None:

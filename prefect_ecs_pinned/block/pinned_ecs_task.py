@@ -21,7 +21,7 @@ from prefect.utilities.asyncutils import sync_compatible
 from pydantic.v1 import Field, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.block import form
+from prefect_ecs_pinned.block import form, telling
 from prefect_ecs_pinned.block import prepare as preparing
 from prefect_ecs_pinned.block import run as running
 from prefect_ecs_pinned.block.access import access_of
@@ -298,7 +298,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     # -- for the neighbouring modules --------------------------------------------------------------
 
     def _control_plane(self) -> control_plane.ControlPlane:
-        return control_plane.shared(access_of(self.aws_credentials))
+        return control_plane.shared(access_of(self.aws_credentials), telling.tell)
 
     def _default_family(self) -> str:
         name = self._block_document_name
