@@ -20,7 +20,7 @@ from pathlib import Path
 
 #: Languages that are run, or parsed.
 RUN = ("bash", "sh", "python")
-PARSED = ("yaml", "json", "toml")
+PARSED = ("yaml", "json")
 
 #: Languages that are neither: output, pictures, and source that is checked elsewhere.
 SHOWN = ("text", "mermaid", "diff")

@@ -1,7 +1,8 @@
-"""The CloudFormation template and the Dockerfile are what their tools accept."""
+"""The template, the Dockerfile and the workflows are what their tools and the Makefile accept."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,21 @@ def test_the_dockerfile_copies_what_exists() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_the_workflows_make_what_can_be_made(workflow: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    made = {
+        word
+        for line in re.findall(r"make ([a-z -]+)", workflow.read_text())
+        for word in line.split()
+    }
+    assert made
+    assert made <= targets
+
+
 @pytest.mark.parametrize("key", ["", "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"])
 def test_the_template_deploys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
@@ -62,9 +78,6 @@ def test_the_template_deploys(key: str, monkeypatch: pytest.MonkeyPatch) -> None
         )["services"]
         described = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
     assert service["desiredCount"] == 2
-    network = service["networkConfiguration"]["awsvpcConfiguration"]
-    assert network["subnets"] == [subnet["SubnetId"] for subnet in subnets]
-    assert network["securityGroups"] == [outputs["SecurityGroup"]]
     (container,) = described["taskDefinition"]["containerDefinitions"]
     assert container["command"][-2:] == ["-q", "prod"]
     assert [s["valueFrom"] for s in container.get("secrets", [])] == ([key] if key else [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,6 @@ import yaml
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from tests.docs.session import Session
 from tests.docs.snippets import PARSED, RUN, SHOWN, Snippet, snippets
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -37,7 +31,7 @@ def test_every_block_says_what_it_is(snippet: Snippet) -> None:
 
 @pytest.mark.parametrize("snippet", [s for s in ALL if s.language in PARSED], ids=lambda s: s.place)
 def test_data_can_be_parsed(snippet: Snippet) -> None:
-    parse = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
+    parse = {"yaml": yaml.safe_load, "json": json.loads}
     assert parse[snippet.language](snippet.text) is not None
 
 
