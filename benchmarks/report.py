@@ -38,7 +38,7 @@ def costs(measured: Measured) -> Iterator[tuple[str, ...]]:
         "span / floor s", "CPU s", "peak MB", "CPU ms/run", "KB/run", "threads",
     )  # fmt: skip
     for name, figures in measured.items():
-        if "settled_kb" in figures:
+        if "calls_per_run" in figures:
             yield (
                 name,
                 f"{figures['runs']:,}",
