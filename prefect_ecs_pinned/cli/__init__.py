@@ -7,6 +7,8 @@ not wait for Prefect. To add one, import its function and add it to ``COMMANDS``
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -15,6 +17,7 @@ import typer
 from prefect_ecs_pinned import __version__
 from prefect_ecs_pinned.cli import talk
 from prefect_ecs_pinned.cli.demo import demo
+from prefect_ecs_pinned.cli.doctor import doctor
 from prefect_ecs_pinned.cli.iam import iam
 from prefect_ecs_pinned.cli.local import local
 from prefect_ecs_pinned.cli.migrate import migrate
@@ -31,6 +34,7 @@ COMMANDS = (
     pin,
     show,
     prune,
+    doctor,
     migrate,
     reconcile,
     iam,
@@ -76,11 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: see `talk`.
     """
     try:
-        code = app(
-            args=list(arguments) if arguments is not None else None,
-            prog_name="pinned-ecs",
-            standalone_mode=False,
-        )
+        code = _run(arguments)
     except click.exceptions.NoArgsIsHelpError as error:
         talk.say(error.format_message())
         return talk.FAILED
@@ -95,6 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == talk.INTERRUPTED:
         talk.say("interrupted: what is done is done; the command may be repeated")
     return code if isinstance(code, int) else talk.OK
+
+
+def _run(arguments: Sequence[str] | None) -> object:
+    """Run a command, without the warnings of libraries unless Python is asked for them (-W)."""
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        return app(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="pinned-ecs",
+            standalone_mode=False,
+        )
 
 
 def _usage_error(error: click.ClickException) -> PinnedECSError:

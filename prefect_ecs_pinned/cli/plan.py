@@ -41,6 +41,11 @@ def plan(
     needed = sum(step.action == REGISTER for step in steps)
     for step in steps:
         warn_of_open_image(step.image_unset, step.image)
+        if step.refused:
+            talk.warn(
+                f"{', '.join(step.refused)}: registration is never, so launches are refused until "
+                "the revision is pinned"
+            )
     if needed:
         talk.say(f"{needed} to register, {len(steps) - needed} in place")
         talk.suggest(f"pinned-ecs pin {block}{options.which(deployment, every, override)}")

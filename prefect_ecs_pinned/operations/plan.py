@@ -46,6 +46,7 @@ class Step:
         per_run: Name of the block or deployment -> what its launches set without a revision.
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open.
+        refused: Names of those whose launches are refused until it is registered.
     """
 
     used_by: tuple[str, ...]
@@ -60,6 +61,7 @@ class Step:
     per_run: Mapping[str, Mapping[str, Any]]
     image: str
     image_unset: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 @dataclass
@@ -166,6 +168,9 @@ async def step(target: Target) -> Step:
         per_run={c.name: per_run(prepared, c) for c, prepared in target.members},
         image=str(desired.container.get("image", "")),
         image_unset=target.image_unset,
+        refused=tuple(
+            c.name for c, p in target.members if action == REGISTER and not p.may_register
+        ),
     )
 
 

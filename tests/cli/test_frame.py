@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 import prefect_ecs_pinned
-from prefect_ecs_pinned.cli import COMMANDS, talk
+from prefect_ecs_pinned.cli import COMMANDS, main, talk
 from prefect_ecs_pinned.errors import PinnedECSError
 
 SCRIPT = str(Path(sys.executable).with_name("pinned-ecs"))
@@ -66,6 +67,17 @@ def test_no_color_is_respected(capsys, monkeypatch, variable, coloured):
     monkeypatch.setenv("TERM", "xterm")
     talk.warn("look out")
     assert ("\x1b[" in capsys.readouterr().err) is coloured
+
+
+def test_warnings_of_libraries_are_not_talk(capfd, monkeypatch):
+    """They are nobody's message to the user, unless Python is asked for them."""
+
+    def noisy() -> None:
+        warnings.warn("from a library", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr("prefect_ecs_pinned.cli.app", lambda **_: noisy())
+    assert main(["plan"]) == 0
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_shell_completes_commands():

@@ -173,6 +173,15 @@ def test_pin_registers_for_a_block_that_may_not(pinned_ecs, save, ecs):
     assert ecs.count("RegisterTaskDefinition") == 1
 
 
+def test_plan_warns_of_launches_that_would_be_refused(pinned_ecs, save):
+    """With registration "never", until it is pinned."""
+    save("etl", registration="never", **SUBNETS)
+    before = pinned_ecs("plan", "etl")
+    assert "registration is never, so launches are refused until" in before.err
+    assert pinned_ecs("pin", "etl").code == 0
+    assert pinned_ecs("plan", "etl").err == "Nothing to register.\n"
+
+
 def test_a_linked_revision_is_given(pinned_ecs, save, ecs):
     """Used as it is: no registration, and its ARN is what pin prints."""
     save("etl", **SUBNETS)

@@ -97,6 +97,20 @@ def test_what_saved_blocks_and_deployments_run_from_stays(pinned_ecs, family, sa
     assert said.err == "etl in us-east-1: 3 deregistered, 6 kept.\n"
 
 
+def test_a_terminal_is_shown_a_progress_bar(pinned_ecs, family, monkeypatch):
+    """On stderr, for looking and for deregistering; none where there is no terminal."""
+    block = family(3)
+    arguments = ("prune", block, "--keep", "1", "--min-age", "0s")
+    assert "looking at revisions" not in pinned_ecs(*arguments).err
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    said = pinned_ecs(*arguments, "--yes")
+    assert "looking at revisions" in said.err
+    assert "deregistering" in said.err
+    assert "2/2" in said.err
+    assert "deregistering" not in said.out
+
+
 def test_the_default_is_to_keep_a_month(pinned_ecs, family, ecs):
     """All of them have been registered just now."""
     said = pinned_ecs("prune", family(4), "--keep", "1", "--yes")
