@@ -70,6 +70,11 @@ def _bag(*plain: str, **members: Member) -> Member:
     return Member(of=_table(*plain, **members), unordered=True)
 
 
+def _list(*plain: str) -> Member:
+    """A list of structures whose order has a meaning."""
+    return Member(of=_table(*plain))
+
+
 _SET = Member(unordered=True)
 _NAME_VALUE = _bag("name", "value")
 _SECRETS = _bag("name", "valueFrom")
@@ -81,7 +86,6 @@ CONTAINER: Table = _table(
     "memoryReservation",
     "entryPoint",
     "command",
-    "environmentFiles",  # read from the top down: the order has a meaning
     "startTimeout",
     "stopTimeout",
     "hostname",
@@ -89,13 +93,14 @@ CONTAINER: Table = _table(
     "workingDirectory",
     "dnsServers",
     "dnsSearchDomains",
-    "extraHosts",
     "dockerLabels",
     "credentialSpecs",
     cpu=Member(default=0),
     essential=Member(default=True),
     environment=_NAME_VALUE,
+    environmentFiles=_list("value", "type"),  # read from the top down: the order has a meaning
     secrets=_SECRETS,
+    extraHosts=_list("hostname", "ipAddress"),
     repositoryCredentials=_structure("credentialsParameter"),
     links=_SET,
     portMappings=_bag(
@@ -138,7 +143,11 @@ CONTAINER: Table = _table(
         retries=Member(default=3),
     ),
     systemControls=_bag("namespace", "value"),
-    resourceRequirements=_bag("value", "type", "sharingStrategy"),
+    resourceRequirements=_bag(
+        "value",
+        "type",
+        sharingStrategy=_structure(nvidiaMps=_structure("memory", "maxComputePercent")),
+    ),
     firelensConfiguration=_structure("type", "options"),
 )
 
@@ -150,14 +159,20 @@ TASK_DEFINITION: Table = _table(
     "memory",
     "pidMode",
     "ipcMode",
-    "trustedExecutionConfiguration",
+    trustedExecutionConfiguration=_structure("isolationMode", "attestationPolicy"),
     networkMode=Member(default="bridge"),
     containerDefinitions=Member(of=CONTAINER, unordered=True),
     volumes=_bag(
         "name",
-        "host",
-        "s3filesVolumeConfiguration",
-        "fsxWindowsFileServerVolumeConfiguration",
+        host=_structure("sourcePath"),
+        s3filesVolumeConfiguration=_structure(
+            "fileSystemArn", "rootDirectory", "transitEncryptionPort", "accessPointArn"
+        ),
+        fsxWindowsFileServerVolumeConfiguration=_structure(
+            "fileSystemId",
+            "rootDirectory",
+            authorizationConfig=_structure("credentialsParameter", "domain"),
+        ),
         dockerVolumeConfiguration=_structure(
             "driver", "driverOpts", "labels", autoprovision=_FALSE, scope=Member(default="task")
         ),

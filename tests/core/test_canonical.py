@@ -97,6 +97,13 @@ def test_the_tables_know_every_member_that_botocore_can_send():
     assert _unknown(shape, TASK_DEFINITION) == []
 
 
+def test_the_tables_know_every_structure_that_botocore_can_send():
+    """Without a table, what AWS may add to a structure tomorrow would make a difference."""
+    model = botocore.session.get_session().get_service_model("ecs")
+    shape = model.operation_model("RegisterTaskDefinition").input_shape
+    assert _without_table(shape, TASK_DEFINITION) == []
+
+
 def test_the_tables_know_every_member_that_ecs_adds():
     """What DescribeTaskDefinition answers beyond the input is never registered again."""
     model = botocore.session.get_session().get_service_model("ecs")
@@ -116,3 +123,16 @@ def _unknown(shape, table: Table, path: str = "") -> list[str]:
         if (of := table[name].of) is not None and inner.type_name == "structure":
             unknown += _unknown(inner, of, f"{path}{name}.")
     return unknown
+
+
+def _without_table(shape, table: Table, path: str = "") -> list[str]:
+    without = []
+    for name, member in shape.members.items():
+        inner = member.member if member.type_name == "list" else member
+        if inner.type_name != "structure":
+            continue
+        if (of := table[name].of) is None:
+            without.append(path + name)
+        else:
+            without += _without_table(inner, of, f"{name}.")
+    return without
