@@ -240,6 +240,14 @@ class ControlPlane:
 
         await self._loop.run(finish())
 
+    def abandon(self, follow: Follow) -> None:
+        """See `Output.abandon`."""
+
+        async def abandon() -> None:
+            self._on_loop().output.abandon(follow)
+
+        self._loop.start(abandon())
+
     async def stop(self, cluster: str, task: str, reason: str) -> None:
         """Stop a task. It is repeated through throttles, and never waits behind launches.
 

@@ -211,6 +211,10 @@ class _Run:
                     follow = await self._follow_output(prepared, launched.task)
                 if news.final:
                     break
+        except BaseException:  # cancelled, too: nobody is there for the rest of the output
+            if follow is not None:
+                self._plane.abandon(follow)
+            raise
         finally:
             self._plane.forget(watch, launched.launch)
         if follow is not None:

@@ -258,6 +258,28 @@ async def test_output_is_streamed_to_stderr(world: World, capsys, monkeypatch, l
     assert lines == ["first line", "second line", "last line"]
 
 
+async def test_output_of_a_cancelled_run_is_not_read_on(world: World, monkeypatch):
+    """Its task goes on, as with any run whose agent ends; nobody would see the lines."""
+    for name, seconds in (("READ_SECONDS", 0.02), ("CALL_SECONDS", 0.0)):
+        monkeypatch.setattr(output, name, seconds)
+    world.ecs.change(phases=Phases(0.05, 0, 0, 0, 0, 0), task_seconds=NEVER)
+    block = world.block(stream_output=True, execution_role_arn=EXECUTION_ROLE)
+    run = asyncio.create_task(block.run(Status()))
+    await until(lambda: world.calls("GetLogEvents") > 3)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert world.live_tasks() == 1
+
+    async def nothing_more() -> None:
+        before = -1
+        while world.calls("GetLogEvents") != before:
+            before = world.calls("GetLogEvents")
+            await asyncio.sleep(0.3)
+
+    await asyncio.wait_for(nothing_more(), 10)
+
+
 @pytest.mark.parametrize(
     ("logs", "words"),
     [
