@@ -1,0 +1,57 @@
+"""`pinned-ecs doctor`: what would keep flow runs from running."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import typer
+
+from prefect_ecs_pinned.cli import options, talk
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.operations.doctor import Finding
+
+#: How many blocks and deployments are named in a line.
+_NAMED = 3
+
+#: Worst first.
+_STYLES = {"FAIL": "red", "WARN": "yellow", "SKIP": "dim", "OK": "green"}
+
+
+def doctor(
+    block: str | None = typer.Argument(
+        None, metavar="[BLOCK]", help="A saved block; all of them when left out."
+    ),
+    json: bool = options.JSON,
+) -> None:
+    """Find what would keep flow runs from running.
+
+    Looks at the saved block, at each deployment's overrides, and at what they name in AWS, and
+    says OK, WARN, FAIL or SKIP for each check. Nothing is changed. Exits with 1 when something
+    fails.
+    """
+    from prefect_ecs_pinned.operations.doctor import doctor as examine
+
+    findings = talk.run(examine(block))
+    counts = Counter(finding.status.value for finding in findings)
+    if json:
+        talk.print_json(findings)
+    else:
+        for finding in sorted(findings, key=lambda f: list(_STYLES).index(f.status.value)):
+            _show(finding)
+    talk.say(", ".join(f"{counts[status]} {status}" for status in _STYLES if counts[status]))
+    if counts["FAIL"]:
+        raise typer.Exit(talk.FAILED)
+
+
+def _show(finding: Finding) -> None:
+    """A line of data, and one for the hint."""
+    status = finding.status.value
+    names = ", ".join(finding.subjects[:_NAMED])
+    if len(finding.subjects) > _NAMED:
+        names += f" and {len(finding.subjects) - _NAMED} more"
+    line = f"{status:<5} {finding.check}: {finding.detail}  [{names}]"
+    talk.print_line(line, _STYLES[status])
+    if finding.hint and status != "OK":
+        talk.print_line(f"      hint: {finding.hint}")

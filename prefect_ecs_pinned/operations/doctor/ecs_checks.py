@@ -1,0 +1,63 @@
+"""Checks of what ECS itself has: the cluster, and the revision that a flow run would run."""
+
+from __future__ import annotations
+
+from prefect_ecs_pinned.block.prepare import patched_revision
+from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
+from prefect_ecs_pinned.errors import RegistrationRefused
+from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
+from prefect_ecs_pinned.operations.doctor.subject import Subject
+
+#: Revisions of a family, deregistered ones included.
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+REVISIONS_LIMIT = 1_000_000
+
+#: Share of it from which on one is warned.
+_NEARLY = 0.9
+
+
+async def cluster(subject: Subject) -> list[Answer]:
+    """The cluster exists and is ACTIVE."""
+    name = str(subject.request.get("cluster") or "default")
+    answer = await subject.look.ask("ecs", "DescribeClusters", clusters=[name])
+    hint = "check cluster, and that it is in this account and Region; or create it"
+    if not answer["clusters"]:
+        return [fail(f"there is no cluster {name!r} in {subject.region}", hint)]
+    status = answer["clusters"][0]["status"]
+    if status != "ACTIVE":
+        return [fail(f"cluster {name!r} is {status}", hint)]
+    return [ok(cluster_name(name))]
+
+
+async def revision(subject: Subject) -> list[Answer]:
+    """A revision matches, or one may be registered."""
+    named = patched_revision(subject.block)
+    if named:
+        return [ok(f"task_customizations name {named}")]
+    linked = subject.linked is not None
+    if linked and subject.block.registration == "never":
+        return [ok(f"linked: {subject.block.task_definition_arn}")]
+    try:
+        pin = await subject.look.plane.pin(subject.desired, may_register=False)
+    except RegistrationRefused as refused:
+        if subject.block.registration == "never":
+            hint = "register it with `pinned-ecs pin`, or set registration to 'on-change'"
+            return [fail(f"registration is 'never', and {refused.why}", hint)]
+        return [ok(f"the next launch registers a revision of {subject.desired.family}")]
+    return [ok(parse_revision(pin.arn).__str__())]
+
+
+async def revisions_left(subject: Subject) -> list[Answer]:
+    """The family may have more revisions."""
+    family = subject.desired.family
+    answer = await subject.look.find(
+        "ecs", "DescribeTaskDefinition", ("ClientException",), taskDefinition=family
+    )
+    if answer is None:
+        return [ok(f"{family} has none yet")]
+    number = int(answer["taskDefinition"]["revision"])
+    detail = f"{family} is at revision {number:,} of {REVISIONS_LIMIT:,}"
+    hint = "set family to a new name: deregistering and deleting do not lower the number"
+    if number >= REVISIONS_LIMIT:
+        return [fail(detail, hint)]
+    return [warn(detail, hint)] if number > REVISIONS_LIMIT * _NEARLY else [ok(detail)]

@@ -1,0 +1,167 @@
+"""Make every check on every block and deployment, and put together what is said alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import BlockDocument
+
+from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, Unavailable
+from prefect_ecs_pinned.operations.blocks import (
+    SLUG,
+    Configuration,
+    Deployment,
+    configuration,
+    prefect_api,
+    read_deployments,
+    read_document,
+    read_documents,
+)
+from prefect_ecs_pinned.operations.doctor import agent_checks
+from prefect_ecs_pinned.operations.doctor.dependency_checks import image, log_group, secrets
+from prefect_ecs_pinned.operations.doctor.ecs_checks import cluster, revision, revisions_left
+from prefect_ecs_pinned.operations.doctor.findings import (
+    Answer,
+    Finding,
+    fail,
+    ok,
+    put_together,
+    skip,
+    warn,
+)
+from prefect_ecs_pinned.operations.doctor.look import Look
+from prefect_ecs_pinned.operations.doctor.network_checks import security_groups, subnets
+from prefect_ecs_pinned.operations.doctor.request_checks import (
+    api_url,
+    image_is_set,
+    overrides,
+    size,
+)
+from prefect_ecs_pinned.operations.doctor.role_checks import roles
+from prefect_ecs_pinned.operations.doctor.subject import Subject, make_subject
+
+Check = Callable[[Subject], Awaitable[list[Answer]]]
+
+#: Name of a check -> the check, in the order in which they are shown.
+CHECKS: dict[str, Check] = {
+    "image set": image_is_set,
+    "size": size,
+    "overrides": overrides,
+    "Prefect API URL": api_url,
+    "cluster": cluster,
+    "subnets": subnets,
+    "security groups": security_groups,
+    "roles": roles,
+    "image": image,
+    "log group": log_group,
+    "secrets": secrets,
+    "revision": revision,
+    "revisions left": revisions_left,
+}
+
+_Said = list[tuple[str, str, Answer]]
+
+
+async def doctor(reference: str | None = None) -> list[Finding]:
+    """Examine one saved block, or all of them, and the deployments that run on it.
+
+    Raises:
+        ConfigurationError: There is no such block.
+        PinnedECSError: The Prefect API can not be reached.
+    """
+    said: _Said = []
+    found: list[Configuration] = []
+    async with prefect_api() as client:
+        documents = (
+            await read_documents(client)
+            if reference is None
+            else [await read_document(client, reference)]
+        )
+        deployments = await read_deployments(client)
+        if not documents:
+            said.append(("loads", SLUG, warn("no block is saved", "save one: see the quickstart")))
+        for document in documents:
+            mine = [d for d in deployments if d.document_id == document.id]
+            found += _load(document, [None, *mine], said)
+            await _look_at_queues(client, mine, said)
+    await _examine_all(found, said)
+    return put_together(said)
+
+
+def _load(
+    document: BlockDocument, deployments: list[Deployment | None], said: _Said
+) -> list[Configuration]:
+    """The block, as it is and with each deployment's overrides; what does not load is said."""
+    found = []
+    for deployment in deployments:
+        name = deployment.name if deployment is not None else f"{SLUG}/{document.name}"
+        try:
+            found.append(configuration(document, deployment))
+        except PinnedECSError as error:
+            said.append(("loads", name, fail(error.why, error.hint)))
+        else:
+            said.append(("loads", name, ok("as a flow run would load it")))
+    return found
+
+
+async def _look_at_queues(
+    client: PrefectClient, deployments: list[Deployment], said: _Said
+) -> None:
+    if any(not deployment.by_worker for deployment in deployments):
+        said.append(("agent", "settings", agent_checks.query_interval()))
+    for deployment in deployments:
+        for answer in await agent_checks.queue(client, deployment):
+            said.append(("picked up", deployment.name, answer))
+
+
+async def _examine_all(found: list[Configuration], said: _Said) -> None:
+    looks: dict[str, Look] = {}
+    try:
+        for one in found:
+            key = access_of(one.block.aws_credentials).key
+            if key not in looks:
+                looks[key] = Look(one.block.aws_credentials)
+            for check, answer in await _examine(one, looks[key]):
+                said.append((check, one.name, answer))
+    finally:
+        for look in looks.values():
+            look.close()
+
+
+async def _examine(one: Configuration, look: Look) -> list[tuple[str, Answer]]:
+    """All checks of one block or deployment; those that can not be made are skipped."""
+    said: list[tuple[str, Answer]] = []
+    name = "Region"
+    try:
+        said.append((name, ok(await look.region())))
+        name = "credentials"
+        identity = await look.ask("sts", "GetCallerIdentity")
+    except PinnedECSError as error:
+        return [*said, (name, fail(error.why, error.hint)), *_skipped("no access to AWS")]
+    account = str(identity["Account"])
+    said.append((name, ok(f"{identity['Arn']} in account {account}")))
+    try:
+        subject = await make_subject(one, look, account)
+    except PinnedECSError as error:
+        return [*said, ("definition", _failed(error)), *_skipped("no definition can be made")]
+    said.append(("definition", ok(f"of family {subject.desired.family}")))
+    for name, check in CHECKS.items():
+        try:
+            said += [(name, answer) for answer in await check(subject)]
+        except PinnedECSError as error:
+            said.append((name, _failed(error)))
+    return said
+
+
+def _failed(error: PinnedECSError) -> Answer:
+    """What a check comes to that ended in an error: not knowing is not a fault of the set-up."""
+    text = f"{error.what}: {error.why}" if error.why else error.what
+    if isinstance(error, AccessDenied | Unavailable):
+        return skip(text, error.hint)
+    return fail(text, error.hint)
+
+
+def _skipped(why: str) -> list[tuple[str, Answer]]:
+    return [(name, skip(why)) for name in CHECKS]

@@ -1,0 +1,92 @@
+"""Reads of AWS that are made once, however many blocks and deployments ask."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import prefect_aws
+
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
+from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.operations.calls import Calls
+
+
+class Look:
+    """Looks with one set of credentials in one Region."""
+
+    def __init__(self, credentials: prefect_aws.AwsCredentials) -> None:
+        self._credentials = credentials
+        self._calls = Calls.of(credentials)
+        self._answers: dict[str, asyncio.Task[Mapping[str, Any] | None]] = {}
+        self._elsewhere: dict[str, Look] = {}
+        self._plane: ControlPlane | None = None
+
+    def close(self) -> None:
+        """Let go of what was made."""
+        if self._plane is not None:
+            self._plane.close()
+        for look in self._elsewhere.values():
+            look.close()
+
+    async def region(self) -> str:
+        """The Region.
+
+        Raises:
+            PinnedECSError: There is none, or no credentials.
+        """
+        return await self._calls.region()
+
+    def in_region(self, region: str) -> Look:
+        """The same credentials in another Region."""
+        if region not in self._elsewhere:
+            there = self._credentials.copy(update={"region_name": region})
+            self._elsewhere[region] = Look(there)
+        return self._elsewhere[region]
+
+    @property
+    def plane(self) -> ControlPlane:
+        """Decides which revision a launch would use; a new one, that remembers nothing."""
+        if self._plane is None:
+            self._plane = ControlPlane(access_of(self._credentials))
+        return self._plane
+
+    async def ask(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:
+        """An answer.
+
+        Raises:
+            PinnedECSError: AWS refused, or could not be reached.
+        """
+        answer = await self.find(service, operation, (), **params)
+        assert answer is not None
+        return answer
+
+    async def find(
+        self, service: str, operation: str, missing: Collection[str], **params: Any
+    ) -> Mapping[str, Any] | None:
+        """An answer, or None when AWS says with one of these codes that there is no such thing.
+
+        Raises:
+            PinnedECSError: AWS refused, or could not be reached.
+        """
+        key = json.dumps([service, operation, sorted(missing), params], sort_keys=True)
+        if key not in self._answers:
+            look_up = self._look_up(service, operation, missing, params)
+            self._answers[key] = asyncio.create_task(look_up)
+        return await asyncio.shield(self._answers[key])
+
+    async def _look_up(
+        self, service: str, operation: str, missing: Collection[str], params: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        try:
+            return await self._calls.attempt(service, operation, **params)
+        except Fault as fault:
+            if fault.code in missing:
+                return None
+            hint = f"allow {service}:{operation} to the credentials"
+            raise as_error(
+                fault, f"cannot call {operation}", hint if fault.kind is Kind.DENIED else ""
+            ) from fault

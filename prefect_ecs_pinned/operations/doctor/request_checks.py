@@ -1,0 +1,94 @@
+"""Checks of what a flow run would send, for which AWS need not be asked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
+from prefect_ecs_pinned.operations.doctor.subject import Subject
+
+#: Share of the limit of the overrides from which on one is warned: variables come and go.
+_NEARLY = 0.9
+
+_THIS_MACHINE = ("localhost", "0.0.0.0", "::1", "host.docker.internal")
+
+
+async def size(subject: Subject) -> list[Answer]:
+    """Fargate offers the size."""
+    request = {**subject.request, "overrides": dict(subject.request.get("overrides") or {})}
+    request["overrides"].pop("containerOverrides", None)
+    try:
+        check(request, subject.desired.definition)
+    except ConfigurationError as error:
+        return [fail(error.why, error.hint)]
+    sizes = {**subject.desired.definition, **request["overrides"]}
+    return [ok(f"cpu {sizes.get('cpu', 'of the container')}, memory {sizes.get('memory', '')}")]
+
+
+async def overrides(subject: Subject) -> list[Answer]:
+    """The overrides of a run fit into a RunTask request, the flow run's id included."""
+    stated = subject.request.get("overrides") or {}
+    length = len(json.dumps(stated, separators=(",", ":"), ensure_ascii=False))
+    detail = f"{length} of {OVERRIDES_LIMIT} characters"
+    hint = "move large values into the task definition or a secret; " + _largest(stated)
+    if length > OVERRIDES_LIMIT:
+        return [fail(detail, hint)]
+    return [warn(detail, hint)] if length > OVERRIDES_LIMIT * _NEARLY else [ok(detail)]
+
+
+def _largest(stated: dict[str, Any]) -> str:
+    sizes = {
+        variable["name"]: len(variable.get("value") or "")
+        for container in stated.get("containerOverrides") or []
+        for variable in container.get("environment") or []
+    }
+    name = max(sizes, key=lambda name: sizes[name], default="none")
+    return f"the largest variable is {name} ({sizes.get(name, 0)})"
+
+
+async def api_url(subject: Subject) -> list[Answer]:
+    """The container is told of a Prefect API that is not on this machine."""
+    if "PREFECT_API_URL" in subject.desired.secret_names:
+        return [ok("a secret provides PREFECT_API_URL")]
+    hint = "set PREFECT_API_URL where the agent runs, or in the block's env, to an address that "
+    hint += "the subnets reach"
+    url = _variable(subject, "PREFECT_API_URL")
+    if not url:
+        return [fail("the container is told of no PREFECT_API_URL", hint)]
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return [fail("PREFECT_API_URL is no URL", hint)]
+    if host in _THIS_MACHINE or host.startswith("127."):
+        return [fail(f"PREFECT_API_URL is on {host}, which in a container is the container", hint)]
+    return [ok(host)]
+
+
+def _variable(subject: Subject, name: str) -> str:
+    """A variable of the Prefect container: the request's, failing that the definition's."""
+    overridden = (subject.request.get("overrides") or {}).get("containerOverrides") or []
+    mine = [c for c in overridden if c.get("name") == PREFECT_CONTAINER]
+    for container in (*mine, subject.desired.container):
+        for variable in container.get("environment") or []:
+            if variable["name"] == name:
+                return str(variable.get("value") or "")
+    return ""
+
+
+async def image_is_set(subject: Subject) -> list[Answer]:
+    """The image does not follow the Prefect version of whoever loads the block."""
+    image = str(subject.desired.container.get("image"))
+    if subject.configuration.image_unset:
+        return [
+            warn(
+                f"image is unset, and stands for {image} here; whoever loads the block with "
+                "another Prefect version needs another revision",
+                "set image",
+            )
+        ]
+    return [ok(image)]

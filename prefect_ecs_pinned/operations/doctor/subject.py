@@ -1,0 +1,109 @@
+"""One block, or a block with the overrides of one deployment, as its checks see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.block.prepare import awsvpc, definition_spec, launch_request, registrable
+from prefect_ecs_pinned.core.definition import build
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.request import Sizes, stated_sizes
+from prefect_ecs_pinned.errors import TaskDefinitionInactive, TaskDefinitionNotFound
+from prefect_ecs_pinned.operations.blocks import Configuration
+from prefect_ecs_pinned.operations.doctor.look import Look
+
+#: Stands for the id of any flow run: all are as long.
+_FLOW_RUN_ID = "00000000-0000-0000-0000-000000000000"
+
+#: Stands for subnets that are looked up.
+_LOOKED_UP = "looked up"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What would be registered and sent for a flow run.
+
+    Attributes:
+        configuration: The block, as saved or overridden.
+        look: Looks with its credentials.
+        region: AWS Region.
+        account: Account ID.
+        desired: The definition that a flow run would run.
+        linked: The revision that is linked, as described; None when none is.
+        request: RunTask's parameters.
+    """
+
+    configuration: Configuration
+    look: Look
+    region: str
+    account: str
+    desired: Desired
+    linked: Mapping[str, Any] | None
+    request: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.configuration.name
+
+    @property
+    def block(self) -> PinnedECSTask:
+        return self.configuration.block
+
+    @property
+    def network(self) -> Mapping[str, Any]:
+        """``awsvpcConfiguration`` of the request; empty off awsvpc."""
+        whole = self.request.get("networkConfiguration") or {}
+        return whole.get("awsvpcConfiguration") or {}
+
+    @property
+    def subnets(self) -> list[str]:
+        """Subnets that are stated; none when they are looked up."""
+        return [subnet for subnet in self.network.get("subnets") or [] if subnet != _LOOKED_UP]
+
+
+async def make_subject(configuration: Configuration, look: Look, account: str) -> Subject:
+    """Decide what a flow run would send, as `block.prepare` does, the network left open.
+
+    Raises:
+        ConfigurationError: The block asks for what can not work.
+        TaskDefinitionNotFound: There is no such revision as it links.
+        TaskDefinitionInactive: The revision that it links was deregistered.
+        PinnedECSError: AWS refused, or could not be reached.
+    """
+    region = await look.region()
+    env = {**configuration.block.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
+    block = configuration.block.copy(update={"env": env})
+    linked = await _linked(block, look)
+    desired = Desired(build(definition_spec(block, region, linked)))
+    if linked is not None and block.registration == "never":
+        desired = Desired(registrable(linked))
+    on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
+    network = awsvpc(block, block.subnets or [_LOOKED_UP]) if on_awsvpc else None
+    sizes = stated_sizes(desired.definition, desired.container) if linked is None else Sizes()
+    request = launch_request(block, desired, sizes, network)
+    return Subject(configuration, look, region, account, desired, linked, request)
+
+
+async def _linked(block: PinnedECSTask, look: Look) -> Mapping[str, Any] | None:
+    arn = block.task_definition_arn
+    if not arn:
+        return None
+    missing = ("ClientException", "InvalidParameterException")
+    answer = await look.find("ecs", "DescribeTaskDefinition", missing, taskDefinition=arn)
+    if answer is None:
+        raise TaskDefinitionNotFound(
+            f"cannot run from {arn!r}",
+            "there is no such revision",
+            "check task_definition_arn, and that it is in this account and Region",
+        )
+    found: Mapping[str, Any] = answer["taskDefinition"]
+    if found.get("status", "ACTIVE") != "ACTIVE":
+        raise TaskDefinitionInactive(
+            f"cannot run from {arn!r}",
+            "it was deregistered",
+            "link an ACTIVE revision, or leave task_definition_arn empty",
+        )
+    return found
