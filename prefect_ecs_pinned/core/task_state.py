@@ -101,16 +101,19 @@ class Diagnosis:
     failed_to_start: bool
 
 
-#: Fragment of a reason -> what helps. A sample message stands beside each.
+#: Fragment of a reason -> what helps; the first match counts. A sample message stands beside each.
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 _HINTS = (
-    # "CannotPullContainerError: pull image manifest has been retried 5 time(s): ..."
-    ("CannotPullContainer", "check that the image exists and that the subnets reach its registry"),
+    # "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve
+    #  ref docker.io/library/nope:latest: docker.io/library/nope:latest: not found"
+    # "CannotPullImageManifestError: ..." / "CannotPullECRContainerError: ..."
+    ("CannotPull", "check that the image exists and that the subnets reach its registry"),
     # "ResourceInitializationError: unable to pull secrets or registry auth: execution resource
     #  retrieval failed: unable to retrieve secret from asm: ..."
     (
         "unable to pull secrets",
-        "check that the execution role may read the secrets, and that the subnets reach "
-        "Secrets Manager and SSM",
+        "check that the execution role may read the secrets and the registry, and that the subnets "
+        "reach Secrets Manager, SSM and ECR",
     ),
     # "ResourceInitializationError: failed to validate logger args: create stream has been
     #  retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: ..."
@@ -118,19 +121,54 @@ _HINTS = (
         "failed to validate logger args",
         "give the execution role logs:CreateLogStream, logs:CreateLogGroup and logs:PutLogEvents",
     ),
+    # "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: ..."
+    ("EFS", "check the file system's mount targets, its security group and the access point"),
     # "ResourceInitializationError: ..."
     ("ResourceInitializationError", "check the execution role and the subnets' way to AWS"),
     # "Timeout waiting for network interface provisioning to complete."
     ("network interface provisioning", "try again; if it stays, check the subnets' free addresses"),
     # "Network interface provision complete error: ... InsufficientFreeAddressesInSubnet ..."
     ("InsufficientFreeAddresses", "use more or larger subnets"),
+    # "Unexpected EC2 error while attempting to Create Network Interface with public IP assignment
+    #  enabled in subnet 'subnet-0': InsufficientFreeAddressesInSubnet"
+    ("Unexpected EC2 error", "check the subnets and security groups, and the quota of interfaces"),
+    # "Capacity is unavailable at this time. Please try again later or in a different availability
+    #  zone"
+    ("Capacity is unavailable", "try again later, or use subnets in more availability zones"),
     # "OutOfMemoryError: Container killed due to memory usage"
     ("OutOfMemory", "raise memory"),
     # "CannotStartContainerError: ... executable file not found in $PATH"
     ("CannotStartContainer", "check the command, and that the image has it"),
+    # "CannotCreateContainerError: ... no space left on device" / "ContainerRuntimeError: ..."
+    ("CannotCreateContainer", "check volumes, mountPoints and the instance's free space"),
+    ("ContainerRuntime", "try again; if it stays, check the task definition's volumes and user"),
+    # "DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s"
+    ("DockerTimeoutError", "check the health of the container instance"),
+    # "Task failed container health checks"
+    ("container health checks", "check healthCheck in the task definition"),
     # "Your Spot Task was interrupted."
     ("Spot Task was interrupted", "run on FARGATE, or let Prefect retry the flow run"),
+    # "Host EC2 (instance i-0123456789abcdef0) terminated."
+    ("Host EC2", "its instance went away: let Prefect retry the flow run"),
 )
+
+#: Exit code -> what helps, where no reason says more.
+_HINTS_BY_CODE = {
+    125: "the container could not be run: check the task definition",
+    126: "the command cannot be executed: check that it is a program, for this architecture",
+    127: "the command was not found: check the command, and that the image has it",
+    137: "137 is SIGKILL: the task was stopped, or ran out of memory",
+    139: "139 is a segmentation fault, within the flow or a library that it uses",
+    143: "143 is SIGTERM: the task was stopped",
+}
+
+#: stopCode -> what helps, where neither reason nor exit code say more.
+_HINTS_BY_STOP_CODE = {
+    "SpotInterruption": "run on FARGATE, or let Prefect retry the flow run",
+    "TerminationNotice": "its instance went away: let Prefect retry the flow run",
+    "InfrastructureHealth": "its host was unhealthy: let Prefect retry the flow run",
+    "UserInitiated": "somebody stopped it: see the StopTask events of CloudTrail",
+}
 
 
 def diagnose(end: Snapshot) -> Diagnosis:
@@ -142,16 +180,17 @@ def diagnose(end: Snapshot) -> Diagnosis:
     detail = "; ".join(
         part for part in (end.stopped_reason, end.container_reason, *end.other_exits) if part
     )
-    hint = next((hint for fragment, hint in _HINTS if fragment in detail), "")
     never_ran = not end.ran
+    code = end.exit_code
     if never_ran:
         summary = f"the task failed to start ({end.stop_code or 'no stop code'})"
-    elif end.exit_code is None:
-        summary = f"the task stopped without an exit code ({end.stop_code})"
-    elif end.exit_code == 0:
+    elif code is None:
+        summary = f"the task stopped without an exit code ({end.stop_code or 'no stop code'})"
+    elif code == 0:
         summary = "the container exited successfully"
     else:
-        summary = f"the container exited with code {end.exit_code}"
-        if end.exit_code == 137 and not hint:
-            hint = "137 is SIGKILL: the task was stopped, or ran out of memory"
-    return Diagnosis(summary, detail, hint, end.exit_code, failed_to_start=never_ran)
+        summary = f"the container exited with code {code}"
+    hint = next((hint for fragment, hint in _HINTS if fragment in detail), "")
+    if not hint and code != 0:
+        hint = _HINTS_BY_CODE.get(code or 0, "") or _HINTS_BY_STOP_CODE.get(end.stop_code, "")
+    return Diagnosis(summary, detail, hint, code, failed_to_start=never_ran)
