@@ -44,6 +44,7 @@ test-ui: .venv/.ui ## Drive the block's form in headless Chromium
 
 screenshots: .venv/.ui ## The same, and renew the pictures in docs/images
 	SCREENSHOTS=1 $(BIN)/pytest tests/ui
+	$(BIN)/python -m tests.docs.picture docs/images/demo.svg "make demo" $(BIN)/pinned-ecs demo
 
 test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
 	$(BIN)/pytest tests/packaging
