@@ -67,16 +67,16 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
         "cpu": Shown(
             "CPU",
             "CPU units, 1024 for each vCPU. Fargate offers 256, 512, 1024, 2048, 4096, 8192 and "
-            "16384. Default: 1024, or what the task definition states. Sent with each launch: "
-            "changing it registers nothing on Fargate.",
+            "16384. Default: what the task definition states, or 1024. Sent with each launch: "
+            "changing it registers nothing.",
             1024,
             {"minimum": 1, "maximum": 196608},
         ),
         "memory": Shown(
             "Memory",
             "Memory in MiB. Fargate offers 2048 to 8192 with 1024 CPU units, in steps of 1024. "
-            "Default: 2048, or what the task definition states. Sent with each launch: changing "
-            "it registers nothing on Fargate.",
+            "Default: what the task definition states, or 2048. Sent with each launch: changing "
+            "it registers nothing.",
             2048,
             {"minimum": 6},
         ),
