@@ -16,7 +16,12 @@ from prefect._internal.compatibility.deprecated import PrefectDeprecationWarning
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import output
 from prefect_ecs_pinned.block.access import access_of
-from prefect_ecs_pinned.errors import TaskFailedToStart, TaskFateUnknown, TaskStartTimeout
+from prefect_ecs_pinned.errors import (
+    LaunchTimeout,
+    TaskFailedToStart,
+    TaskFateUnknown,
+    TaskStartTimeout,
+)
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases
 from tests.block.conftest import EXECUTION_ROLE, Status, World, messages, until
@@ -131,6 +136,27 @@ async def test_no_value_of_a_variable_is_logged(world: World, log):
     assert "Task run payload" in everything
     assert "TOKEN" in everything
     assert "s3cret-value" not in everything
+
+
+# -- launching -------------------------------------------------------------------------------------
+
+
+async def test_a_launch_for_which_there_is_no_room_waits(world: World, fresh):
+    """The account has one vCPU: the second task starts when the first has stopped."""
+    world.ecs.change(vcpu_quota=1.0, task_seconds=0.3)
+    block = world.block()
+    results = await asyncio.gather(block.run(), block.run())
+    assert [result.status_code for result in results] == [0, 0]
+    first, second = (launch["at"] for launch in world.ecs.launches)
+    assert second - first >= 0.3
+
+
+async def test_a_launch_for_which_there_is_never_room_ends(world: World, fresh):
+    """When `launch_timeout_seconds` have passed since the first refusal; with AWS's words."""
+    world.ecs.change(vcpu_quota=0.0)
+    with pytest.raises(LaunchTimeout, match=r"limit on the number of vCPUs[\s\S]*hint: "):
+        await world.block(launch_timeout_seconds=0).run()
+    assert world.live_tasks() == 0
 
 
 # -- starting --------------------------------------------------------------------------------------
