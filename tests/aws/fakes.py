@@ -97,6 +97,7 @@ class FakeTasks:
     """`ports.LaunchApi` and `ports.WatchApi`: tasks that live as long as a test says.
 
     ``answer`` may return a refusal for a RunTask call: a `Fault`, or an answer without a task.
+    ``recall`` switched off, a token that is known is refused like any other.
     """
 
     def __init__(self, clock: Clock, latency: float = 0.3) -> None:
@@ -115,6 +116,7 @@ class FakeTasks:
         )
         self.lose: Callable[[Mapping[str, Any]], bool] = lambda _: False
         self.describe_fault: Callable[[Sequence[str]], Fault | None] = lambda _: None
+        self.recall = True
         self.list_fault: Callable[[], Fault | None] = lambda: None
         self.hold: asyncio.Event | None = None
 
@@ -130,7 +132,7 @@ class FakeTasks:
         finally:
             self.under_way -= 1
         token = request["clientToken"]
-        if token in self.tokens:
+        if self.recall and token in self.tokens:
             return {"tasks": [self.tasks[self.tokens[token]]]}
         refusal = self.answer(request)
         if isinstance(refusal, Fault):

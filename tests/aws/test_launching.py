@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -251,3 +252,172 @@ async def test_calls_under_way_follow_pace_times_latency(api, clock, launching):
     api.answer = Quota(clock)
     await outcomes(clock, [launching.submit(request(n), 900) for n in range(300)])
     assert api.most_under_way <= 16
+
+
+# -- lost answers ----------------------------------------------------------------------------------
+
+LOST = Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "ReadTimeoutError", "Read timeout")
+UNREACHABLE = Fault(Kind.UNREACHABLE, "RunTask", "EndpointConnectionError", "no route to host")
+
+
+async def test_lost_to_the_end_of_the_budget_its_task_is_found(api, clock, launching):
+    """By `startedBy`: the task runs, so the run is launched, not failed."""
+    api.lose = lambda _: True
+    api.recall = False
+    submission = launching.submit(request(7), 60)
+    api.answer = lambda _: LOST if api.tasks else None
+    (task,) = await outcomes(clock, [submission])
+    assert [task.task_arn] == list(api.tasks)
+    assert api.calls["ListTasks"] == 1
+    assert len({r["clientToken"] for r in api.requests}) == 1
+
+
+async def test_lost_to_the_end_of_the_budget_and_never_started(api, clock, launching):
+    """Two looks, five seconds apart, since ListTasks is eventually consistent; then an error."""
+    api.answer = lambda _: LOST
+    (failure,) = await outcomes(clock, [launching.submit(request(), 60)])
+    assert isinstance(failure, LaunchTimeout)
+    assert "Read timeout, for 60 s" in str(failure)
+    assert api.calls["ListTasks"] == 2
+    assert 60 <= clock.now() <= 90
+
+
+async def test_a_call_that_was_never_sent_leaves_nothing_to_look_for(api, clock, launching):
+    """No route to AWS: nothing was done."""
+    api.answer = lambda _: UNREACHABLE
+    (failure,) = await outcomes(clock, [launching.submit(request(), 60)])
+    assert isinstance(failure, LaunchTimeout)
+    assert failure.hint == "check the network, region_name and endpoint_url"
+    assert api.calls["ListTasks"] == 0
+
+
+async def test_an_hour_without_network_is_waited_out_by_a_large_budget(api, clock, launching):
+    """And launches once."""
+    api.answer = lambda _: UNREACHABLE if clock.now() < 3600 else None
+    (task,) = await outcomes(clock, [launching.submit(request(), 7200)])
+    assert list(api.tasks) == [task.task_arn]
+
+
+async def test_a_token_is_not_sent_again_when_ecs_may_have_forgotten_it(api, clock, launching):
+    """It lives for the life of its task and an hour: then its task is looked for instead."""
+    api.lose = lambda _: True
+    api.answer = lambda _: LOST if api.tasks and clock.now() < 4000 else None
+    submission = launching.submit(request(), 10_000)
+    await clock.pass_time(3000)
+    api.tokens.clear()  # ECS has forgotten
+    (task,) = await outcomes(clock, [submission])
+    assert list(api.tasks) == [task.task_arn]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]},
+        Fault(Kind.HIDDEN_THROTTLE, "RunTask", "InvalidParameterException", "Rate exceeded"),
+        Fault(Kind.INACTIVE, "RunTask", "InvalidParameterException", "TaskDefinition is inactive"),
+        Fault(Kind.DENIED, "RunTask", "AccessDeniedException", "not authorized"),
+    ],
+)
+async def test_a_refusal_after_a_lost_answer_looks_first(api, clock, launching, refusal):
+    """Whatever ECS refuses now: the call before may have started the task."""
+    api.lose = lambda _: True
+    submission = launching.submit(request(3), 900)
+    api.answer = lambda _: refusal if api.tasks else None
+    api.recall = False
+    (task,) = await outcomes(clock, [submission])
+    assert list(api.tasks) == [task.task_arn]
+
+
+async def test_where_looking_is_denied_it_is_said(api, clock, launching):
+    """The error says that the task may run, and which permission would tell."""
+    api.answer = lambda _: LOST
+    api.list_fault = lambda: Fault(Kind.DENIED, "ListTasks", "AccessDeniedException", "no")
+    (failure,) = await outcomes(clock, [launching.submit(request(), 60)])
+    assert isinstance(failure, LaunchTimeout)
+    assert "may be running" in failure.why
+    assert failure.hint == "allow ecs:ListTasks to the credentials"
+
+
+async def test_looking_survives_an_outage(api, clock, launching):
+    """AWS is away for half an hour more when the budget ends."""
+    api.lose = lambda _: True
+    api.recall = False
+    api.answer = lambda _: LOST if api.tasks else None
+    api.list_fault = lambda: UNREACHABLE if clock.now() < 1800 else None
+    (task,) = await outcomes(clock, [launching.submit(request(), 60)])
+    assert list(api.tasks) == [task.task_arn]
+
+
+async def test_a_task_of_an_earlier_attempt_is_not_taken_for_this_one(api, clock, launching):
+    """It stopped an hour ago, under the same flow run."""
+    earlier = api._start(request(1))
+    long_ago = datetime.now(timezone.utc) - timedelta(hours=1)
+    api.set(earlier["taskArn"], "STOPPED", createdAt=long_ago)
+    api.answer = lambda _: LOST
+    (failure,) = await outcomes(clock, [launching.submit(request(1), 60)])
+    assert isinstance(failure, LaunchTimeout)
+
+
+async def test_a_living_task_of_the_same_flow_run_is_the_one(api, clock, launching):
+    """It goes before one that has stopped."""
+    stopped = api._start(request(1))
+    api.set(stopped["taskArn"], "STOPPED", createdAt=datetime.now(timezone.utc))
+    living = api._start(request(1))
+    api.answer = lambda _: LOST
+    (task,) = await outcomes(clock, [launching.submit(request(1), 60)])
+    assert task.task_arn == living["taskArn"]
+
+
+async def test_withdrawn_and_lost_to_the_end_of_the_budget_is_stopped(api, clock, launching):
+    """Found by `startedBy`, and stopped: nobody wants it."""
+    api.lose = lambda _: True
+    api.recall = False
+    api.answer = lambda _: LOST if api.tasks else None
+    submission = launching.submit(request(), 60)
+    await clock.pass_time(1)
+    launching.withdraw(submission)
+    await outcomes(clock, [submission])
+    assert [task for task, _ in api.stopped] == list(api.tasks)
+    assert len(api.tasks) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"message": "<html>Bad gateway</html>"}, {"tasks": [{"lastStatus": "PENDING"}]}]
+)
+async def test_an_answer_that_cannot_be_read_is_no_answer(api, clock, launching, answer):
+    """A proxy's page, or one that was cut short: the same token again."""
+    answers = [answer]
+    api.answer = lambda _: answers.pop() if answers else None
+    (task,) = await outcomes(clock, [launching.submit(request(), 900)])
+    assert list(api.tasks) == [task.task_arn]
+    assert len({r["clientToken"] for r in api.requests}) == 1
+
+
+async def test_no_container_instances_fails_at_once(api, clock, launching):
+    """Nothing adds them on launch type EC2."""
+    text = "No Container Instances were found in your cluster."
+    api.answer = lambda _: Fault(Kind.NO_INSTANCES, "RunTask", "InvalidParameterException", text)
+    (failure,) = await outcomes(clock, [launching.submit(request(launchType="EC2"), 900)])
+    assert text in str(failure)
+    assert "container instances" in failure.hint
+    assert api.calls["RunTask"] == 1
+
+
+async def test_a_task_that_a_conflict_names_and_nobody_can_describe_yet(api, clock, launching):
+    """Its cluster is the submission's."""
+    named = "arn:aws:ecs:us-east-1:123456789012:task/etl/0"
+    api.answer = lambda _: Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", [named])
+    (task,) = await outcomes(clock, [launching.submit(request(cluster="etl"), 900)])
+    assert (task.task_arn, task.cluster_arn) == (named, "etl")
+
+
+async def test_closing_launches_nothing_more(api, clock, launching):
+    """What queues is dropped; what is under way is awaited, and stopped."""
+    submissions = [launching.submit(request(n), 900) for n in range(100)]
+    await clock.pass_time(0.1)
+    under_way = api.under_way
+    closing = asyncio.create_task(launching.close())
+    await outcomes(clock, submissions)
+    await closing
+    assert 0 < under_way == len(api.tasks)
+    assert {task for task, _ in api.stopped} == set(api.tasks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -10,7 +11,7 @@ from prefect_ecs_pinned.aws.faults import Fault, Kind
 from prefect_ecs_pinned.aws.loop import Mailbox
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.watching import Watching
-from prefect_ecs_pinned.core.task_state import snapshot
+from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown, TaskStartTimeout
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
@@ -177,3 +178,115 @@ async def test_polling_ends_with_the_last_task(api, clock, watching):
     api.set(task, "STOPPED", exit_code=0)
     assert (await news(clock, box)).exit_code == 0
     await asyncio.sleep(0)
+
+
+async def test_an_hour_without_network_reaches_no_run(api, clock, watching, caplog):
+    """It is told once that tasks cannot be watched, and once that they can again."""
+    caplog.set_level(logging.INFO, "prefect_ecs_pinned")
+    task, box = watch(watching, api)
+    away = Fault(Kind.UNREACHABLE, "DescribeTasks", "EndpointConnectionError", "no route to host")
+    api.describe_fault = lambda _: away if clock.now() < 3600 else None
+    await clock.pass_time(3600)
+    assert not box._items
+    api.set(task, "STOPPED", exit_code=0)
+    assert (await news(clock, box)).exit_code == 0
+    assert clock.now() <= 3600 + 70
+    told = [record.message for record in caplog.records if record.levelno >= logging.INFO]
+    assert ["cannot be watched" in m for m in told] == [True, False]
+
+
+async def test_an_hour_of_network_that_is_lost_ends_no_task(api, clock, watching):
+    """A start timeout that passed meanwhile is decided by a fresh look: the task runs."""
+    task, box = watch(watching, api, start_timeout=600)
+    away = Fault(Kind.UNREACHABLE, "DescribeTasks", "EndpointConnectionError", "")
+    api.describe_fault = lambda _: away if clock.now() < 3600 else None
+    await clock.pass_time(60)
+    api.set(task, "RUNNING")
+    assert (await news(clock, box)).status == "RUNNING"
+    assert api.stopped == []
+
+
+async def test_a_task_that_is_missing_for_a_moment_later_on(api, clock, watching):
+    """MISSING may flicker: what counts is how long without a break."""
+    task, box = watch(watching, api)
+    api.set(task, "RUNNING")
+    assert (await news(clock, box)).status == "RUNNING"
+    await clock.pass_time(600)
+    for _ in range(5):
+        hidden = api.tasks.pop(task)
+        await clock.pass_time(100)
+        api.tasks[task] = hidden
+        await clock.pass_time(10)
+    assert not box._items
+    api.set(task, "STOPPED", exit_code=0)
+    assert (await news(clock, box)).exit_code == 0
+
+
+async def test_a_stopped_task_that_ecs_forgot_during_an_outage(api, clock, watching):
+    """Its fate is unknown: the flow run itself knows better, and is left alone."""
+    task, box = watch(watching, api)
+    api.set(task, "RUNNING")
+    assert (await news(clock, box)).status == "RUNNING"
+    away = Fault(Kind.UNREACHABLE, "DescribeTasks", "EndpointConnectionError", "")
+    api.describe_fault = lambda _: away if clock.now() < 7200 else None
+    del api.tasks[task]
+    end = await news(clock, box)
+    assert isinstance(end, TaskFateUnknown)
+    assert "it was last seen RUNNING" in str(end)
+    assert 7200 <= clock.now() <= 7200 + 200
+
+
+async def test_a_watch_that_is_forgotten_is_not_asked_for(api, clock, watching):
+    """Though ECS names its cluster by ARN, and the watch was begun by name."""
+    started = api._start({"taskDefinition": arn("f", 1)})
+    mailbox = Mailbox()
+    one = watching.watch(Snapshot(started["taskArn"], "default", "PROVISIONING"), 5, 600, mailbox)
+    await clock.pass_time(6)
+    watching.forget(one)
+    assert watching.live() == 0
+
+
+async def test_an_answer_in_no_shape_that_ecs_has_ends_no_watch(api, clock, watching):
+    """The next one is waited for."""
+    task, box = watch(watching, api)
+    good, api.describe_tasks = api.describe_tasks, _nonsense
+    await clock.pass_time(30)
+    api.describe_tasks = good
+    api.set(task, "STOPPED", exit_code=0)
+    assert (await news(clock, box)).exit_code == 0
+
+
+async def _nonsense(cluster, tasks):
+    return {"tasks": [{"no": "ARN"}]}
+
+
+async def test_a_start_timeout_whose_stop_is_refused_says_so(api, clock, watching):
+    """The run ends all the same; the error names what may run on."""
+    _, box = watch(watching, api, start_timeout=30)
+
+    async def refuse(cluster, task, reason):
+        raise Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "not authorized")
+
+    api.stop_task = refuse
+    end = await news(clock, box)
+    assert isinstance(end, TaskStartTimeout)
+    assert "could not be stopped" in end.why
+
+
+async def test_closing_awaits_the_stops_that_are_under_way(api, clock, watching):
+    """So that no orphan runs on."""
+    task, _ = watch(watching, api, start_timeout=30)
+    held = asyncio.Event()
+
+    async def slowly(cluster, arn, reason):
+        await held.wait()
+        api.stopped.append((arn, reason))
+
+    api.stop_task = slowly
+    await clock.pass_time(40)
+    closing = asyncio.create_task(watching.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    held.set()
+    await closing
+    assert [stopped for stopped, _ in api.stopped] == [task]

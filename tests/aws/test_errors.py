@@ -1,0 +1,110 @@
+"""What a person is shown: class, message and hint, for every refusal that AWS can make."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from botocore import exceptions as boto
+
+from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error, in_band, understand
+from tests.aws.refusals import REFUSALS
+from tests.aws.test_faults import ENDPOINT, name
+
+
+@pytest.mark.parametrize("row", REFUSALS, ids=name)
+def test_every_refusal_is_told(row):
+    """The class that a caller may branch on, AWS's own words, and what to do."""
+    error = as_error(understand(row.exception(), row.operation), "cannot do it")
+    assert type(error) is (row.error or errors.Unavailable)
+    assert str(error).startswith("cannot do it: ")
+    assert row.code in error.why
+    assert row.message in error.why
+    assert row.hint in error.hint
+    assert str(error).endswith(f"\nhint: {error.hint}")
+
+
+@pytest.mark.parametrize(
+    ("exception", "error", "hint"),
+    [
+        (boto.NoCredentialsError(), errors.CredentialsInvalid, "set up AWS credentials"),
+        (
+            boto.PartialCredentialsError(provider="env", cred_var="x"),
+            errors.AwsError,
+            "give both the access key ID and the secret access key",
+        ),
+        (boto.NoRegionError(), errors.AwsError, "set region_name"),
+        (boto.ProfileNotFound(profile="x"), errors.AwsError, "check profile_name"),
+        (
+            boto.EndpointConnectionError(**ENDPOINT, error="x"),
+            errors.Unavailable,
+            "check the network, region_name and endpoint_url",
+        ),
+        (boto.ConnectTimeoutError(**ENDPOINT, error="x"), errors.Unavailable, "the proxy"),
+        (
+            boto.ProxyConnectionError(proxy_url="http://proxy:3128", error="x"),
+            errors.Unavailable,
+            "check the proxy",
+        ),
+        (boto.SSLError(**ENDPOINT, error="x"), errors.AwsError, "check verify and the CA bundle"),
+        (boto.ReadTimeoutError(**ENDPOINT, error="x"), errors.Unavailable, "try again later"),
+        (
+            boto.ParamValidationError(report="x"),
+            errors.AwsError,
+            "correct the task definition or task_customizations",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_botocore_itself_refuses_is_told(exception, error, hint):
+    """With a hint as well."""
+    told = as_error(understand(exception, "RunTask"), "cannot do it")
+    assert type(told) is error
+    assert hint in told.hint
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ("LOCATION", "no instance satisfies the placement constraints"),
+        ("ATTRIBUTE", "no instance has the attributes"),
+    ],
+)
+def test_lasting_refusals_inside_a_200_are_told(reason, hint):
+    """They are an AwsError with that reason."""
+    error = as_error(in_band({"failures": [{"reason": reason}]}), "cannot launch f:1")
+    assert (type(error), error.why) == (errors.AwsError, reason)
+    assert hint in error.hint
+
+
+def test_a_hint_of_ones_own_goes_first():
+    """The one who asked may know more."""
+    fault = Fault(Kind.DENIED, "RegisterTaskDefinition", "AccessDeniedException", "no")
+    assert as_error(fault, "cannot", "do this").hint == "do this"
+
+
+def test_the_tree_is_drawn_as_it_is():
+    """The docstring shows every class, and no other."""
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.PinnedECSError)
+    }
+    drawn = (errors.__doc__ or "").split("::", 1)[1]
+    words = {line.split("── ")[-1].split()[0] for line in drawn.splitlines() if line.strip()}
+    assert words == classes
+    assert all(vars(errors)[name].__doc__ for name in classes)
+
+
+@pytest.mark.parametrize("name", [n for n, v in vars(errors).items() if inspect.isclass(v)])
+def test_every_error_is_what_why_and_hint(name):
+    """As text, and as attributes; a part that is not given is not shown."""
+    error = vars(errors)[name]
+    if not issubclass(error, errors.PinnedECSError):
+        return
+    more = {"OverridesTooLarge": {"size": 9000, "largest": ["A"]}}.get(name, {})
+    one = error("what", "why", "hint", **more)
+    assert (one.what, one.why, one.hint) == ("what", "why", "hint")
+    assert str(one) == "what: why\nhint: hint"
+    assert str(error("what", "", "", **more)) == "what"
