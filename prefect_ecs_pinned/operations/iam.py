@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -31,6 +32,11 @@ from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.families import describe
 
 Statement = dict[str, Any]
+
+#: ``ACCOUNT.dkr.ecr.REGION.amazonaws.com[.cn]/REPOSITORY[:TAG][@DIGEST]``
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^:@]+)"
+)
 
 
 class Role(str, Enum):
@@ -65,8 +71,13 @@ class Needs:
         tags_definition: Registering sets tags.
         cluster: Name of the cluster.
         roles: ARNs of the roles that are handed to ECS.
+        has_network: Tasks have a network of their own (awsvpc).
         looks_up_network: Subnets are looked up.
-        log_group: Group that output is read from; None when it is not read.
+        has_security_groups: Security groups are stated.
+        log_group: ARN of the group that the Prefect container writes to; empty for none.
+        reads_output: Output is read from it.
+        repository: ARN of the image's ECR repository; empty when it is elsewhere.
+        secrets: ARNs of secrets and parameters.
     """
 
     partition: str
@@ -78,8 +89,13 @@ class Needs:
     tags_definition: bool
     cluster: str
     roles: frozenset[str]
+    has_network: bool
     looks_up_network: bool
-    log_group: str | None
+    has_security_groups: bool
+    log_group: str
+    reads_output: bool
+    repository: str
+    secrets: frozenset[str]
 
     def ecs(self, resource: str) -> str:
         """An ARN of ECS."""
@@ -144,8 +160,7 @@ async def needs(configuration: Configuration) -> Needs:
     request = launch_request(block, desired, Sizes(), network)
     revision = patched_revision(block) or given
     roles = {*_roles(desired.definition), *_roles(request.get("overrides") or {})}
-    logs = desired.container.get("logConfiguration") or {}
-    reads_output = bool(block.stream_output) and logs.get("logDriver") == "awslogs"
+    log_group = _log_group(desired, partition, region, account)
     return Needs(
         partition=partition,
         region=region,
@@ -159,9 +174,30 @@ async def needs(configuration: Configuration) -> Needs:
             name if name.startswith("arn:") else f"arn:{partition}:iam::{account}:role/{name}"
             for name in roles
         ),
+        has_network=on_awsvpc,
         looks_up_network=on_awsvpc and not block.subnets,
-        log_group=logs["options"].get("awslogs-group") if reads_output else None,
+        has_security_groups=bool(block.security_groups),
+        log_group=log_group,
+        reads_output=bool(block.stream_output and log_group),
+        repository=_repository(str(desired.container.get("image", "")), partition),
+        secrets=frozenset(s["valueFrom"] for s in desired.container.get("secrets") or []),
     )
+
+
+def _log_group(desired: Desired, partition: str, region: str, account: str) -> str:
+    logs = desired.container.get("logConfiguration") or {}
+    options = logs.get("options") or {}
+    if logs.get("logDriver") != "awslogs" or not options.get("awslogs-group"):
+        return ""
+    where = options.get("awslogs-region") or region
+    return f"arn:{partition}:logs:{where}:{account}:log-group:{options['awslogs-group']}"
+
+
+def _repository(image: str, partition: str) -> str:
+    found = _ECR.match(image)
+    if found is None:
+        return ""
+    return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
 
 
 async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Desired, str | None]:
@@ -230,9 +266,44 @@ def _operator(found: Sequence[Needs]) -> list[Statement]:
             _allow("Stop", ["ecs:StopTask"], [n.tasks for n in found]),
             _allow("Deregister", ["ecs:DeregisterTaskDefinition"], ["*"] if pruned else []),
             _allow("Delete", ["ecs:DeleteTaskDefinitions"], pruned),
-            _network(found),
+            *_examine(found),
         ]
     )
+
+
+def _examine(found: Sequence[Needs]) -> list[Statement]:
+    """What `doctor` looks at, besides revisions."""
+    clusters = [n.ecs(f"cluster/{n.cluster}") for n in found]
+    groups = ["ec2:DescribeSecurityGroups"] if any(n.has_security_groups for n in found) else []
+    vpcs = ["ec2:DescribeVpcs"] if any(n.looks_up_network for n in found) else []
+    subnets = ["ec2:DescribeSubnets"] if any(n.has_network for n in found) else []
+    logs = [n.log_group.rpartition(":")[0] + ":*" for n in found if n.log_group]
+    secrets = {arn for n in found for arn in n.secrets}
+    in_manager = [":".join(arn.split(":")[:7]) for arn in secrets if ":secretsmanager:" in arn]
+    parameters = len(in_manager) < len(secrets)
+    return [
+        _allow("LookAtClusters", ["ecs:DescribeClusters"], clusters),
+        _allow("LookAtNetwork", [*groups, *vpcs, *subnets], ["*"]),
+        _allow("LookAtImages", ["ecr:DescribeImages"], [n.repository for n in found]),
+        _allow("LookAtLogGroups", ["logs:DescribeLogGroups"], logs),
+        _allow("LookAtRoles", ["iam:GetRole"], {role for n in found for role in n.roles}),
+        *_look_at_policies([n for n in found if n.secrets]),
+        _allow("LookAtSecrets", ["secretsmanager:DescribeSecret"], in_manager),
+        _allow("LookAtParameters", ["ssm:DescribeParameters"], ["*"] if parameters else []),
+    ]
+
+
+def _look_at_policies(found: Sequence[Needs]) -> list[Statement]:
+    """Whether the execution role may read the secrets; AWS's own policies are of no account."""
+    roles = {role for n in found for role in n.roles}
+    policies = [
+        f"arn:{n.partition}:iam::{owner}:policy/*" for n in found for owner in (n.account, "aws")
+    ]
+    lists = ["iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"]
+    return [
+        _allow("LookAtRolePolicies", lists, roles),
+        _allow("LookAtPolicies", ["iam:GetPolicy", "iam:GetPolicyVersion"], policies),
+    ]
 
 
 def _pin(found: Sequence[Needs]) -> list[Statement]:
@@ -263,11 +334,7 @@ def _network(found: Sequence[Needs]) -> Statement:
 
 
 def _output(found: Sequence[Needs]) -> Statement:
-    groups = [
-        f"arn:{n.partition}:logs:{n.region}:{n.account}:log-group:{n.log_group}:*"
-        for n in found
-        if n.log_group
-    ]
+    groups = [f"{n.log_group}:*" for n in found if n.reads_output]
     return _allow("ReadOutput", ["logs:FilterLogEvents", "logs:GetLogEvents"], groups)
 
 
@@ -285,7 +352,7 @@ def _allow(
         "Sid": sid,
         "Effect": "Allow",
         "Action": sorted(actions),
-        "Resource": _unique(resources),
+        "Resource": _unique(filter(None, resources)),
     }
     return {**statement, "Condition": dict(condition)} if condition else statement
 

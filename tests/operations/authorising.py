@@ -104,8 +104,10 @@ class AuthorisingFront:
         else:
             request = {name: values[0] for name, values in parse_qs(body.decode()).items()}
             action = request.get("Action", "")
+        if action == "GetCallerIdentity":  # "No permissions are required" (API_GetCallerIdentity)
+            return 200, None
         for name, resource, context in self._needed(service, action, request, region):
-            if name != "sts:GetCallerIdentity" and not allows(policy, name, resource, context):
+            if not allows(policy, name, resource, context):
                 self.denied[key].add(name)
                 text = (
                     f"User: arn:aws:iam::{ACCOUNT}:user/{key} is not authorized to perform: "
@@ -122,6 +124,10 @@ class AuthorisingFront:
         own = getattr(self, f"_needed_{service}_{action}", None)
         if own is not None:
             yield from own(request, region)
+        elif service == "iam" and "RoleName" in request:
+            yield f"iam:{action}", f"arn:aws:iam::{ACCOUNT}:role/{request['RoleName']}", {}
+        elif service == "iam":
+            yield f"iam:{action}", request["PolicyArn"], {}
         else:
             yield f"{service}:{action}", "*", {}
 
@@ -177,8 +183,12 @@ class AuthorisingFront:
         group = f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{request['logGroupName']}"
         yield "logs:GetLogEvents", f"{group}:log-stream:{request['logStreamName']}", {}
 
-    def _needed_iam_GetRole(self, request: Any, region: str) -> Iterator[Permission]:  # noqa: N802
-        yield "iam:GetRole", f"arn:aws:iam::{ACCOUNT}:role/{request['RoleName']}", {}
+    def _needed_logs_DescribeLogGroups(self, request: Any, region: str) -> Iterator[Permission]:  # noqa: N802
+        yield (
+            "logs:DescribeLogGroups",
+            f"arn:aws:logs:{region}:{ACCOUNT}:log-group::log-stream:",
+            {},
+        )
 
     def _needed_secretsmanager_DescribeSecret(  # noqa: N802
         self, request: Any, region: str
