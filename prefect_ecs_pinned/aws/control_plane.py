@@ -11,7 +11,7 @@ import contextlib
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
 from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox
 from prefect_ecs_pinned.aws.network import Network
 from prefect_ecs_pinned.aws.notices import Listener, nobody
-from prefect_ecs_pinned.aws.output import Follow, Output
+from prefect_ecs_pinned.aws.output import Follow, Output, Sink
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.pinning import Pin, Pinning
 from prefect_ecs_pinned.aws.progress import Progress
@@ -224,7 +224,7 @@ class ControlPlane:
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(forget)
 
-    async def follow(self, group: str, stream: str, sink: Callable[[str], None]) -> Follow:
+    async def follow(self, group: str, stream: str, sink: Sink) -> Follow:
         """See `Output.follow`."""
 
         async def follow() -> Follow:

@@ -218,7 +218,7 @@ class _Run:
         finally:
             self._plane.forget(watch, launched.launch)
         if follow is not None:
-            await self._plane.finish(follow)
+            await self._finish_output(follow)
         return news
 
     async def _early_news(self, mailbox: Mailbox[News], launched: _Launched) -> News:
@@ -266,9 +266,19 @@ class _Run:
             )
             return None
         self._log.info(f"{self._prefix}: Streaming output from container {PREFECT_CONTAINER!r}...")
-        return await self._plane.follow(
-            logs["options"]["awslogs-group"], stream, lambda line: print(line, file=sys.stderr)
-        )
+        return await self._plane.follow(logs["options"]["awslogs-group"], stream, self._print)
+
+    async def _finish_output(self, follow: Follow) -> None:
+        try:
+            await self._plane.finish(follow)
+        except BaseException:
+            self._plane.abandon(follow)
+            raise
+
+    def _print(self, line: str, several: bool) -> None:
+        """Print a line of the container where `ECSTask` prints it; say whose it is."""
+        label = f"[{self._block.name or self._flow_run_id or self._prefix}] " if several else ""
+        print(label + line, file=sys.stderr)
 
     def _tell_where(self, prepared: Prepared, task: Snapshot) -> None:
         if not self._flow_run_id:
