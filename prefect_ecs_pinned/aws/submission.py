@@ -45,7 +45,7 @@ class Submission:
         state: Where it stands.
     """
 
-    request: dict[str, Any]
+    request: dict[str, Any] = field(repr=False)  # variables may be secrets
     budget: float
     renew: Callable[[str], Awaitable[str]] | None
     outcome: asyncio.Future[Snapshot]

@@ -7,7 +7,7 @@ revision, and of the VPC's subnets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jsonpatch import JsonPatchException
@@ -58,7 +58,7 @@ class Prepared:
     revision: str | None
     may_register: bool
     linked_changed: bool
-    request: Mapping[str, Any]
+    request: Mapping[str, Any] = field(repr=False)  # variables may be secrets
 
 
 async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:

@@ -55,7 +55,7 @@ class DefinitionSpec:
     family: str
     region: str
     explicit_family: str | None = None
-    base: Mapping[str, Any] | None = None
+    base: Mapping[str, Any] | None = field(default=None, repr=False)
     linked: bool = False
     image: str | None = None
     launch_type: str | None = "FARGATE"

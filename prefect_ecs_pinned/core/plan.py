@@ -6,7 +6,7 @@ The decision is a value. Pinning acts on it, `pinned-ecs plan` prints it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ class Desired:
         definition: In RegisterTaskDefinition's shape, without our label.
     """
 
-    definition: Mapping[str, Any]
+    definition: Mapping[str, Any] = field(repr=False)  # variables may be secrets
 
     @property
     def family(self) -> str:
@@ -149,8 +149,8 @@ class Change:
     """
 
     path: str
-    before: Any
-    after: Any
+    before: Any = field(repr=False)
+    after: Any = field(repr=False)
 
 
 def changes(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Change, ...]:

@@ -58,7 +58,7 @@ class LaunchSpec:
         labels: Become the task's tags.
     """
 
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     command: Sequence[str] | None = None
     cpu: int | None = None
     memory: int | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -146,6 +147,7 @@ def _show(work: Sequence[Callable[[], Line]]) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # answers that are not sent
     os.environ.setdefault("PREFECT_LOGGING_ROOT_LEVEL", "ERROR")
     warnings.simplefilter("ignore")
     sys.exit(main())
