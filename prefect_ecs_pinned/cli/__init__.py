@@ -81,11 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code = _run(arguments)
-    except click.exceptions.NoArgsIsHelpError as error:
-        talk.say(error.format_message())
-        return talk.FAILED
     except click.ClickException as error:
-        talk.fail(_usage_error(error))
+        if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2: the help is its message
+            talk.say(error.format_message())
+        else:
+            talk.fail(_usage_error(error))
         return talk.FAILED
     except (click.Abort, KeyboardInterrupt):
         code = talk.INTERRUPTED

@@ -9,8 +9,7 @@ import typer
 from prefect_ecs_pinned.cli import options, talk
 
 if TYPE_CHECKING:
-    from prefect_ecs_pinned.core.plan import Change
-    from prefect_ecs_pinned.operations.plan import Step
+    from prefect_ecs_pinned.operations.plan import Difference, Step
 
 
 def plan(
@@ -88,7 +87,7 @@ def _show(step: Step) -> None:
             talk.print_line(f"    {setting}: {as_text(value)}")
 
 
-def _show_change(change: Change) -> None:
+def _show_change(change: Difference) -> None:
     from prefect_ecs_pinned.operations.plan import as_text
 
     if change.before is None:

@@ -30,6 +30,21 @@ HIDDEN = "***"
 
 
 @dataclass(frozen=True)
+class Difference:
+    """What would be another in a revision, fit to be shown.
+
+    Attributes:
+        path: As `core.plan.Change` has it.
+        before: The value in the newest revision, hidden when it may be a secret; None for none.
+        after: The value that is needed, hidden when it may be a secret; None for none.
+    """
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
 class Step:
     """One revision that is there, or would be registered, and who runs from it.
 
@@ -42,7 +57,7 @@ class Step:
         revision: ARN of the revision in use; None when it would be registered.
         reason: Why it would be registered.
         against: ARN of the newest revision, which ``changes`` compares with; None for none.
-        changes: What would be new in a revision, with secrets hidden.
+        changes: What would be new in a revision.
         per_run: Name of the block or deployment -> what its launches set without a revision.
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open.
@@ -57,7 +72,7 @@ class Step:
     revision: str | None
     reason: str
     against: str | None
-    changes: tuple[Change, ...]
+    changes: tuple[Difference, ...]
     per_run: Mapping[str, Mapping[str, Any]]
     image: str
     image_unset: tuple[str, ...]
@@ -186,10 +201,12 @@ async def _decide(target: Target) -> tuple[str, str | None, str]:
     return (ADOPTED if pin.how == "adopted" else FOUND), pin.arn, ""
 
 
-def readable(found: Sequence[Change]) -> tuple[Change, ...]:
+def readable(found: Sequence[Change]) -> tuple[Difference, ...]:
     """Changes for people: no value that may be a secret, no name that stands in a path anyway."""
     return tuple(
-        Change(change.path, _shown(change.path, change.before), _shown(change.path, change.after))
+        Difference(
+            change.path, _shown(change.path, change.before), _shown(change.path, change.after)
+        )
         for change in found
         if not (_is_empty(change) or _is_told_by_others(change, found))
     )

@@ -87,6 +87,8 @@ def test_plan_as_json_groups_deployments_by_revision(pinned_ecs, etl):
         ["flow/other"],
     ]
     assert [step["action"] for step in steps] == ["register", "register"]
+    image = {"path": "containerDefinitions.prefect.image", "before": None, "after": "flows:2"}
+    assert image in steps[1]["changes"]
     small = steps[0]["per_run"]["flow/small"]
     assert (small["cpu"], small["memory"]) == ("512", "1024")
     assert small["environment"] == ["REGION", "TOKEN"]
