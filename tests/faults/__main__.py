@@ -147,7 +147,7 @@ def _show(work: Sequence[Callable[[], Line]]) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # answers that are not sent
+    logging.getLogger("uvicorn.error").addFilter(lambda _: False)  # answers that are not sent
     os.environ.setdefault("PREFECT_LOGGING_ROOT_LEVEL", "ERROR")
     warnings.simplefilter("ignore")
     sys.exit(main())

@@ -1,0 +1,239 @@
+"""What the runs of a process share: made once, let go when nobody uses it, safe to fork."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.control_plane import shared
+from prefect_ecs_pinned.aws.loop import ControlLoop, Mailbox
+from prefect_ecs_pinned.core.definition import DefinitionSpec
+from prefect_ecs_pinned.errors import PinnedECSError, TaskNotFound
+from prefect_ecs_pinned.local import LocalECS, Settings
+
+QUIET = {"quota_scale": None, "latencies": {"*": 0.0}, "task_seconds": 1000.0}
+
+
+@pytest.fixture(scope="module")
+def _ecs():
+    with LocalECS(Settings(**QUIET)) as ecs:
+        yield ecs
+
+
+@pytest.fixture
+def ecs(_ecs):
+    control_plane.forget_all()
+    _ecs.reset()
+    yield _ecs
+    _ecs.change(**QUIET)
+    control_plane.forget_all()
+
+
+def access(ecs: LocalECS, key: str = "a") -> Access:
+    def session() -> Any:
+        return boto3.Session(
+            aws_access_key_id=key, aws_secret_access_key="x", region_name="us-east-1"
+        )
+
+    return Access(key, "us-east-1", session, lambda: {"endpoint_url": ecs.endpoint_url})
+
+
+SPEC = DefinitionSpec(family="f", region="us-east-1", image="flows:1", launch_type="EC2")
+
+
+async def launch(plane: control_plane.ControlPlane, **members: Any) -> control_plane.Launch:
+    desired = await plane.desired(SPEC)
+    pin = await plane.pin(desired, True)
+    request = {"taskDefinition": pin.arn, "launchType": "EC2", **members}
+    return plane.launch(request, 900, desired, True)
+
+
+async def until(true: Any, patience: float = 30.0) -> None:
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end, "it does not happen"
+        await asyncio.sleep(0.005)
+
+
+def ours() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("pinned-ecs")]
+
+
+# -- letting go ------------------------------------------------------------------------------------
+
+
+async def test_the_same_access_shares_one_control_plane(ecs):
+    """Another does not."""
+    one = shared(access(ecs))
+    assert shared(access(ecs)) is one
+    assert shared(access(ecs, "b")) is not one
+
+
+async def test_one_that_nobody_uses_ends_its_threads_and_connections(ecs):
+    """All of them: control loop, callers, files."""
+    before, files = len(ours()), psutil.Process().num_fds()
+    plane = shared(access(ecs))
+    await (await launch(plane)).outcome
+    assert len(ours()) > before
+    control_plane._planes.clear()
+    del plane
+    gc.collect()
+    await until(lambda: len(ours()) <= before)
+    await until(lambda: psutil.Process().num_fds() <= files)
+
+
+async def test_a_thousand_renewals_leak_nothing(ecs):
+    """Other credentials each time: threads, files and control planes stay as they are."""
+    counts = []
+    for number in range(1000):
+        await shared(access(ecs, f"key-{number}")).region()
+        if number in (200, 999):
+            await asyncio.sleep(0.2)
+            counts.append((len(ours()), psutil.Process().num_fds(), len(control_plane._planes)))
+    (threads, files, planes), (threads_later, files_later, planes_later) = counts
+    assert planes_later <= planes <= control_plane._KEPT_PLANES
+    assert threads_later <= threads + 4
+    assert files_later <= files + 12
+
+
+async def test_one_with_a_run_in_it_lives_until_that_has_ended(ecs):
+    """Its key has changed long since: the run hears of its task's end all the same."""
+    plane = shared(access(ecs, "old"))
+    task = await (await launch(plane)).outcome
+    mailbox: Mailbox[Any] = Mailbox()
+    await plane.watch(task, 0.05, 600, mailbox)
+    for number in range(100):
+        shared(access(ecs, f"new-{number}"))
+    gc.collect()
+    await shared(access(ecs, "new-99")).stop("default", task.task_arn, "enough")
+    while not (news := await asyncio.wait_for(mailbox.get(), 10)).final:
+        pass
+    assert news.stopped_reason == "enough"
+
+
+async def test_a_launch_whose_runs_have_gone_is_withdrawn(ecs):
+    """Its control plane is let go while RunTask is under way: the task is stopped."""
+    ecs.change(latencies={"RunTask": 0.3, "*": 0.0})
+    plane = shared(access(ecs))
+    started = await launch(plane)
+    await until(lambda: "RunTask" in ecs.calls)
+    control_plane.forget_all()
+    with pytest.raises(PinnedECSError, match="cancelled"):
+        await started.outcome
+    assert ecs.count("StopTask") == 1
+
+
+# -- stopping --------------------------------------------------------------------------------------
+
+
+async def test_a_task_is_stopped_by_another_process_and_twice(ecs):
+    """Neither knows of the launch: the ARN is enough."""
+    task = await (await launch(shared(access(ecs)))).outcome
+    control_plane.forget_all()
+    for _ in range(2):
+        await shared(access(ecs, "another")).stop("default", task.task_arn, "cancelled")
+    with pytest.raises(TaskNotFound):
+        await shared(access(ecs)).stop("default", task.task_arn[:-4] + "0000", "cancelled")
+
+
+async def test_stopping_never_waits_behind_launches(ecs):
+    """A hundred launches that take a second each queue and are under way."""
+    plane = shared(access(ecs))
+    task = await (await launch(plane)).outcome
+    ecs.change(latencies={"RunTask": 5.0, "*": 0.0})
+    launches = [await launch(plane) for _ in range(100)]
+    await until(lambda: ecs.calls["RunTask"]["calls"] >= 5)
+    began = time.monotonic()
+    await plane.stop("default", task.task_arn, "cancelled")
+    assert time.monotonic() - began < 1.0
+    assert not any(each.outcome.done() for each in launches)
+    ecs.change(latencies={"*": 0.0})
+    await asyncio.gather(*(plane.withdraw(each) for each in launches))
+
+
+# -- forking ---------------------------------------------------------------------------------------
+
+FORK = """
+import asyncio, os, sys
+import boto3
+from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.control_plane import shared
+from prefect_ecs_pinned.core.definition import DefinitionSpec
+
+def session():
+    return boto3.Session(aws_access_key_id="a", aws_secret_access_key="x", region_name="us-east-1")
+
+access = Access("a", "us-east-1", session, lambda: {"endpoint_url": sys.argv[1]})
+spec = DefinitionSpec(family="forked", region="us-east-1", image="flows:1", launch_type="EC2")
+
+async def run():
+    plane = shared(access)
+    desired = await plane.desired(spec)
+    pin = await plane.pin(desired, True)
+    launch = plane.launch({"taskDefinition": pin.arn, "launchType": "EC2"}, 900, desired, True)
+    return plane, await asyncio.wait_for(launch.outcome, 20)
+
+plane, _ = asyncio.run(run())
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        mine, _ = asyncio.run(run())
+        del plane  # the parent's, whose threads do not exist here
+        os._exit(0 if shared(access) is mine else 1)
+    children.append(child)
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+again, _ = asyncio.run(run())
+assert again is plane
+print(codes)
+"""
+
+
+def test_a_fork_begins_afresh_and_leaves_the_parent_alone(ecs):
+    """Four children of a process with a live control plane launch on their own; so does it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, ecs.endpoint_url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "[0, 0, 0, 0]", done.stderr
+    assert len(ecs.launches) == 6
+    assert ecs.count("RegisterTaskDefinition") == 1
+
+
+# -- the loop --------------------------------------------------------------------------------------
+
+
+async def test_a_closed_loop_cancels_what_it_was_doing():
+    """And gives its files back."""
+    files = psutil.Process().num_fds()
+    loop = ControlLoop("pinned-ecs-test")
+    work = asyncio.create_task(loop.run(asyncio.sleep(1000)))
+    await asyncio.sleep(0.01)
+    loop.close()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    await until(lambda: psutil.Process().num_fds() <= files)
+    loop.close()  # twice is once
+
+
+def test_a_mailbox_of_a_loop_that_has_closed_swallows_its_news():
+    """Its run is gone."""
+
+    async def make() -> Mailbox[int]:
+        return Mailbox()
+
+    asyncio.run(make()).put(1)
