@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +13,17 @@ from prefect_ecs_pinned.aws.batching import in_batches
 from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.plan import Observed
-from prefect_ecs_pinned.errors import ClusterNotFound
+from prefect_ecs_pinned.errors import ClusterNotFound, Unavailable
 from prefect_ecs_pinned.operations.calls import Calls
 
 #: API_DescribeTasks, "tasks"; API_DescribeServices, "services".
 DESCRIBE_TASKS_LIMIT = 100
 DESCRIBE_SERVICES_LIMIT = 10
+
+#: How often, and how many seconds apart, tasks are described that are listed and MISSING. It takes
+#: seconds for a new task to be seen everywhere (boto/boto3#842).
+_LOOKS_FOR_TASKS = 5
+_LOOK_SECONDS = 2.0
 
 #: Revisions described at once; the pace is `calls`'s.
 _AT_ONCE = 8
@@ -99,16 +105,35 @@ async def live_tasks(calls: Calls, family: str, among: Sequence[str]) -> dict[st
     """Revision -> how many tasks are to run, from the families' tasks in these clusters.
 
     A task that is about to start counts; one that is stopping does not.
+
+    Raises:
+        Unavailable: ECS lists tasks that it does not describe: their revision is not known.
+        PinnedECSError: As `Calls.call`.
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for cluster in among:
         arns = await _tasks(calls, cluster, family)
         for batch in in_batches(arns, DESCRIBE_TASKS_LIMIT):
-            answer = await calls.call("ecs", "DescribeTasks", cluster=cluster, tasks=list(batch))
-            for task in answer["tasks"]:
-                arn = str(task["taskDefinitionArn"])
-                counts[arn] = counts.get(arn, 0) + 1
-    return counts
+            tasks = await _described(calls, cluster, batch)
+            counts.update(str(task["taskDefinitionArn"]) for task in tasks)
+    return dict(counts)
+
+
+async def _described(
+    calls: Calls, cluster: str, arns: Sequence[str]
+) -> Sequence[Mapping[str, Any]]:
+    """Tasks as ECS describes them; a task that has just started is MISSING for a while."""
+    for _ in range(_LOOKS_FOR_TASKS):
+        answer = await calls.call("ecs", "DescribeTasks", cluster=cluster, tasks=list(arns))
+        if len(answer["tasks"]) == len(arns):
+            found: Sequence[Mapping[str, Any]] = answer["tasks"]
+            return found
+        await calls.clock.wait(_LOOK_SECONDS)
+    raise Unavailable(
+        f"cannot tell which revisions are in use in {cluster}",
+        f"ECS lists {len(arns)} tasks and describes {len(answer['tasks'])} of them",
+        "repeat the command in a minute",
+    )
 
 
 async def _tasks(calls: Calls, cluster: str, family: str) -> list[str]:

@@ -235,6 +235,23 @@ async def test_twins_stay_with_the_one_that_is_in_use(world):
     }  # fmt: skip
 
 
+async def test_a_task_that_is_missing_at_first_saves_its_revision(world):
+    """ECS lists it, and describes it seconds later."""
+    world.settings.missing_seconds = 5.0
+    world.run_task(50)
+    await world.prune()
+    assert world.numbers() == {*STAYING, 50}
+
+
+async def test_when_a_tasks_revision_stays_unknown_nothing_goes(world):
+    """It could be any of them."""
+    world.settings.missing_seconds = 1e9
+    world.run_task(50)
+    with pytest.raises(Unavailable, match="repeat the command in a minute"):
+        await world.clock.run(world.pruning().survey())
+    assert world.numbers() == set(range(1, OLD + NEW + 1))
+
+
 async def test_when_claims_cannot_be_read_nothing_goes(world):
     """No verdict on a failed look."""
 
