@@ -8,8 +8,9 @@ hangs on botocore's event before parsing: a botocore without that event reads al
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import orjson
 
 #: botocore's event, given the raw answer of a client's DescribeTasks.
 BEFORE_TASKS_ARE_READ = "before-parse.ecs.DescribeTasks"
@@ -40,11 +41,11 @@ def trim_tasks(response_dict: dict[str, Any], **_: Any) -> None:
     if response_dict.get("status_code") != 200:
         return
     try:
-        answer = json.loads(response_dict["body"])
+        answer = orjson.loads(response_dict["body"])
         answer["tasks"] = [_trimmed(task) for task in answer["tasks"]]
+        response_dict["body"] = orjson.dumps(answer)
     except (ValueError, KeyError, TypeError, AttributeError):
         return
-    response_dict["body"] = json.dumps(answer).encode()
 
 
 def _trimmed(task: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ sends is decided in `prepare`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import anyio.abc
@@ -183,6 +184,12 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         return values
 
     # -- what Prefect calls ----------------------------------------------------------------------
+
+    @classmethod
+    @cache
+    def get_block_type_slug(cls) -> str:
+        """The slug, made once per class: Prefect asks for it whenever a block is copied."""
+        return str(super().get_block_type_slug())
 
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> Any:
         """A copy of the block for one flow run.
