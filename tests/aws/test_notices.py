@@ -1,0 +1,137 @@
+"""Notices: what a control plane tells, how often, and of what."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from prefect_ecs_pinned.aws.launching import Launching
+from prefect_ecs_pinned.aws.notices import LaunchesQueued, LaunchesThrottled, RevisionPinned
+from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, Pacer
+from prefect_ecs_pinned.aws.pinning import Pinning
+from prefect_ecs_pinned.aws.progress import Progress
+from prefect_ecs_pinned.core.plan import Desired
+from tests.aws.fakes import FakeDefinitions, FakeTasks
+from tests.aws.test_pacing import Quota, request
+from tests.aws.virtual import VirtualClock
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def desired(image: str = "flows:1") -> Desired:
+    return Desired({"family": "f", "containerDefinitions": [{"name": "prefect", "image": image}]})
+
+
+class Told(list):
+    """A listener that remembers, and when it was told."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def __call__(self, notice) -> None:
+        self.append((round(self.clock.now()), notice))
+
+
+async def test_a_queue_is_told_of_every_half_minute_until_it_is_empty(clock):
+    """Two thousand runs at 20 a second take 99 s: three times, and nothing for those after."""
+    api, told = FakeTasks(clock), Told(clock)
+    api.answer = Quota(clock, 20.0)
+    launching = Launching(api, clock)
+    progress = Progress(launching.snapshot, told, clock)
+    submissions = []
+    for number in range(2000):
+        submissions.append(launching.submit(request(number), budget=900.0))
+        progress.begin()
+    await clock.run(asyncio.gather(*(s.outcome for s in submissions)))
+    await clock.pass_time(300.0)
+    queued = [(at, n) for at, n in told if isinstance(n, LaunchesQueued)]
+    assert [at for at, _ in queued] == [30, 60, 90]
+    for at, notice in queued:
+        assert notice.quota == "FARGATE"
+        assert notice.queued + notice.launched == 2000
+        assert notice.launched == notice.live == pytest.approx(20 * at, abs=40)
+        assert notice.pace == pytest.approx(20, abs=4)
+        assert notice.throttles > 0
+    assert sum(at > 120 for at, _ in told) == 0
+
+
+async def test_throttles_are_told_as_often_and_counted_once(clock):
+    """Their sum is what the pacer has counted."""
+    api, told = FakeTasks(clock), Told(clock)
+    api.answer = quota = Quota(clock, 20.0)
+    launching = Launching(api, clock)
+    progress = Progress(launching.snapshot, told, clock)
+    submissions = [launching.submit(request(n), budget=900.0) for n in range(1000)]
+    progress.begin()
+    await clock.run(asyncio.gather(*(s.outcome for s in submissions)))
+    await clock.pass_time(60.0)
+    throttled = [(at, n) for at, n in told if isinstance(n, LaunchesThrottled)]
+    assert {at for at, _ in throttled} <= {30, 60}
+    assert sum(n.throttles for _, n in throttled) == quota.throttled > 0
+
+
+async def test_a_few_runs_that_pass_are_not_worth_a_word(clock):
+    """Nothing waits, nothing was throttled."""
+    api, told = FakeTasks(clock), Told(clock)
+    launching = Launching(api, clock)
+    progress = Progress(launching.snapshot, told, clock)
+    submission = launching.submit(request(0), budget=900.0)
+    progress.begin()
+    await clock.run(submission.outcome)
+    await clock.pass_time(100.0)
+    assert told == []
+
+
+@pytest.fixture
+def told(clock):
+    return Told(clock)
+
+
+@pytest.fixture
+async def pinning(clock, told):
+    definitions = FakeDefinitions(clock)
+    reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
+    return Pinning(definitions, reads, clock, told)
+
+
+def revisions(told: Told) -> list[RevisionPinned]:
+    return [notice for _, notice in told if isinstance(notice, RevisionPinned)]
+
+
+async def test_a_registration_is_told_once_with_the_members_that_changed(clock, pinning, told):
+    """However many runs ask; and why the first one was registered."""
+    for image in ("flows:1", "flows:2"):
+        asked = [pinning.resolve(desired(image)) for _ in range(20)]
+        pins = await clock.run(asyncio.gather(*asked))
+        assert len({pin.arn for pin in pins}) == 1
+    first, second = revisions(told)
+    assert (first.how, second.how) == ("registered", "registered")
+    assert "no revision yet" in first.reason
+    assert second.changed == ("containerDefinitions.prefect.image",)
+    assert second.arn.endswith(":2")
+    assert second.instead_of == ""
+
+
+async def test_a_revision_that_takes_the_place_of_an_inactive_one_is_told(clock, pinning, told):
+    """Once, although every launch reports it."""
+    pin = await clock.run(pinning.resolve(desired()))
+    pinning._api.deregister(pin.arn)
+    asked = [pinning.renew(desired(), pin.arn) for _ in range(20)]
+    await clock.run(asyncio.gather(*asked))
+    _, again = revisions(told)
+    assert again.instead_of == pin.arn
+    assert again.how == "registered"
+    assert again.arn != pin.arn
+
+
+async def test_an_adoption_is_told(clock, pinning, told):
+    """Somebody else has registered what means the same."""
+    arn = pinning._api.add(desired().definition)
+    await clock.run(pinning.resolve(desired()))
+    (notice,) = revisions(told)
+    assert (notice.how, notice.arn, notice.family) == ("adopted", arn, "f")
