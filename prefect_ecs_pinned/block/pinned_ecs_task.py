@@ -112,8 +112,11 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         Block.__init__(self, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """Names of environment variables, without values: Prefect's block worker prints blocks."""
-        hidden = {"env": dict.fromkeys(self.env, "***")}
+        """Names of environment variables, without values: Prefect's block worker prints blocks.
+
+        The session token of the credentials is plain text to Prefect, so they are left out.
+        """
+        hidden: dict[str, Any] = {"env": dict.fromkeys(self.env, "***"), "aws_credentials": "***"}
         return [(name, hidden.get(name or "", value)) for name, value in super().__repr_args__()]
 
     # -- validation ----------------------------------------------------------------------------

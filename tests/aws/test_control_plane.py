@@ -151,7 +151,7 @@ async def test_stopping_never_waits_behind_launches(ecs):
     """A hundred launches that take a second each queue and are under way."""
     plane = shared(access(ecs))
     task = await (await launch(plane)).outcome
-    ecs.change(latencies={"RunTask": 5.0, "*": 0.0})
+    ecs.change(latencies={"RunTask": 2.0, "*": 0.0})
     launches = [await launch(plane) for _ in range(100)]
     await until(lambda: ecs.calls["RunTask"]["calls"] >= 5)
     began = time.monotonic()
