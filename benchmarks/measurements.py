@@ -43,6 +43,7 @@ class _Subject:
             "AWS_EC2_METADATA_DISABLED": "true",
             "PREFECT_API_URL": world.prefect,
             "PREFECT_HOME": self._home.name,
+            "PREFECT_LOGGING_LEVEL": task.pop("log_level", "INFO"),
             "PYTHONWARNINGS": "ignore",
         }
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `report`
@@ -107,11 +108,11 @@ def _seen(world: World) -> Figures:
     }
 
 
-def _runs(what: str, runs: int, scale: float = 1.0, warm: bool = False, **settings: Any) -> Figures:
-    with World(quota_scale=scale, task_seconds=settings.pop("seconds", RUN_SECONDS)) as world:
-        deployments = settings.pop("deployments", 1)
-        task = {"what": what, "runs": runs, "deployments": deployments, "warm": warm}
-        (figures,) = _together(world, [task])
+def _runs(
+    what: str, runs: int, scale: float = 1.0, seconds: float = RUN_SECONDS, **task: Any
+) -> Figures:
+    with World(quota_scale=scale, task_seconds=seconds) as world:
+        (figures,) = _together(world, [{"what": what, "runs": runs, **task}])
         seen = _seen(world)
     calls = sum(seen["calls"].values())
     return {
@@ -200,6 +201,11 @@ _ALL = (
     ),
     Measurement("pinned-50", "50 cold runs of 30 s", lambda: _runs("pinned", 50)),
     Measurement("pinned-200", "200 cold runs of 30 s", lambda: _runs("pinned", 200)),
+    Measurement(
+        "pinned-200-unlogged",
+        "200 cold runs of 30 s, PREFECT_LOGGING_LEVEL=WARNING",
+        lambda: _runs("pinned", 200, log_level="WARNING"),
+    ),
     Measurement(
         "pinned-1000",
         "1,000 cold runs of 60 s",
