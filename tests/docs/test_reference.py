@@ -1,0 +1,70 @@
+"""The generated pages say what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.block import telling
+from prefect_ecs_pinned.block.form import FIELDS
+from prefect_ecs_pinned.cli import COMMANDS
+from prefect_ecs_pinned.local.faults import KINDS
+from prefect_ecs_pinned.local.settings import Settings
+
+HOOK = Path(__file__).parents[2] / "docs" / "hooks" / "reference.py"
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", HOOK)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def page(hook: ModuleType, name: str) -> str:
+    return "\n".join(hook.PAGES[f"reference/{name}.md"]())
+
+
+def test_every_field_is_there_in_order(hook: ModuleType) -> None:
+    assert re.findall(r"^### .* \{ #(\w+) \}$", page(hook, "fields"), re.M) == list(FIELDS)
+
+
+def test_every_command_is_there_with_its_options(hook: ModuleType) -> None:
+    text = page(hook, "commands")
+    names = re.findall(r"^## pinned-ecs (\w+)$", text, re.M)
+    assert names == [command.__name__ for command in COMMANDS]
+    for option in ("--exit-code", "--keep", "--min-age", "--registration", "--quota-scale"):
+        assert f"| `{option}`" in text
+    assert "| `BLOCK` | A saved block" in text
+
+
+def test_every_error_is_there(hook: ModuleType) -> None:
+    classes = [
+        n for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, Exception)
+    ]
+    assert re.findall(r"^## (\w+)$", page(hook, "errors"), re.M) == classes
+
+
+def test_every_event_is_there(hook: ModuleType) -> None:
+    described = set(re.findall(r"prefect-ecs-pinned\.(\w+\.\w+)`\]", page(hook, "events")))
+    stated = set(re.findall(r"``(?:prefect-ecs-pinned)?\.(\w+(?:\.\w+)?)``", telling.__doc__ or ""))
+    # "prefect-ecs-pinned.revision.registered and .adopted" is how its docstring says it.
+    assert described == {n if "." in n else f"revision.{n}" for n in stated}
+
+
+def test_every_setting_and_fault_is_explained(hook: ModuleType) -> None:
+    text = page(hook, "local")
+    for name in Settings.__dataclass_fields__:
+        row = re.search(rf"^\| `{name}` \| .+ \| (.+) \|$", text, re.M)
+        assert row, name
+        assert len(row[1]) > 5, name
+    for kind in KINDS:
+        assert f"- `{kind}`: " in text
