@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ _DESIRED = ("RUNNING", "STOPPED")
 
 @dataclass(frozen=True)
 class Sighting:
-    """A live task, and the flow run that it says it runs.
+    """A task, and the flow run that it says it runs.
 
     Attributes:
         flow_run_id: As text; empty when it names none.
@@ -54,20 +54,28 @@ class Place:
         """Whether a pid's task is of this account and Region."""
         return pid.task_arn.split(":")[2:5] == ["ecs", self.region, self.account]
 
-    async def sightings(self) -> list[Sighting]:
-        """Every live task in every cluster that names a flow run."""
+    async def look_around(self) -> None:
+        """Find the clusters, once, for what follows."""
         try:
             self._clusters = await clusters(self._calls)
         except PinnedECSError as error:
             self.failures.append(error)
+
+    async def sightings(self, status: str, but: Collection[str] = ()) -> list[Sighting]:
+        """Every task in every cluster that names a flow run.
+
+        Args:
+            status: RUNNING for live tasks; STOPPED for those that stopped within the hour.
+            but: ARNs of tasks that are known already.
+        """
         found: list[Sighting] = []
         for cluster in self._clusters:
             try:
-                arns = await self._list(cluster, desiredStatus="RUNNING")
+                arns = await self._list(cluster, desiredStatus=status)
             except PinnedECSError as error:
                 self.failures.append(error)
                 continue
-            described, _ = await self._describe(cluster, arns)
+            described, _ = await self._describe(cluster, [arn for arn in arns if arn not in but])
             found += [_sighting(raw) for raw in described.values()]
         return [sighting for sighting in found if sighting.flow_run_id]
 
@@ -148,7 +156,9 @@ class Place:
 
 def as_task(raw: Mapping[str, Any]) -> Task:
     """Read a described task (API_Task)."""
-    return Task(snapshot(raw), raw["createdAt"], raw.get("stoppedAt"))
+    end = snapshot(raw)
+    stopped_at = raw.get("stoppedAt") or raw.get("stoppingAt")
+    return Task(end, raw["createdAt"], stopped_at if end.final else None)
 
 
 def _sighting(raw: Mapping[str, Any]) -> Sighting:

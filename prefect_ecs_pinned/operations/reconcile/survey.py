@@ -24,7 +24,7 @@ from prefect_ecs_pinned.operations.reconcile.verdict import (
     Verdict,
     decide,
     decide_task,
-    of_this_attempt,
+    needs_search,
 )
 
 #: What a limit has to exceed a block's `launch_timeout_seconds` by: that counts from the first
@@ -104,10 +104,11 @@ async def survey(
         _check(limits, scope)
         subjects = await unfinished(client, scope.only)
         looks = await asyncio.gather(*(_look(place, subjects) for place in scope.places))
-        sightings = [(look.place, s) for look in looks for s in look.sightings]
+        sightings = [(look.place, s) for look in looks for s in look.live]
         known = {subject.id for subject in subjects}
         others = await by_id(client, {i for _, s in sightings if (i := _uuid(s))} - known)
-    judged = await asyncio.gather(*(_judge(s, scope, looks, limits, now) for s in subjects))
+    seen = _tasks_by_run(looks)
+    judged = await asyncio.gather(*(_judge(s, scope, looks, seen, limits, now) for s in subjects))
     ended = {str(subject.id): subject for subject in others}
     findings = list(judged)
     for place, sighting in sightings:
@@ -132,62 +133,89 @@ def _check(limits: Limits, scope: Scope) -> None:
 
 @dataclass(frozen=True)
 class _Look:
-    """What was seen in one account and Region."""
+    """What was seen in one account and Region: live tasks, stopped ones, those that pids name."""
 
     place: Place
-    sightings: Sequence[Sighting]
+    live: Sequence[Sighting]
+    stopped: Sequence[Sighting]
     by_pid: Mapping[TaskIdentifier, Task | ByPid]
 
 
 async def _look(place: Place, subjects: Sequence[Subject]) -> _Look:
-    sightings = await place.sightings()
-    live = {s.task.snapshot.task_arn: s.task for s in sightings}
+    await place.look_around()
+    live = await place.sightings("RUNNING")
+    task_of = {s.task.snapshot.task_arn: s.task for s in live}
     pids = {s.pid for s in subjects if s.pid is not None and place.holds(s.pid)}
     by_pid: dict[TaskIdentifier, Task | ByPid] = {
-        pid: live[pid.task_arn] for pid in pids if pid.task_arn in live
+        pid: task_of[pid.task_arn] for pid in pids if pid.task_arn in task_of
     }
     by_pid.update(await place.by_pid(pid for pid in pids if pid not in by_pid))
-    return _Look(place, sightings, by_pid)
+    stopped: Sequence[Sighting] = ()
+    seen = {s.flow_run_id for s in live}
+    if any(_lacks_task(s, by_pid) for s in subjects if str(s.id) not in seen):
+        known = {pid.task_arn for pid, task in by_pid.items() if isinstance(task, Task)}
+        stopped = await place.sightings("STOPPED", known)
+    return _Look(place, live, stopped, by_pid)
+
+
+def _lacks_task(subject: Subject, by_pid: Mapping[TaskIdentifier, Task | ByPid]) -> bool:
+    """Whether it may have a task that stopped before its pid was written."""
+    if subject.pid is None:
+        return not subject.foreign_pid
+    return by_pid.get(subject.pid) is ByPid.MISSING
+
+
+def _tasks_by_run(looks: Sequence[_Look]) -> dict[str, list[Task]]:
+    found: dict[str, list[Task]] = {}
+    for look in looks:
+        for sighting in (*look.live, *look.stopped):
+            found.setdefault(sighting.flow_run_id, []).append(sighting.task)
+    return found
 
 
 async def _judge(
     subject: Subject,
     scope: Scope,
     looks: Sequence[_Look],
+    seen: Mapping[str, Sequence[Task]],
     limits: Limits,
     now: Callable[[], datetime],
 ) -> Finding:
-    tasks, by_pid = _seen(subject, looks)
-    origin = scope.origins.get(subject.deployment_id) if subject.deployment_id else None
-    by_search = BySearch.NOT_NEEDED
-    if by_pid in (ByPid.NO_PID, ByPid.MISSING, ByPid.FOUND) and not of_this_attempt(
-        subject.run, tasks, limits
-    ):
-        by_search, found = await _search(subject, origin, looks)
-        tasks = [*tasks, *found]
-    verdict = decide(subject.run, Evidence(by_pid, by_search, tuple(tasks)), now(), limits)
-    return _finding(subject, verdict, subject.pid.task_arn if subject.pid else None)
+    by_pid, of_pid = _by_pid(subject, looks)
+    tasks = [*seen.get(str(subject.id), ()), *of_pid]
+    evidence = Evidence(by_pid, BySearch.NOT_NEEDED, tuple(tasks))
+    if needs_search(subject.run, evidence, now(), limits):
+        origin = scope.origins.get(subject.deployment_id) if subject.deployment_id else None
+        by_search, found = await _search(subject, origin)
+        evidence = Evidence(by_pid, by_search, (*tasks, *found))
+    verdict = decide(subject.run, evidence, now(), limits)
+    return _finding(subject, verdict, _named(subject, evidence))
 
 
-def _seen(subject: Subject, looks: Sequence[_Look]) -> tuple[list[Task], ByPid]:
-    """The tasks of a flow run that were seen, and what became of its pid."""
-    tasks = [s.task for look in looks for s in look.sightings if s.flow_run_id == str(subject.id)]
+def _named(subject: Subject, evidence: Evidence) -> str | None:
+    """The task that a finding names: the newest, failing that the pid's."""
+    newest = max(evidence.tasks, key=lambda task: task.created_at, default=None)
+    if newest is not None:
+        return newest.snapshot.task_arn
+    return subject.pid.task_arn if subject.pid else None
+
+
+def _by_pid(subject: Subject, looks: Sequence[_Look]) -> tuple[ByPid, list[Task]]:
+    """What became of the look-up of a flow run's pid, and the task if there is one."""
     if subject.foreign_pid:
-        return tasks, ByPid.ELSEWHERE
+        return ByPid.ELSEWHERE, []
     if subject.pid is None:
-        return tasks, ByPid.NO_PID
+        return ByPid.NO_PID, []
     for look in looks:
         answer = look.by_pid.get(subject.pid)
         if isinstance(answer, Task):
-            return [*tasks, answer], ByPid.FOUND
+            return ByPid.FOUND, [answer]
         if answer is not None:
-            return tasks, answer
-    return tasks, ByPid.ELSEWHERE
+            return answer, []
+    return ByPid.ELSEWHERE, []
 
 
-async def _search(
-    subject: Subject, origin: Origin | None, looks: Sequence[_Look]
-) -> tuple[BySearch, list[Task]]:
+async def _search(subject: Subject, origin: Origin | None) -> tuple[BySearch, list[Task]]:
     if origin is None or not origin.searchable:
         return BySearch.IMPOSSIBLE, []
     place = origin.place

@@ -147,6 +147,18 @@ def decide(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdi
     return _without_task(run, evidence, now, limits)
 
 
+def needs_search(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> bool:
+    """Whether only a search by ``startedBy`` can tell: it is about to be taken for lost."""
+    if evidence.by_pid in (ByPid.FAILED, ByPid.ELSEWHERE):
+        return False
+    if any(not t.snapshot.final for t in evidence.tasks):
+        return False
+    if of_this_attempt(run, evidence.tasks, limits):
+        return False
+    missing = evidence.by_pid is ByPid.MISSING and run.state != PENDING
+    return now - run.since > (limits.vanished if missing else limits.never_launched)
+
+
 def of_this_attempt(run: Run, tasks: Sequence[Task], limits: Limits) -> list[Task]:
     """The tasks that may have brought the run into its state.
 
@@ -176,10 +188,10 @@ def _without_task(run: Run, evidence: Evidence, now: datetime, limits: Limits) -
         if age < limits.vanished:
             return _leave("ECS does not know its task, which may be too new to be seen")
         return _end(run, "the task vanished: it stopped over an hour ago, and ECS has forgotten it")
-    if evidence.by_search is not BySearch.DONE:
-        return _leave("it has no task that can be looked up")
     if age <= limits.never_launched:
         return _leave(f"it has no task, and may be waiting for its launch ({_text(age)})")
+    if evidence.by_search is not BySearch.DONE:
+        return _leave("it has no task that can be looked up")
     return _end(
         run,
         f"no task of it is known to ECS after {_text(age)}: it was never launched, or its task "
