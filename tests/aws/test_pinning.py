@@ -217,3 +217,56 @@ async def test_a_linked_revision_is_described_once(api, clock):
     await clock.pass_time(61)
     await clock.run(one.linked("prefect-default"))
     assert api.calls["DescribeTaskDefinition"] == 3
+
+
+async def test_left_to_another_process_that_was_faster(api, clock):
+    """Its revision is adopted: nothing is registered a second time."""
+    other = pinning(api)
+    register = api.register_task_definition
+
+    async def too_late(definition, newest):
+        api.register_task_definition = register
+        await other.resolve(desired())
+        return
+
+    api.register_task_definition = too_late
+    pin = await clock.run(pinning(api).resolve(desired()))
+    assert (list(api.revisions), pin.how) == ([pin.arn], "found")
+
+
+async def test_contended_for_a_minute_by_others(api, clock):
+    """Somebody registers other revisions of the family all the time: ours is made in the end."""
+    contended = Fault(
+        Kind.CONTENDED, "RegisterTaskDefinition", "ClientException", "Too many concurrent attempts"
+    )
+    api.before = lambda action: (
+        contended if action == "RegisterTaskDefinition" and clock.now() < 60 else None
+    )
+    pin = await clock.run(pinning(api).resolve(desired()))
+    assert list(api.revisions) == [pin.arn]
+    assert api.calls["RegisterTaskDefinition"] <= 25
+
+
+async def test_a_look_that_is_denied_is_not_taken_for_a_denied_registration(api, clock):
+    """The hint names the permission that is missing."""
+    api.before = lambda action: (
+        Fault(Kind.DENIED, action, "AccessDeniedException", "no")
+        if action == "DescribeTaskDefinition"
+        else None
+    )
+    with pytest.raises(AccessDenied) as denied:
+        await clock.run(pinning(api).resolve(desired()))
+    assert denied.value.hint == "allow ecs:DescribeTaskDefinition to the credentials"
+    assert api.calls["RegisterTaskDefinition"] == 0
+
+
+async def test_an_hour_without_network_is_told_after_two_minutes(api, clock):
+    """And the next run asks again."""
+    away = Fault(Kind.UNREACHABLE, "DescribeTaskDefinition", "EndpointConnectionError", "no route")
+    api.before = lambda _: away if clock.now() < 3600 else None
+    one = pinning(api)
+    with pytest.raises(Unavailable, match="check the network"):
+        await clock.run(one.resolve(desired()))
+    assert clock.now() <= 130
+    await clock.pass_time(3600)
+    assert (await clock.run(one.resolve(desired()))).arn in api.revisions
