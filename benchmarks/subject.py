@@ -132,7 +132,7 @@ async def watch(task: dict[str, Any]) -> dict[str, Any]:
     waiting = []
     for one in described:
         mailbox: Mailbox[Any] = Mailbox()
-        await plane.watch(snapshot(one), WATCH_INTERVAL, 1e6, mailbox)
+        plane.watch(snapshot(one), WATCH_INTERVAL, 1e6, mailbox)
         waiting.append(asyncio.create_task(mailbox.get()))
     await asyncio.sleep(WATCH_SECONDS)
     heard = sum(one.done() for one in waiting)

@@ -91,6 +91,13 @@ class Launch:
             self.outcome.get_loop().call_soon_threadsafe(settle)
 
 
+@dataclass(eq=False)
+class Watched:
+    """A task that is to be watched; ``watch`` is None until the control loop has taken it up."""
+
+    watch: Watch | None = None
+
+
 class ControlPlane:
     """What the runs of one set of credentials and Region share.
 
@@ -202,22 +209,26 @@ class ControlPlane:
 
         await self._loop.run(withdraw())
 
-    async def watch(
+    def watch(
         self, task: Snapshot, interval: float, start_timeout: float, mailbox: Mailbox[News]
-    ) -> Watch:
-        """See `Watching.watch`."""
+    ) -> Watched:
+        """See `Watching.watch`; like `launch`, it awaits nothing."""
+        watched = Watched()
 
-        async def watch() -> Watch:
-            return self._on_loop().watching.watch(task, interval, start_timeout, mailbox)
+        def watch() -> None:
+            watching = self._on_loop().watching
+            watched.watch = watching.watch(task, interval, start_timeout, mailbox)
 
-        return await self._loop.run(watch())
+        self._loop.call(watch)
+        return watched
 
-    def forget(self, watch: Watch, launch: Launch) -> None:
+    def forget(self, watched: Watched, launch: Launch) -> None:
         """A watch has ended, or its run is gone: there may be room for another launch."""
 
         def forget() -> None:
             verbs = self._on_loop()
-            verbs.watching.forget(watch)
+            if watched.watch is not None:
+                verbs.watching.forget(watched.watch)
             if launch.submission is not None:
                 verbs.launching.task_stopped(launch.submission.request)
 

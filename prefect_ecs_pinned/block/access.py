@@ -27,7 +27,7 @@ def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
         credentials.profile_name,
         credentials.region_name,
         json.dumps(credentials.aws_client_parameters.dict(), sort_keys=True, default=str),
-        sorted(pair for pair in os.environ.items() if pair[0].startswith("AWS_")),
+        [(name, os.environ[name]) for name in sorted(os.environ) if name.startswith("AWS_")],
     )
 
     def client_parameters() -> Mapping[str, Any]:

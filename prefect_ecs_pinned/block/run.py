@@ -191,7 +191,7 @@ class _Run:
         self._log.info(f"{self._prefix}: Status is {launched.task.status}.")
         mailbox: Mailbox[News] = Mailbox()
         block = self._block
-        watch = await self._plane.watch(
+        watched = self._plane.watch(
             launched.task,
             block.task_watch_poll_interval,
             block.task_start_timeout_seconds,
@@ -216,7 +216,7 @@ class _Run:
                 self._plane.abandon(follow)
             raise
         finally:
-            self._plane.forget(watch, launched.launch)
+            self._plane.forget(watched, launched.launch)
         if follow is not None:
             await self._finish_output(follow)
         return news

@@ -7,6 +7,7 @@ shape that `ECSTask` sends (prefect-aws 0.4, ``ECSTask._prepare_task_run``).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,9 @@ _NAMED_VARIABLES = 3
 #: What a tag may not have, as `ECSTask` sees it: API_Tag allows letters, numbers, spaces and
 #: + - = . _ : / @ , and spaces become hyphens too.
 _TAG_CHARACTERS = r"[^a-zA-Z0-9_./=+:@-]"
+
+#: Tags that are valid as they are, and stay so; making one valid takes thirty times as long.
+_VALID_TAG = re.compile(r"[a-zA-Z0-9_./=+:@]+(?:-[a-zA-Z0-9_./=+:@]+)*")
 
 #: Memory in MiB that Fargate offers per CPU units, (lowest, highest, step).
 #: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
@@ -148,6 +152,8 @@ def _text(size: int | None) -> str | None:
 
 
 def _tag(text: str) -> str:
+    if _VALID_TAG.fullmatch(text):
+        return text
     return slugify(text, regex_pattern=_TAG_CHARACTERS, allow_unicode=True, lowercase=False)
 
 

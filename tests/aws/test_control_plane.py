@@ -112,7 +112,7 @@ async def test_one_with_a_run_in_it_lives_until_that_has_ended(ecs):
     plane = shared(access(ecs, "old"))
     task = await (await launch(plane)).outcome
     mailbox: Mailbox[Any] = Mailbox()
-    await plane.watch(task, 0.05, 600, mailbox)
+    plane.watch(task, 0.05, 600, mailbox)
     for number in range(100):
         shared(access(ecs, f"new-{number}"))
     gc.collect()
