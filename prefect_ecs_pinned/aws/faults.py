@@ -20,6 +20,7 @@ from botocore import exceptions as botocore_exceptions
 from botocore.parsers import ResponseParserError
 
 from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.aws.hints import hint_of
 
 
 class Kind(Enum):
@@ -318,85 +319,12 @@ def _in_band_kind(reason: str) -> Kind:
     return Kind.REFUSED
 
 
-_HINT_BY_CODE = {
-    "NoCredentialsError": "set up AWS credentials where the agent runs, or in the block",
-    "PartialCredentialsError": "give both the access key ID and the secret access key",
-    "NoRegionError": "set region_name in the block's AWS credentials, or AWS_DEFAULT_REGION",
-    "InvalidRegionError": "correct region_name in the block's AWS credentials",
-    "ProfileNotFound": "check profile_name in the block's AWS credentials",
-    "EndpointConnectionError": "check the network, region_name and endpoint_url",
-    "ConnectTimeoutError": "check the network, the proxy, and the subnets' way to AWS",
-    "ProxyConnectionError": "check the proxy, and that it is running",
-    "SSLError": "check verify and the CA bundle in aws_client_parameters, and the proxy",
-    "PlatformUnknownException": "check platformVersion in task_customizations",
-    "PlatformTaskDefinitionIncompatibilityException": "check platformVersion and runtimePlatform",
-    "UnsupportedFeatureException": "the feature is not available in this Region",
-    "BlockedException": "the account is blocked: ask AWS Support",
-    "OptInRequired": "sign the account up for ECS, or enable the Region",
-    "LimitExceededException": "ask AWS for a higher quota, or remove what is not used",
-    "LOCATION": "no instance satisfies the placement constraints",
-    "ATTRIBUTE": "no instance has the attributes that the task definition requires",
-    "ParamValidationError": "correct the task definition or task_customizations",
-}
-
-#: (codes, fragment of the message, hint) of refusals for good, the first match counts.
-_HINT_BY_MESSAGE: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    # "No Fargate configuration exists for given values: 256 CPU, 4096 memory. ..."
-    (
-        ("ClientException", "InvalidParameterException"),
-        "No Fargate configuration exists",
-        "set cpu and memory to a pair that Fargate offers, such as 512 and 1024",
-    ),
-    # "Container Overrides length must be at most 8192"
-    (
-        ("InvalidParameterException",),
-        "Overrides length must be at most",
-        "shorten env or command; large values belong in secrets or in the task definition",
-    ),
-    # "Error retrieving subnet information for [subnet-0]: The subnet ID 'subnet-0' does not exist
-    #  (ErrorCode: InvalidSubnetID.NotFound)"
-    (
-        ("InvalidParameterException", "ClientException"),
-        "ErrorCode: InvalidSubnetID",
-        "check subnets, vpc_id and the Region",
-    ),
-    # "... The security group 'sg-0' does not exist (ErrorCode: InvalidGroup.NotFound)"
-    (
-        ("InvalidParameterException", "ClientException"),
-        "ErrorCode: InvalidGroup",
-        "check security_groups: they have to be in the VPC of the subnets",
-    ),
-    # "Role is not valid"
-    (
-        ("ClientException", "InvalidParameterException"),
-        "Role is not valid",
-        "check execution_role_arn and task_role_arn, and that ecs-tasks.amazonaws.com may assume "
-        "them",
-    ),
-    # "ECS was unable to assume the role 'arn:aws:iam::123456789012:role/x' that was provided for
-    #  this task. ..."
-    (
-        ("ClientException", "InvalidParameterException"),
-        "unable to assume the role",
-        "let ecs-tasks.amazonaws.com assume the role, and the agent pass it (iam:PassRole)",
-    ),
-    # "Task definition does not support launch_type FARGATE."
-    (
-        ("InvalidParameterException", "ClientException"),
-        "does not support launch_type",
-        "set launch_type to what requiresCompatibilities of the task definition names",
-    ),
-    # "Network Configuration must be provided when networkMode 'awsvpc' is specified."
-    (
-        ("InvalidParameterException", "ClientException"),
-        "Network Configuration",
-        "check networkMode of the task definition, vpc_id, subnets and task_customizations",
-    ),
-)
-
 #: "User: arn:... is not authorized to perform: iam:PassRole on resource: arn:... because no
 #: identity-based policy allows the iam:PassRole action"
 _DENIED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
+
+#: Where nothing better is known.
+_CORRECT_IT = "correct what AWS names, then run again"
 
 _ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
     Kind.NO_CLUSTER: (
@@ -437,7 +365,7 @@ def as_error(fault: Fault, what: str, hint: str = "") -> errors.PinnedECSError:
         hint: Overrides the hint that goes with the fault.
     """
     why = f"{fault.code}: {fault.message}" if fault.code not in fault.message else fault.message
-    hint = hint or _HINT_BY_CODE.get(fault.code, "")
+    hint = hint or hint_of(fault.code, fault.message)
     if fault.kind is Kind.DENIED:
         return errors.AccessDenied(what, why, hint or f"allow {_denied(fault)}", fault.code)
     if fault.kind in _ERROR_BY_KIND:
@@ -445,7 +373,7 @@ def as_error(fault: Fault, what: str, hint: str = "") -> errors.PinnedECSError:
         return error(what, why, hint or default, fault.code)
     if fault.kind in PASSING:
         return errors.Unavailable(what, why, hint or "try again later")
-    return errors.AwsError(what, why, hint or _hint_by_message(fault), fault.code)
+    return errors.AwsError(what, why, hint or _CORRECT_IT, fault.code)
 
 
 def _denied(fault: Fault) -> str:
@@ -464,11 +392,3 @@ _SERVICES = {
     "FilterLogEvents": "logs",
     "GetLogEvents": "logs",
 }
-
-
-def _hint_by_message(fault: Fault) -> str:
-    code = fault.code.rsplit("#", 1)[-1]
-    for codes, fragment, hint in _HINT_BY_MESSAGE:
-        if code in codes and fragment in fault.message:
-            return hint
-    return "correct what AWS names, then run again"
