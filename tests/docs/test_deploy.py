@@ -114,7 +114,7 @@ _Loader.add_multi_constructor("!", _short_form)
 
 def test_the_agents_role_is_what_the_command_line_prints() -> None:
     """`pinned-ecs iam` for a block that registers, finds its network and streams no output."""
-    from prefect_ecs_pinned.operations.iam import Needs, _agent
+    from prefect_ecs_pinned.operations.iam import Needs, Role, statements
 
     template = yaml.load(TEMPLATE.read_text(), _Loader)
     (granted,) = template["Resources"]["AgentRole"]["Properties"]["Policies"]
@@ -128,10 +128,15 @@ def test_the_agents_role_is_what_the_command_line_prints() -> None:
         tags_definition=False,
         cluster="etl",
         roles=frozenset({"arn:aws:iam::123456789012:role/execution"}),
+        has_network=True,
         looks_up_network=True,
-        log_group=None,
+        has_security_groups=False,
+        log_group="arn:aws:logs:us-east-1:123456789012:log-group:flows",
+        reads_output=False,
+        repository="",
+        secrets=frozenset(),
     )
-    needed = {s["Sid"]: sorted(s["Action"]) for s in _agent([needs])}
+    needed = {s["Sid"]: sorted(s["Action"]) for s in statements(Role.agent, [needs])}
     found = {
         s["Sid"]: sorted([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
         for s in granted["PolicyDocument"]["Statement"]

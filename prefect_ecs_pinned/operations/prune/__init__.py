@@ -9,12 +9,10 @@ room to register. Both may be interrupted anywhere and repeated: what is left is
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timezone
 
 from prefect_ecs_pinned.aws.batching import in_batches
-from prefect_ecs_pinned.core.plan import Observed
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks import Configuration, configurations
 from prefect_ecs_pinned.operations.calls import Calls
@@ -28,6 +26,17 @@ from prefect_ecs_pinned.operations.families import (
     services,
 )
 from prefect_ecs_pinned.operations.plan import targets
+from prefect_ecs_pinned.operations.prune.rules import (
+    Needs,
+    Pruned,
+    Rules,
+    Survey,
+    Verdict,
+    ago,
+    duration,
+)
+
+__all__ = ["Pruned", "Pruning", "Rules", "Survey", "Verdict", "duration", "prunings"]
 
 #: API_DeleteTaskDefinitions: "up to 10 task definitions as a list".
 DELETE_LIMIT = 10
@@ -40,84 +49,6 @@ RECHECK_SECONDS = 60.0
 
 #: Called with what is being done, how many are done, and how many there are.
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What to keep, and how far to go.
-
-    Attributes:
-        keep: The newest ACTIVE revisions that are kept in any case; at least 1.
-        min_age: A revision that is younger is kept.
-        delete: Delete what is deregistered, now or earlier, for good.
-    """
-
-    keep: int
-    min_age: timedelta
-    delete: bool = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is to become of one revision.
-
-    Attributes:
-        arn: The revision.
-        active: It is ACTIVE, and not deregistered already.
-        registered_at: When; None when it was not looked up.
-        kept: Why it is kept; empty when it is to go.
-    """
-
-    arn: str
-    active: bool
-    registered_at: datetime | None
-    kept: str
-    observed: Observed | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What is to become of a family.
-
-    Attributes:
-        family: Its name.
-        region: AWS Region.
-        verdicts: One for each revision, newest first.
-    """
-
-    family: str
-    region: str
-    verdicts: tuple[Verdict, ...]
-
-    @property
-    def doomed(self) -> tuple[Verdict, ...]:
-        """Those to go, oldest first."""
-        return tuple(verdict for verdict in reversed(self.verdicts) if not verdict.kept)
-
-
-@dataclass
-class Pruned:
-    """What was done.
-
-    Attributes:
-        deregistered: ARNs.
-        deleted: ARNs.
-        spared: ARN -> why; somebody came to need it in the meantime.
-        failures: ARN -> why AWS would not delete it.
-    """
-
-    deregistered: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)
-    spared: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def fate(self, verdict: Verdict) -> tuple[str, str]:
-        """What has become of a revision, and why."""
-        if verdict.kept or verdict.arn in self.spared:
-            return "kept", verdict.kept or self.spared[verdict.arn]
-        if verdict.arn in self.failures:
-            return "not deleted", self.failures[verdict.arn]
-        return "deleted" if verdict.arn in self.deleted else "deregistered", ""
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -173,7 +104,7 @@ class Pruning:
         verdicts += [self._judge(r, r.arn in still_active, needs) for r in revisions]
         return Survey(self._family, await self._calls.region(), tuple(verdicts))
 
-    def _judge(self, revision: Revision, active: bool, needs: _Needs) -> Verdict:
+    def _judge(self, revision: Revision, active: bool, needs: Needs) -> Verdict:
         kept = needs.of(revision.observed, active) or self._too_young(revision)
         return Verdict(revision.arn, active, revision.registered_at, kept, revision.observed)
 
@@ -185,7 +116,7 @@ class Pruning:
         """
         done = Pruned()
         looked_at = self._calls.clock.now()
-        needs = _Needs()
+        needs = Needs()
         doomed = [verdict for verdict in survey.doomed if verdict.active]
         to_delete = [verdict.arn for verdict in survey.doomed if not verdict.active]
         for verdict in doomed:
@@ -211,9 +142,9 @@ class Pruning:
             done.deleted += [arn for arn in batch if arn not in refused]
             progress("deleting", len(done.deleted), len(arns))
 
-    async def _needs(self) -> _Needs:
+    async def _needs(self) -> Needs:
         among = await clusters(self._calls)
-        return _Needs(
+        return Needs(
             claims=await self._claims(),
             live=await live_tasks(self._calls, self._family, among),
             services=await services(self._calls, among),
@@ -223,27 +154,7 @@ class Pruning:
         age = self._now() - revision.registered_at
         if age >= self._rules.min_age:
             return ""
-        return f"registered {_ago(age)} ago"
-
-
-@dataclass(frozen=True)
-class _Needs:
-    """Who needs what at one moment."""
-
-    claims: Sequence[Claim] = ()
-    live: Mapping[str, int] = field(default_factory=dict)
-    services: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    def of(self, revision: Observed, active: bool = True) -> str:
-        """Why a revision is needed; empty when it is not."""
-        names = sorted({claim.name for claim in self.claims if claim.covers(revision, active)})
-        if names:
-            return f"used by {', '.join(names)}"
-        if tasks := self.live.get(revision.arn):
-            return f"{tasks} live task{'s' if tasks > 1 else ''}"
-        if users := self.services.get(revision.arn):
-            return f"used by service {', '.join(sorted(users))}"
-        return ""
+        return f"registered {ago(age)} ago"
 
 
 async def prunings(reference: str, rules: Rules) -> list[Pruning]:
@@ -279,28 +190,3 @@ async def prunings_for(wanted: Sequence[Configuration], rules: Rules) -> list[Pr
 
 def _pruning(calls: Calls, family: str, rules: Rules) -> Pruning:
     return Pruning(calls, family, rules, lambda: read_claims(calls, family))
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-def duration(text: str) -> timedelta:
-    """Read ``30d``, ``12h``, ``45m``, ``10s`` or ``2w``.
-
-    Raises:
-        ConfigurationError: It is none of these.
-    """
-    number, unit = text[:-1], text[-1:]
-    if not number.isdigit() or unit not in _UNITS:
-        raise ConfigurationError(
-            f"cannot read the duration {text!r}", hint="write it as 30d, 12h, 45m or 10s"
-        )
-    return timedelta(seconds=int(number) * _UNITS[unit])
-
-
-def _ago(age: timedelta) -> str:
-    seconds = max(0, int(age.total_seconds()))
-    for unit in ("d", "h", "m"):
-        if seconds >= _UNITS[unit]:
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return f"{seconds}s"

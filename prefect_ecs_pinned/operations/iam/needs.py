@@ -1,0 +1,168 @@
+"""What launching a saved block touches: account, family, cluster, roles, log group, secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.block.prepare import (
+    awsvpc,
+    definition_spec,
+    launch_request,
+    patched_revision,
+    registrable,
+)
+from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
+from prefect_ecs_pinned.core.definition import build
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.request import Sizes
+from prefect_ecs_pinned.errors import TaskDefinitionNotFound
+from prefect_ecs_pinned.operations.blocks import Configuration
+from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.families import describe
+
+#: ``ACCOUNT.dkr.ecr.REGION.amazonaws.com[.cn]/REPOSITORY[:TAG][@DIGEST]``
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^:@]+)"
+)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What launching one configuration touches.
+
+    Attributes:
+        partition: ``aws``, ``aws-cn`` or ``aws-us-gov``.
+        region: AWS Region.
+        account: Account ID.
+        family: Family of the definition.
+        revision: The only revision that is run, when it is given by name; as ``family:number``.
+        registers: A revision is registered when the configuration has changed.
+        tags_definition: Registering sets tags.
+        cluster: Name of the cluster.
+        roles: ARNs of the roles that are handed to ECS.
+        has_network: Tasks have a network of their own (awsvpc).
+        looks_up_network: Subnets are looked up.
+        has_security_groups: Security groups are stated.
+        log_group: ARN of the group that the Prefect container writes to; empty for none.
+        reads_output: Output is read from it.
+        repository: ARN of the image's ECR repository; empty when it is elsewhere.
+        secrets: ARNs of secrets and parameters.
+    """
+
+    partition: str
+    region: str
+    account: str
+    family: str
+    revision: str | None
+    registers: bool
+    tags_definition: bool
+    cluster: str
+    roles: frozenset[str]
+    has_network: bool
+    looks_up_network: bool
+    has_security_groups: bool
+    log_group: str
+    reads_output: bool
+    repository: str
+    secrets: frozenset[str]
+
+    def ecs(self, resource: str) -> str:
+        """An ARN of ECS."""
+        return f"arn:{self.partition}:ecs:{self.region}:{self.account}:{resource}"
+
+    @property
+    def revisions(self) -> str:
+        """ARN of what is run: one revision, or any of the family."""
+        return self.ecs(f"task-definition/{self.revision or self.family + ':*'}")
+
+    @property
+    def tasks(self) -> str:
+        return self.ecs(f"task/{self.cluster}/*")
+
+
+async def needs(configuration: Configuration) -> Needs:
+    """What launching a configuration touches. Only its account and a linked revision are read."""
+    block = configuration.block
+    calls = Calls.of(block.aws_credentials)
+    region = await calls.region()
+    identity = await calls.call("sts", "GetCallerIdentity")
+    partition, account = str(identity["Arn"]).split(":")[1], str(identity["Account"])
+    desired, given = await _desired(block, calls, region)
+    on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
+    network = awsvpc(block, block.subnets or ["subnet"]) if on_awsvpc else None
+    request = launch_request(block, desired, Sizes(), network)
+    revision = patched_revision(block) or given
+    roles = {*_roles(desired.definition), *_roles(request.get("overrides") or {})}
+    log_group = _log_group(desired, partition, region, account)
+    return Needs(
+        partition=partition,
+        region=region,
+        account=account,
+        family=desired.family,
+        revision=_numbered(revision),
+        registers=revision is None and block.registration == "on-change",
+        tags_definition=bool(desired.definition.get("tags")),
+        cluster=cluster_name(request.get("cluster") or "default"),
+        roles=frozenset(
+            name if name.startswith("arn:") else f"arn:{partition}:iam::{account}:role/{name}"
+            for name in roles
+        ),
+        has_network=on_awsvpc,
+        looks_up_network=on_awsvpc and not block.subnets,
+        has_security_groups=bool(block.security_groups),
+        log_group=log_group,
+        reads_output=bool(block.stream_output and log_group),
+        repository=_repository(str(desired.container.get("image", "")), partition),
+        secrets=frozenset(s["valueFrom"] for s in desired.container.get("secrets") or []),
+    )
+
+
+def _log_group(desired: Desired, partition: str, region: str, account: str) -> str:
+    logs = desired.container.get("logConfiguration") or {}
+    options = logs.get("options") or {}
+    if logs.get("logDriver") != "awslogs" or not options.get("awslogs-group"):
+        return ""
+    where = options.get("awslogs-region") or region
+    return f"arn:{partition}:logs:{where}:{account}:log-group:{options['awslogs-group']}"
+
+
+def _repository(image: str, partition: str) -> str:
+    found = _ECR.match(image)
+    if found is None:
+        return ""
+    return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
+
+
+async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Desired, str | None]:
+    """The desired definition, and the linked revision when it is used as it is."""
+    if not block.task_definition_arn:
+        return Desired(build(definition_spec(block, region))), None
+    described = await describe(calls, block.task_definition_arn)
+    if described is None:
+        raise TaskDefinitionNotFound(
+            f"cannot read {block.task_definition_arn!r}",
+            "there is no such revision",
+            "check task_definition_arn, and that it is in this account and Region",
+        )
+    linked = Desired(registrable(described))
+    desired = Desired(build(definition_spec(block, region, described)))
+    same = desired.fingerprint == linked.fingerprint and desired.family == linked.family
+    if same or block.registration == "never":
+        return linked, block.task_definition_arn
+    return desired, None
+
+
+def _numbered(revision: str | None) -> str | None:
+    """``family:number``; of a family alone, any of its revisions."""
+    if revision is None:
+        return None
+    name = parse_revision(revision)
+    return str(name) if name.revision else f"{name.family}:*"
+
+
+def _roles(structure: Mapping[str, Any]) -> list[str]:
+    return [str(structure[n]) for n in ("executionRoleArn", "taskRoleArn") if structure.get(n)]

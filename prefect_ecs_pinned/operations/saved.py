@@ -1,0 +1,164 @@
+"""What is saved on a Prefect server: block documents, deployments, links to revisions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import BlockDocument
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
+
+from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
+
+#: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
+SLUG = "pinned-ecs-task"
+
+#: The API's page size: PREFECT_API_DEFAULT_LIMIT.
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment that runs on a saved block.
+
+    Attributes:
+        id: Its id.
+        name: ``flow/deployment``.
+        overrides: Dotted path within the block's data -> value.
+        document_id: Id of the block's document.
+        by_worker: A `block` worker launches it, and not an agent.
+    """
+
+    id: UUID
+    name: str
+    overrides: Mapping[str, Any] = field(repr=False)
+    document_id: UUID
+    by_worker: bool = False
+
+
+@asynccontextmanager
+async def prefect_api() -> AsyncIterator[PrefectClient]:
+    """A client of the Prefect API, whose failures are errors with a hint.
+
+    Raises:
+        Unavailable: The API can not be reached, or fails.
+        PinnedECSError: It refuses.
+    """
+    where = PREFECT_API_URL.value() or "the ephemeral API"
+    hint = "check PREFECT_API_URL and PREFECT_API_KEY: `prefect config view`"
+    try:
+        async with get_client() as client:
+            yield client
+    except PrefectHTTPStatusError as error:
+        status = error.response.status_code
+        kind = Unavailable if status >= 500 else PinnedECSError
+        raise kind("the Prefect API refuses", f"HTTP {status} from {where}", hint) from error
+    except (httpx.HTTPError, OSError) as error:
+        why = f"{where}: {type(error).__name__} {error}".rstrip()
+        raise Unavailable("cannot reach the Prefect API", why, hint) from error
+
+
+async def read_document(client: PrefectClient, reference: str, slug: str = SLUG) -> BlockDocument:
+    """The document of a saved block, secrets included.
+
+    Args:
+        client: Of the Prefect API.
+        reference: ``slug/NAME``, or ``NAME`` alone.
+        slug: The block type that is wanted.
+
+    Raises:
+        ConfigurationError: There is no such block, or it is of another type.
+    """
+    kind, _, name = reference.rpartition("/")
+    if kind not in ("", slug):
+        hint = f"name it {slug}/NAME"
+        if kind == "ecs-task":
+            hint = f"make one of it with `pinned-ecs migrate {reference}`"
+        raise ConfigurationError(
+            f"cannot use block {reference!r}", f"it is not of type {slug!r}", hint
+        )
+    try:
+        return await client.read_block_document_by_name(name=name, block_type_slug=slug)
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            f"cannot use block '{slug}/{name}'",
+            "there is no such block on this Prefect server",
+            "see `prefect block ls`, and PREFECT_API_URL",
+        ) from error
+
+
+async def read_documents(client: PrefectClient, slug: str = SLUG) -> list[BlockDocument]:
+    """The documents of all saved blocks of a type, by name; secrets included."""
+    try:
+        found = await client.read_block_documents_by_type(slug)
+    except ObjectNotFound:  # nobody has registered the type
+        return []
+    return sorted(found, key=lambda document: document.name or "")
+
+
+async def read_deployments(client: PrefectClient) -> list[Deployment]:
+    """All deployments that run on a saved block of any type, by name."""
+    flows = {flow.id: flow.name for flow in await _all_pages(client.read_flows)}
+    pools = {pool.name: pool for pool in await _all_pages(client.read_work_pools)}
+    found = []
+    for deployment in await _all_pages(client.read_deployments):
+        pool = pools.get(deployment.work_pool_name)
+        by_worker = pool is not None and pool.type == "block"
+        document_id = (
+            _document_of_pool(pool.base_job_template, deployment)
+            if pool is not None and by_worker
+            else deployment.infrastructure_document_id
+        )
+        if document_id is not None:
+            found.append(
+                Deployment(
+                    id=deployment.id,
+                    name=f"{flows.get(deployment.flow_id, deployment.flow_id)}/{deployment.name}",
+                    overrides=deployment.job_variables or {},
+                    document_id=document_id,
+                    by_worker=by_worker,
+                )
+            )
+    return sorted(found, key=lambda deployment: deployment.name)
+
+
+async def read_links(client: PrefectClient) -> list[tuple[str, str]]:
+    """Revisions that work pools and deployments on workers name: (who, ARN or family)."""
+    links: list[tuple[str, Any]] = []
+    for pool in await _all_pages(client.read_work_pools):
+        properties = (pool.base_job_template.get("variables") or {}).get("properties") or {}
+        default = (properties.get("task_definition_arn") or {}).get("default")
+        links.append((f"work pool {pool.name}", default))
+    for deployment in await _all_pages(client.read_deployments):
+        if deployment.infrastructure_document_id is None:
+            variables = deployment.job_variables or {}
+            links.append((f"deployment {deployment.name}", variables.get("task_definition_arn")))
+    return [(name, str(link)) for name, link in links if link]
+
+
+async def _all_pages(read: Any) -> list[Any]:
+    found: list[Any] = []
+    while True:
+        page = await read(limit=PAGE, offset=len(found))
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def _document_of_pool(template: Mapping[str, Any], deployment: DeploymentResponse) -> UUID | None:
+    """Id of the document that a work pool of type `block` names, for one deployment."""
+    properties = (template.get("variables") or {}).get("properties") or {}
+    default = (properties.get("block") or {}).get("default")
+    reference: Any = (deployment.job_variables or {}).get("block", default)
+    try:
+        return UUID(reference["$ref"]["block_document_id"])
+    except (KeyError, TypeError, ValueError):
+        return None
