@@ -19,14 +19,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Any
 
-from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, as_error, in_band
+from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, in_band
+from prefect_ecs_pinned.aws.finding import find
 from prefect_ecs_pinned.aws.lanes import MOST_CALLS, PROBE_SECONDS, Gate, Lane
 from prefect_ecs_pinned.aws.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.submission import State, Submission
 from prefect_ecs_pinned.core.request import launch_type_of
-from prefect_ecs_pinned.core.task_state import FINAL, Snapshot, snapshot
-from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError
+from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
+from prefect_ecs_pinned.errors import PinnedECSError
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +42,6 @@ _MOST_RENEWALS = 10
 #: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
 #: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.
 TOKEN_SECONDS = 3000.0
-
-#: Seconds between two looks for a task by ``startedBy``: ListTasks is eventually consistent.
-_SECOND_LOOK_SECONDS = 5.0
-
-#: Seconds for which looking for a task is tried while AWS does not answer.
-_LOOK_PATIENCE = 3600.0
-
-#: How far in seconds this machine's clock may be off when a task's age is judged.
-_CLOCK_SKEW = 60.0
 
 #: Seconds for which `close` waits for calls that are under way.
 _CLOSE_SECONDS = 60.0
@@ -100,7 +92,7 @@ class Launching:
         """
         submission.withdrawn = True
         if submission.state in (State.QUEUED, State.WAITING) and not submission.uncertain:
-            self._settle(submission, error=_withdrawn(submission))
+            self._settle(submission, error=submission.cancelled())
 
     async def close(self) -> None:
         """Withdraw whatever is open, and wait until that is certain, or for a minute."""
@@ -209,12 +201,15 @@ class Launching:
     def _start_over(self, lane: Lane, submission: Submission) -> None:
         """With a new token: the task of the old one is not there, and it is too old to be sent."""
         submission.new_token()
-        self._queue(lane, submission)
+        if submission.withdrawn:
+            self._settle(submission, error=submission.cancelled())
+        else:
+            self._queue(lane, submission)
 
     async def _accepted(self, lane: Lane, submission: Submission, task: Snapshot) -> None:
         if submission.withdrawn:
             await self._stop(submission, task)
-            self._settle(submission, error=_withdrawn(submission))
+            self._settle(submission, error=submission.cancelled())
             return
         lane.live += 1
         lane.launched += 1
@@ -250,7 +245,7 @@ class Launching:
         """ECS has refused for certain: the token has had its day."""
         submission.new_token()
         if submission.withdrawn:
-            self._settle(submission, error=_withdrawn(submission))
+            self._settle(submission, error=submission.cancelled())
         elif fault.kind in (Kind.INACTIVE, Kind.NO_DEFINITION) and submission.renew is not None:
             self._spawn(self._renew_revision(lane, submission, fault))
         elif fault.kind in (Kind.VCPU_QUOTA, Kind.CAPACITY):
@@ -258,7 +253,7 @@ class Launching:
         elif fault.kind in PASSING:
             self._again(lane, submission, fault, submission.pause(longest=5.0))
         else:
-            self._settle(submission, error=_error(submission, fault))
+            self._settle(submission, error=submission.refused(fault))
 
     def _again(self, lane: Lane, submission: Submission, fault: Fault, pause: float) -> None:
         """Queue a submission once more, in its old place, if its budget lasts."""
@@ -267,9 +262,9 @@ class Launching:
             submission.spent += now - submission.refused_at
         submission.refused_at = now
         if submission.withdrawn and not submission.uncertain:
-            self._settle(submission, error=_withdrawn(submission))
+            self._settle(submission, error=submission.cancelled())
         elif submission.spent > submission.budget:
-            self._give_up(lane, submission, _out_of_budget(submission, fault))
+            self._give_up(lane, submission, submission.out_of_budget(fault))
         elif pause:
             submission.state = State.WAITING
             self._spawn(self._later(lane, submission, pause))
@@ -283,7 +278,7 @@ class Launching:
             return
 
         def fail(unknown: Fault | None) -> None:
-            self._settle(submission, error=_may_run(submission, unknown) if unknown else error)
+            self._settle(submission, error=submission.may_run(unknown) if unknown else error)
 
         self._look_first(lane, submission, fail)
 
@@ -301,10 +296,13 @@ class Launching:
 
         async def look() -> None:
             try:
-                task = await self._find(submission)
+                task = await find(submission, self._api, self._clock)
             except Fault as fault:
                 logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
                 otherwise(fault)
+                return
+            except Exception as exception:
+                self._settle(submission, error=exception)
                 return
             if task is None:
                 otherwise(None)
@@ -313,23 +311,6 @@ class Launching:
             await self._accepted(lane, submission, task)
 
         self._spawn(look())
-
-    async def _find(self, submission: Submission) -> Snapshot | None:
-        """The task that a call has started whose answer was lost; a living one first."""
-        started_by = str(submission.request.get("startedBy") or "")
-        if not started_by:
-            raise Fault(Kind.REFUSED, "ListTasks", "", "the request has no startedBy")
-        for pause in (0.0, _SECOND_LOOK_SECONDS):
-            await self._clock.wait(pause)
-            found = await patiently(
-                lambda: self._api.tasks_started_by(submission.cluster, started_by),
-                self._clock,
-                _LOOK_PATIENCE,
-            )
-            ours = [task for task in found if _may_be_ours(task, submission)]
-            if ours:
-                return snapshot(min(ours, key=lambda task: task.get("lastStatus") in FINAL))
-        return None
 
     async def _later(self, lane: Lane, submission: Submission, pause: float) -> None:
         await self._clock.wait(pause)
@@ -348,18 +329,18 @@ class Launching:
         for waiting in list(lane.queue):
             behind = waiting.state is State.QUEUED and gate in lane.gates(waiting)
             if behind and gate.spent > waiting.budget:
-                self._give_up(lane, waiting, _out_of_budget(waiting, fault))
+                self._give_up(lane, waiting, waiting.out_of_budget(fault))
 
     async def _renew_revision(self, lane: Lane, submission: Submission, fault: Fault) -> None:
         assert submission.renew is not None
         submission.renewals += 1
         submission.state = State.WAITING
         if submission.renewals > _MOST_RENEWALS:
-            self._settle(submission, error=_error(submission, fault))
+            self._settle(submission, error=submission.refused(fault))
             return
         try:
             arn = await submission.renew(str(submission.request["taskDefinition"]))
-        except PinnedECSError as error:
+        except Exception as error:
             self._settle(submission, error=error)
             return
         submission.request["taskDefinition"] = arn
@@ -373,7 +354,7 @@ class Launching:
                 lambda: self._api.find_task(submission.cluster, arn), self._clock
             )
         except Fault as failure:
-            self._settle(submission, error=_error(submission, failure))
+            self._settle(submission, error=submission.refused(failure))
             return
         task = snapshot(found) if found else Snapshot(arn, submission.cluster, "PROVISIONING")
         await self._accepted(lane, submission, task)
@@ -405,48 +386,3 @@ def _read(answer: Mapping[str, Any]) -> Snapshot:
     except (KeyError, TypeError) as error:
         text = "a task that cannot be read"
         raise Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "MalformedAnswer", text) from error
-
-
-def _may_be_ours(task: Mapping[str, Any], submission: Submission) -> bool:
-    """Whether a task with our ``startedBy`` may come from the call whose answer was lost.
-
-    One that lives does the flow run's work, whoever launched it. One that has stopped may be
-    of an earlier attempt of the same flow run.
-    """
-    created = task.get("createdAt")
-    if task.get("lastStatus") not in FINAL or created is None:
-        return True
-    return bool(created.timestamp() >= submission.lost_since - _CLOCK_SKEW)
-
-
-def _error(submission: Submission, fault: Fault) -> PinnedECSError:
-    error = as_error(fault, submission.what())
-    error.__cause__ = fault
-    return error
-
-
-def _out_of_budget(submission: Submission, fault: Fault) -> PinnedECSError:
-    if fault.kind in (Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE):
-        hint = as_error(fault, "").hint
-    else:
-        hint = "ask AWS for a higher quota, add capacity, or raise launch_timeout_seconds"
-    why = f"{fault.message or fault.code}, for {submission.budget:.0f} s"
-    error = LaunchTimeout(submission.what(), why, hint)
-    error.__cause__ = fault
-    return error
-
-
-def _may_run(submission: Submission, unknown: Fault) -> PinnedECSError:
-    """An answer was lost, and whether its task runs cannot be known."""
-    cause = as_error(unknown, submission.what())
-    error = LaunchTimeout(
-        submission.what(),
-        f"the answer to a call was lost, so it may be running; looking for it: {cause.why}",
-        cause.hint,
-    )
-    error.__cause__ = unknown
-    return error
-
-
-def _withdrawn(submission: Submission) -> PinnedECSError:
-    return PinnedECSError(submission.what(), "the flow run was cancelled")

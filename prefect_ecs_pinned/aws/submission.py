@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.retrying import backoff
 from prefect_ecs_pinned.core.task_state import Snapshot
+from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError
 
 
 class State(Enum):
@@ -86,3 +88,34 @@ class Submission:
         """What cannot be done, for errors."""
         revision = str(self.request.get("taskDefinition", "")).rsplit("/", 1)[-1]
         return f"cannot launch {revision} on cluster {self.cluster!r}"
+
+    # -- errors ----------------------------------------------------------------------------------
+
+    def refused(self, fault: Fault) -> PinnedECSError:
+        """For good."""
+        error = as_error(fault, self.what())
+        error.__cause__ = fault
+        return error
+
+    def out_of_budget(self, fault: Fault) -> PinnedECSError:
+        """For as long as there was patience."""
+        if fault.kind in (Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE):
+            hint = as_error(fault, "").hint
+        else:
+            hint = "ask AWS for a higher quota, add capacity, or raise launch_timeout_seconds"
+        why = f"{fault.message or fault.code}, for {self.budget:.0f} s"
+        error = LaunchTimeout(self.what(), why, hint)
+        error.__cause__ = fault
+        return error
+
+    def may_run(self, unknown: Fault) -> PinnedECSError:
+        """An answer was lost, and whether its task runs cannot be known."""
+        cause = as_error(unknown, self.what())
+        why = f"the answer to a call was lost, so it may be running; looking for it: {cause.why}"
+        error = LaunchTimeout(self.what(), why, cause.hint)
+        error.__cause__ = unknown
+        return error
+
+    def cancelled(self) -> PinnedECSError:
+        """Withdrawn before it was launched, or its task was stopped."""
+        return PinnedECSError(self.what(), "the flow run was cancelled")

@@ -421,3 +421,31 @@ async def test_closing_launches_nothing_more(api, clock, launching):
     await closing
     assert 0 < under_way == len(api.tasks)
     assert {task for task, _ in api.stopped} == set(api.tasks)
+
+
+async def test_withdrawn_while_its_token_grew_too_old(api, clock, launching):
+    """Its task is looked for instead of a call; there is none, and none is launched."""
+    api.answer = lambda _: LOST
+    submission = launching.submit(request(), 10_000)
+    await clock.pass_time(2990)
+    launching.withdraw(submission)
+    await outcomes(clock, [submission])
+    assert api.calls["ListTasks"] == 2
+    assert not api.tasks
+    assert "cancelled" in str(submission.outcome.exception())
+
+
+async def test_an_error_that_nobody_foresaw_hangs_nobody(api, clock, launching):
+    """Neither in looking for a task nor in renewing a revision."""
+
+    async def broken(*_):
+        raise ZeroDivisionError
+
+    api.answer = lambda _: LOST
+    api.tasks_started_by = broken
+    first = launching.submit(request(), 60)
+    (failure,) = await outcomes(clock, [first])
+    assert isinstance(failure, ZeroDivisionError)
+    api.answer = lambda _: Fault(Kind.INACTIVE, "RunTask", "ClientException", "inactive")
+    (failure,) = await outcomes(clock, [launching.submit(request(), 60, broken)])
+    assert isinstance(failure, ZeroDivisionError)
