@@ -322,6 +322,8 @@ async def test_one_block_only(world, save, deploy):
     await asyncio.to_thread(deploy, "flow/elsewhere", other)
     mine, theirs = await world.runs(1), await World(world.ecs, "flow/elsewhere").runs(1)
     assert set(actions(await look("reconciled", now=later(days=3)))) == set(mine)
+    await asyncio.to_thread(save, "unused")
+    assert actions(await look("unused", now=later(days=3))) == {}
     assert set(actions(await look(now=later(days=3)))) == {*mine, *theirs}
 
 

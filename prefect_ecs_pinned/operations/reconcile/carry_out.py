@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
@@ -21,9 +20,6 @@ _AT_ONCE = 8
 
 #: StopTask's reason.
 STOP_REASON = "pinned-ecs reconcile: the flow run of this task has ended"
-
-#: Called with how many are done, and how many there are.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,24 +39,17 @@ class Outcome:
     failure: str = ""
 
 
-async def carry_out(
-    survey: Survey, progress: Progress = lambda done, total: None
-) -> tuple[Outcome, ...]:
+async def carry_out(survey: Survey) -> tuple[Outcome, ...]:
     """Set states, and stop tasks. One failure does not keep the others from being done.
 
     Raises:
         PinnedECSError: The Prefect API can not be reached at all.
     """
     gate = asyncio.Semaphore(_AT_ONCE)
-    count = 0
 
     async def one(client: PrefectClient, finding: Finding) -> Outcome:
-        nonlocal count
         async with gate:
-            outcome = await _carry_out(client, finding)
-        count += 1
-        progress(count, len(survey.todo))
-        return outcome
+            return await _carry_out(client, finding)
 
     if not survey.todo:
         return ()
