@@ -124,6 +124,8 @@ def test_a_block_is_made_changed_loaded_and_runs_a_flow(
     picture("form-filled")
     create.press("Create")
     page.wait_for_url(SAVED)
+    expect(page.get_by_text("hello from the form")).to_be_visible()
+    picture("saved")
     data = documents(stage)["from-the-form"]["data"]
     assert data["launch_timeout_seconds"] == 60
     assert data["env"] == {"GREETING": "hello from the form"}
