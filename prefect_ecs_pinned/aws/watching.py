@@ -31,6 +31,10 @@ DESCRIBE_TASKS_LIMIT = 100
 #: Seconds in which MISSING means "not yet", or "ask again" (eventual consistency).
 MISSING_GRACE = 120.0
 
+#: Seconds for which tasks are asked for with credentials that AWS does not accept any more: somebody
+#: may renew them where the agent runs. Then the fate of the tasks is unknown.
+EXPIRED_SECONDS = 4 * 3600.0
+
 #: Polls in a row without an answer after which that is told, once.
 _TOLD_AFTER = 5
 
@@ -81,6 +85,7 @@ class _Cluster:
         self.poller: asyncio.Task[None] | None = None
         self.failures = 0
         self.fault: Exception | None = None
+        self.expired_at: float | None = None
 
 
 class Watching:
@@ -182,7 +187,7 @@ class Watching:
             cluster.fault = fault
             if fault.kind is Kind.THROTTLED:
                 self._reads.throttled(asked_at)
-            if fault.kind not in PASSING and fault.kind is not Kind.EXPIRED:
+            if self._is_lasting(cluster, fault):
                 self._give_up(cluster, arns, fault)
             else:
                 logger.debug("Could not describe %d tasks: %s", len(arns), fault)
@@ -191,7 +196,16 @@ class Watching:
             cluster.fault = exception
             logger.exception("Could not describe %d tasks", len(arns))
             return False
+        cluster.expired_at = None
         return True
+
+    def _is_lasting(self, cluster: _Cluster, fault: Fault) -> bool:
+        """Whether there is no hope that ECS will ever answer."""
+        if fault.kind is not Kind.EXPIRED:
+            return fault.kind not in PASSING
+        if cluster.expired_at is None:
+            cluster.expired_at = self._clock.now()
+        return self._clock.now() - cluster.expired_at > EXPIRED_SECONDS
 
     def _hand_out(self, cluster: _Cluster, arns: Sequence[str], answer: Mapping[str, Any]) -> None:
         described = {task["taskArn"]: task for task in answer["tasks"]}

@@ -290,3 +290,16 @@ async def test_closing_awaits_the_stops_that_are_under_way(api, clock, watching)
     held.set()
     await closing
     assert [stopped for stopped, _ in api.stopped] == [task]
+
+
+async def test_credentials_that_nobody_renews(api, clock, watching):
+    """After four hours the fate is unknown: nobody waits for ever, and no run is called crashed."""
+    task, box = watch(watching, api)
+    expired = Fault(Kind.EXPIRED, "DescribeTasks", "ExpiredTokenException", "expired")
+    api.describe_fault = lambda _: expired
+    await clock.pass_time(4 * 3600 - 100)
+    assert not box._items
+    end = await news(clock, box)
+    assert isinstance(end, TaskFateUnknown)
+    assert "renew the AWS credentials" in end.hint
+    assert api.stopped == []
