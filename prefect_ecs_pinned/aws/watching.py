@@ -31,8 +31,8 @@ DESCRIBE_TASKS_LIMIT = 100
 #: Seconds in which MISSING means "not yet", or "ask again" (eventual consistency).
 MISSING_GRACE = 120.0
 
-#: Seconds for which tasks are asked for with credentials that AWS does not accept any more: somebody
-#: may renew them where the agent runs. Then the fate of the tasks is unknown.
+#: Seconds for which tasks are asked for with credentials that AWS does not accept any more:
+#: somebody may renew them where the agent runs. Then the fate of the tasks is unknown.
 EXPIRED_SECONDS = 4 * 3600.0
 
 #: Polls in a row without an answer after which that is told, once.

@@ -294,7 +294,7 @@ async def test_closing_awaits_the_stops_that_are_under_way(api, clock, watching)
 
 async def test_credentials_that_nobody_renews(api, clock, watching):
     """After four hours the fate is unknown: nobody waits for ever, and no run is called crashed."""
-    task, box = watch(watching, api)
+    _, box = watch(watching, api)
     expired = Fault(Kind.EXPIRED, "DescribeTasks", "ExpiredTokenException", "expired")
     api.describe_fault = lambda _: expired
     await clock.pass_time(4 * 3600 - 100)
