@@ -1,4 +1,4 @@
-"""DescribeTasks' answers, cut down to what is read of them before botocore takes them apart.
+"""Answers with tasks in them, cut down to what is read of them before botocore takes them apart.
 
 A described task is about 2.7 KB in a hundred members, and botocore walks through all of them:
 17 ms of CPU for a hundred tasks, a tenth of a core and more for an agent that watches ten
@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-#: botocore's event, given the raw answer of a client's DescribeTasks.
-BEFORE_TASKS_ARE_READ = "before-parse.ecs.DescribeTasks"
+#: botocore's events that are given the raw answer to a client's call. RunTask's has the same shape.
+BEFORE_TASKS_ARE_READ = ("before-parse.ecs.DescribeTasks", "before-parse.ecs.RunTask")
 
 #: Members of API_Task that are read: by `core.task_state` and by `launching`.
 TASK_MEMBERS = (

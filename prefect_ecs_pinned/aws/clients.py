@@ -180,7 +180,8 @@ class Clients:
                 make = self._session.client
                 client = await self._others.run(lambda: make(service, **parameters))
                 if purpose == "watching":  # commands read more of a task than a watch does
-                    client.meta.events.register(BEFORE_TASKS_ARE_READ, trim_tasks)
+                    for event in BEFORE_TASKS_ARE_READ:
+                        client.meta.events.register(event, trim_tasks)
                 return client
             except Exception as exception:
                 self._session = None

@@ -18,16 +18,13 @@ from prefect_ecs_pinned.aws.submission import State, Submission
 #: The most RunTask calls under way at once: 100 a second at 300 ms, with room to spare.
 MOST_CALLS = 48
 
-#: Fewest RunTask calls that may be under way at once.
-_FEWEST_CALLS = 4
-
 #: Latency of RunTask in seconds that is assumed before one has been measured.
 _ASSUMED_LATENCY = 0.3
 
-#: Room above pace times latency, and the step in which calls under way become more: a latency
-#: that varies a little adds no threads.
-_ROOM = 1.2
-_STEP = 4
+#: Room above pace times latency, and the step in which calls under way become more, so that a
+#: latency that varies a little adds no threads.
+_ROOM = 1.1
+_STEP = 8
 
 #: Seconds between the tries of the head behind a closed gate.
 PROBE_SECONDS = 2.5
@@ -99,11 +96,15 @@ class Lane:
 
     def most_calls(self) -> int:
         steps = math.ceil(self.pacer.rate * self.latency * _ROOM / _STEP)
-        return max(_FEWEST_CALLS, min(MOST_CALLS, steps * _STEP))
+        return max(_STEP, min(MOST_CALLS, steps * _STEP))
 
     def gates(self, submission: Submission) -> list[Gate]:
         cluster = self.cluster_gates.get(submission.cluster)
         return [self.gate] if cluster is None else [self.gate, cluster]
+
+    def probes(self) -> bool:
+        """Whether a gate is closed, so that time alone may let somebody pass."""
+        return self.gate.closed or any(gate.closed for gate in self.cluster_gates.values())
 
     def next(self) -> Submission | None:
         """Take the first submission whose gates are open, dropping those that are done."""

@@ -165,6 +165,9 @@ class Launching:
     async def _until_changed(self, lane: Lane) -> None:
         """Wait for a call to return, a submission, freed capacity, or the next probe."""
         lane.changed.clear()
+        if not lane.probes():
+            await lane.changed.wait()
+            return
         changed = asyncio.create_task(lane.changed.wait())
         probe = asyncio.create_task(self._clock.wait(PROBE_SECONDS / 5))
         _, pending = await asyncio.wait((changed, probe), return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort
 from prefect.logging.loggers import PrefectLogAdapter, get_logger
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 from prefect.states import Cancelled, Crashed
 from prefect.utilities.engine import propose_state
 
@@ -63,9 +64,19 @@ async def _read(ids: Sequence[str]) -> Mapping[str, FlowRun]:
 
 
 def page_logger(flow_run_id: str, name: str | None) -> logging.LoggerAdapter[logging.Logger]:
-    """A logger whose lines stand on a flow run's page, as those of the flow itself do."""
+    """A logger whose lines stand on a flow run's page, as those of the flow itself do.
+
+    They go there only: the agent's console has lines of its own for what happens to each run,
+    and a line there costs more than sending it. Where Prefect sends no logs to its API, they go
+    to the console.
+    """
+    to_page = get_logger("prefect.flow_runs")
+    if PREFECT_LOGGING_TO_API_ENABLED:
+        everywhere = to_page
+        to_page = logging.Logger(everywhere.name, everywhere.getEffectiveLevel())  # no parent
+        to_page.handlers = everywhere.handlers
     adapter: logging.LoggerAdapter[logging.Logger] = PrefectLogAdapter(
-        get_logger("prefect.flow_runs"),
+        to_page,
         extra={
             "flow_run_id": flow_run_id,
             "flow_run_name": name or "<unknown>",
