@@ -1,7 +1,7 @@
 """MkDocs hook: the pages of the reference that are generated from the code.
 
-Fields from `block.form`, commands from the Typer app, errors from `errors`, events from
-`aws.notices`, the settings and faults of the embedded ECS from `local`.
+Fields from `block.form`, commands from the Typer app, errors from `errors`, the settings and
+faults of the embedded ECS from `local`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from prefect_ecs_pinned import PinnedECSTask, cli, errors
-from prefect_ecs_pinned.aws import notices
-from prefect_ecs_pinned.aws.progress import PROGRESS_SECONDS
 from prefect_ecs_pinned.block.form import SECTIONS, Shown
 from prefect_ecs_pinned.local import faults, settings
 
@@ -133,43 +131,6 @@ def _docstring(text: str) -> Iterator[str]:
     yield ""
 
 
-#: Event, without the prefix -> when, the resource's kind, and the notice that is its payload.
-_EVENTS = (
-    ("revision.registered", "a revision was registered", "family", notices.RevisionPinned),
-    ("revision.adopted", "an unlabelled revision was taken", "family", notices.RevisionPinned),
-    ("launches.throttled", "AWS has throttled RunTask", "quota", notices.LaunchesThrottled),
-)
-
-
-def events() -> Iterator[str]:
-    """The page of the events; a test holds their names against those that are emitted."""
-    yield "# Events\n"
-    yield (
-        "What goes on behind the runs is emitted as Prefect events, on which "
-        "[automations](https://docs-2.prefect.io/latest/concepts/automations/) can act: in Prefect "
-        "Cloud, and on a server of your own with `PREFECT_EXPERIMENTAL_EVENTS=true`. An event is "
-        "told once, however many runs it is about. No value of a definition is in one, only the "
-        "names of its members.\n"
-    )
-    yield "| event | when | resource |\n|---|---|---|"
-    for name, when, kind, notice in _EVENTS:
-        resource = f"prefect-ecs-pinned.{kind}.{kind.upper()}"
-        anchor = notice.__name__.lower()
-        yield f"| [`prefect-ecs-pinned.{name}`](#{anchor}) | {when} | `{resource}` |"
-    yield "\n## Payloads\n"
-    for notice in dict.fromkeys(notice for *_, notice in _EVENTS):
-        yield f"### {notice.__name__}\n"
-        yield from _docstring(inspect.cleandoc(notice.__doc__ or ""))
-    yield "## In the log\n"
-    yield (
-        "Registrations and adoptions are logged at INFO as well. While launches queue behind a "
-        "quota, the logger `prefect.infrastructure.pinned-ecs-task` says every "
-        f"{PROGRESS_SECONDS:.0f} seconds how it goes:\n"
-    )
-    yield "### LaunchesQueued\n"
-    yield from _docstring(inspect.cleandoc(notices.LaunchesQueued.__doc__ or ""))
-
-
 def embedded() -> Iterator[str]:
     """The page of the embedded ECS's settings and faults."""
     yield "# The embedded ECS\n"
@@ -202,6 +163,5 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "reference/fields.md": fields,
     "reference/commands.md": commands,
     "reference/errors.md": error_tree,
-    "reference/events.md": events,
     "reference/local.md": embedded,
 }

@@ -8,7 +8,7 @@ A comment in the line above a block says how it is run:
   ``, until: COMMAND`` the page goes on as soon as that command succeeds.
 - ``<!-- until: COMMAND -->``: it is run once that command succeeds.
 
-A block with ``title="NAME"`` is a file. Whatever else is marked makes the test fail.
+A block with ``title="NAME"`` is a file. Any other comment there makes the test fail.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ PARSED = ("yaml", "json")
 
 #: Languages that are neither: output, pictures, and source that is checked elsewhere.
 SHOWN = ("text", "mermaid", "diff")
+
+#: Mark of a comment that is not understood.
+UNKNOWN = "unknown"
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)$")
 _MARK = re.compile(
@@ -42,7 +45,8 @@ class Snippet:
         language: As its fence says.
         text: Its lines.
         title: Name of the file that it is; empty for none.
-        mark: ``not run``, ``run instead``, ``in the background``, ``until`` or empty.
+        mark: ``not run``, ``run instead``, ``in the background``, ``until``; `UNKNOWN` for a
+            comment that says nothing of these; empty without a comment.
         argument: What stands behind the mark.
     """
 
@@ -76,7 +80,8 @@ def snippets(page: Path) -> Iterator[Snippet]:
 def _snippet(page: Path, lines: list[str], start: int, end: int, fence: re.Match[str]) -> Snippet:
     indent, info = len(fence["indent"]), fence["info"].strip()
     above = next((line for line in reversed(lines[:start]) if line.strip()), "")
-    mark = _MARK.search(above) if above.strip().startswith("<!--") else None
+    commented = above.strip().startswith("<!--")
+    mark = _MARK.fullmatch(above.strip()) if commented else None
     title = _TITLE.search(info)
     return Snippet(
         page=page,
@@ -84,6 +89,6 @@ def _snippet(page: Path, lines: list[str], start: int, end: int, fence: re.Match
         language=info.split()[0] if info else "",
         text="\n".join(line[indent:] for line in lines[start + 1 : end]) + "\n",
         title=title[1] if title else "",
-        mark=mark[1] if mark else "",
+        mark=mark[1] if mark else UNKNOWN if commented else "",
         argument=(mark[2] or "") if mark else "",
     )

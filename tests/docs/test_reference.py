@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.aws import notices
 from prefect_ecs_pinned.block import telling
 from prefect_ecs_pinned.block.form import FIELDS
 from prefect_ecs_pinned.cli import COMMANDS
@@ -53,11 +54,19 @@ def test_every_error_is_there(hook: ModuleType) -> None:
     assert re.findall(r"^## (\w+)$", page(hook, "errors"), re.M) == classes
 
 
-def test_every_event_is_there(hook: ModuleType) -> None:
-    described = set(re.findall(r"prefect-ecs-pinned\.(\w+\.\w+)`\]", page(hook, "events")))
-    stated = set(re.findall(r"``(?:prefect-ecs-pinned)?\.(\w+(?:\.\w+)?)``", telling.__doc__ or ""))
-    # "prefect-ecs-pinned.revision.registered and .adopted" is how its docstring says it.
-    assert described == {n if "." in n else f"revision.{n}" for n in stated}
+def test_every_event_is_there_with_its_payload() -> None:
+    text = (HOOK.parents[1] / "reference" / "events.md").read_text()
+    rows = dict(re.findall(r"^\| `prefect-ecs-pinned\.([\w.]+)` \| .* \| (.*) \|$", text, re.M))
+    assert rows.pop("revision.adopted") == "the same"
+    payloads = {
+        "revision.registered": notices.RevisionPinned,
+        "launches.throttled": notices.LaunchesThrottled,
+    }
+    assert {event: re.findall(r"`(\w+)`", payload) for event, payload in rows.items()} == {
+        event: list(notice.__dataclass_fields__) for event, notice in payloads.items()
+    }
+    for event in (*payloads, "revision.adopted"):
+        assert event.partition(".")[2] in (telling.__doc__ or "")
 
 
 def test_every_setting_and_fault_is_explained(hook: ModuleType) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from tests.docs.session import Session
-from tests.docs.snippets import PARSED, RUN, SHOWN, Snippet, snippets
+from tests.docs.snippets import PARSED, RUN, SHOWN, UNKNOWN, Snippet, snippets
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -24,6 +24,7 @@ def _name(page: Path) -> str:
 
 @pytest.mark.parametrize("snippet", ALL, ids=lambda s: s.place)
 def test_every_block_says_what_it_is(snippet: Snippet) -> None:
+    assert snippet.mark != UNKNOWN, "the comment above it is not understood"
     assert snippet.language in (*RUN, *PARSED, *SHOWN), "run, parse or mark it"
     if snippet.mark == "not run":
         assert len(snippet.argument) > 10, "a reason is missing"
