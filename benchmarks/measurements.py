@@ -197,33 +197,33 @@ class Measurement:
 
 _ALL = (
     Measurement(
+        "deployments-20",
+        "20 deployments of one block, 5 cold runs each, at once",
+        lambda: _runs("pinned", 100, deployments=20),
+    ),
+    Measurement("vcpu-6", "a vCPU quota for 6 at once, 60 runs of 5 s", _six_vcpus),
+    Measurement("processes-3", "3 processes x 200 cold runs, one account", _three_processes),
+    Measurement("watch-10000", "10,000 live tasks, polled every 10 s, for 60 s", _watched),
+    Measurement(
         "pinned-1", "one run, for what a process costs", lambda: _runs("pinned", 1, seconds=5)
-    ),
-    Measurement("pinned-50", "50 cold runs of 30 s", lambda: _runs("pinned", 50)),
-    Measurement("pinned-200", "200 cold runs of 30 s", lambda: _runs("pinned", 200)),
-    Measurement(
-        "pinned-200-unlogged",
-        "200 cold runs of 30 s, PREFECT_LOGGING_LEVEL=WARNING",
-        lambda: _runs("pinned", 200, log_level="WARNING"),
-    ),
-    Measurement(
-        "pinned-1000",
-        "1,000 cold runs of 60 s",
-        lambda: _runs("pinned", 1000, seconds=LONG_RUN_SECONDS),
     ),
     Measurement(
         "pinned-1000-x5",
         "1,000 cold runs of 30 s, all quotas x 5",
         lambda: _runs("pinned", 1000, 5.0),
     ),
+    Measurement("pinned-50", "50 cold runs of 30 s", lambda: _runs("pinned", 50)),
     Measurement(
-        "deployments-20",
-        "20 deployments of one block, 5 cold runs each, at once",
-        lambda: _runs("pinned", 100, deployments=20),
+        "pinned-1000",
+        "1,000 cold runs of 60 s",
+        lambda: _runs("pinned", 1000, seconds=LONG_RUN_SECONDS),
     ),
-    Measurement("watch-10000", "10,000 live tasks, polled every 10 s, for 60 s", _watched),
-    Measurement("processes-3", "3 processes x 200 cold runs, one account", _three_processes),
-    Measurement("vcpu-6", "a vCPU quota for 6 at once, 60 runs of 5 s", _six_vcpus),
+    Measurement("pinned-200", "200 cold runs of 30 s", lambda: _runs("pinned", 200)),
+    Measurement(
+        "pinned-200-unlogged",
+        "200 cold runs of 30 s, PREFECT_LOGGING_LEVEL=WARNING",
+        lambda: _runs("pinned", 200, log_level="WARNING"),
+    ),
     Measurement(
         "plain-1",
         "ECSTask: one run, family warm",
