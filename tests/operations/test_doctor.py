@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect import get_client
@@ -29,7 +30,7 @@ TRUST = {
 MANIFEST = json.dumps(
     {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
 )
-IMAGE = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/etl:1"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
 
 
 class SetUp:
@@ -42,16 +43,18 @@ class SetUp:
         ec2 = ecs.client("ec2")
         subnets = ec2.describe_subnets()["Subnets"]
         self.vpc = subnets[0]["VpcId"]
-        group = ec2.create_security_group(GroupName="runs", Description="runs", VpcId=self.vpc)
+        # moto's backends belong to the process: what other tests made may be there still.
+        self.tag = uuid4().hex[:8]
+        group = ec2.create_security_group(GroupName=self.tag, Description="runs", VpcId=self.vpc)
         self.role = self.make_role("execution", TRUST)
-        ecs.client("ecr").create_repository(repositoryName="etl")
-        ecs.client("ecr").put_image(repositoryName="etl", imageTag="1", imageManifest=MANIFEST)
-        ecs.client("logs").create_log_group(logGroupName="runs")
-        self.secret = ecs.client("secretsmanager").create_secret(Name="key", SecretString="s3")[
+        ecs.client("ecr").create_repository(repositoryName=self.tag)
+        ecs.client("ecr").put_image(repositoryName=self.tag, imageTag="1", imageManifest=MANIFEST)
+        ecs.client("logs").create_log_group(logGroupName=self.tag)
+        self.secret = ecs.client("secretsmanager").create_secret(Name=self.tag, SecretString="s3")[
             "ARN"
         ]
         self.fields: dict[str, Any] = {
-            "image": IMAGE,
+            "image": f"{REGISTRY}/{self.tag}:1",
             "cluster": "default",
             "cpu": 512,
             "memory": 1024,
@@ -62,7 +65,7 @@ class SetUp:
             "secrets": {"PREFECT_API_KEY": self.secret},
             "configure_cloudwatch_logs": True,
             "cloudwatch_logs_options": {
-                "awslogs-group": "runs",
+                "awslogs-group": self.tag,
                 "awslogs-create-group": "false",
             },
             "env": {"PREFECT_API_URL": "https://prefect.example.com/api"},
@@ -71,7 +74,7 @@ class SetUp:
         self.after: list[Callable[[], Any]] = []
 
     def make_role(self, name: str, trust: Any, path: str = "/") -> str:
-        iam = self.ecs.client("iam")
+        iam, name = self.ecs.client("iam"), f"{name}-{self.tag}"
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust), Path=path)
         statement = {
             "Effect": "Allow",
@@ -186,12 +189,16 @@ def untrusting_role(s: SetUp) -> None:
     s.fields["task_role_arn"] = s.make_role("untrusting", trust)
 
 
+def other_tag(s: SetUp) -> None:
+    s.fields["image"] = f"{REGISTRY}/{s.tag}:2"
+
+
 def deleted_secret(s: SetUp) -> None:
     s.ecs.client("secretsmanager").delete_secret(SecretId=s.secret)
 
 
 def role_that_may_not_read(s: SetUp) -> None:
-    s.ecs.client("iam").delete_role_policy(RoleName="execution", PolicyName="read")
+    s.ecs.client("iam").delete_role_policy(RoleName=f"execution-{s.tag}", PolicyName="read")
 
 
 def number_revisions(number: int) -> Callable[[SetUp], None]:
@@ -309,9 +316,9 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
         "another",
     ),
     "a role that ECS may not assume": (untrusting_role, "roles", FAIL, "not be assumed"),
-    "no such image": (set_field("image", IMAGE + ".2"), "image", FAIL, "does not exist"),
+    "no such image": (other_tag, "image", FAIL, "does not exist"),
     "no such repository": (
-        set_field("image", IMAGE.replace("etl", "nothing")),
+        set_field("image", f"{REGISTRY}/nothing:1"),
         "image",
         FAIL,
         "does not exist",
