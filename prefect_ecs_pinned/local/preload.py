@@ -175,8 +175,12 @@ def _run_engine(argv: list[str]) -> int:
 
 
 def _signal_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    """Signal a process and its children; one that was forked just now has no group yet."""
+    try:
         os.killpg(pid, number)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 if __name__ == "__main__":
