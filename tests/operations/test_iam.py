@@ -157,7 +157,12 @@ def actions(document: dict[str, Any]) -> set[str]:
 def world() -> Iterator[World]:
     phases = Phases(0, 0, 0, 0, 0, 0)
     settings = Settings(
-        latencies={}, quota_scale=None, phases=phases, execute=True, max_processes=16
+        latencies={},
+        quota_scale=None,
+        phases=phases,
+        execute=True,
+        max_processes=16,
+        stop_seconds=1.0,
     )
     with (
         pytest.MonkeyPatch.context() as patch,
