@@ -43,10 +43,11 @@ def _matrix(words: Sequence[str], runs: int) -> list[Callable[[], Line]]:
 
 
 def _cold(rounds: int) -> Line:
-    from tests.faults.contention import PROCESSES, RUNS_EACH, cold_rounds
+    from tests.faults.contention import PROCESSES, RUNS_EACH, cold_rounds, stage
 
     began = time.monotonic()
-    results = cold_rounds(rounds)
+    with stage() as (ecs, processes):
+        results = cold_rounds(ecs, processes, rounds)
     one = sum(r.active == 1 for r in results)
     wrong = []
     if any(r.wrong for r in results):
@@ -64,10 +65,11 @@ def _cold(rounds: int) -> Line:
 
 
 def _killed(runs: int) -> Line:
-    from tests.faults.contention import killed_while_launching
+    from tests.faults.contention import killed_while_launching, stage
 
     began = time.monotonic()
-    k = killed_while_launching(runs, after=runs // 3)
+    with stage() as (ecs, processes):
+        k = killed_while_launching(ecs, processes, runs, after=runs // 3)
     wrong = []
     if k.twice or k.once != runs or k.active != 1:
         wrong.append(str(k))

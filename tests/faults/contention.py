@@ -6,7 +6,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -51,11 +52,18 @@ def cold(ecs: LocalECS, processes: Crowd, family: str) -> Round:
     return Round(once, PROCESSES * RUNS_EACH - once + failed, active, later)
 
 
-def cold_rounds(rounds: int) -> list[Round]:
-    """The same again and again, each time with a new family."""
+@contextmanager
+def stage() -> Iterator[tuple[LocalECS, Crowd]]:
+    """An embedded ECS, and the host of the processes."""
     settings = Settings(quota_scale=None, phases=QUICK, task_seconds=0.5)
     with LocalECS(settings) as ecs, crowd(ecs.endpoint_url) as processes:
-        return [cold(ecs, processes, f"prefect-cold-{number}") for number in range(rounds)]
+        yield ecs, processes
+
+
+def cold_rounds(ecs: LocalECS, processes: Crowd, rounds: int) -> list[Round]:
+    """The same again and again, each time with a new family."""
+    ecs.change(quota_scale=None)
+    return [cold(ecs, processes, f"prefect-cold-{number}") for number in range(rounds)]
 
 
 def _active(ecs: LocalECS, family: str) -> int:
@@ -84,30 +92,30 @@ class Killed:
     active: int
 
 
-def killed_while_launching(runs: int, after: int) -> Killed:
+def killed_while_launching(ecs: LocalECS, processes: Crowd, runs: int, after: int) -> Killed:
     """An agent is killed with SIGKILL when ``after`` runs have been launched; another goes on."""
-    settings = Settings(quota_scale=1.0, phases=QUICK, task_seconds=0.5)
     family = "prefect-killed"
     flow_runs = [str(uuid4()) for _ in range(runs)]
-    with LocalECS(settings) as ecs, crowd(ecs.endpoint_url) as processes:
-        (agent,) = processes.start(family, [flow_runs])
-        _until(lambda: len(ecs.launches) >= after)
-        os.kill(agent, signal.SIGKILL)
-        assert processes.wait() == [-signal.SIGKILL]
-        time.sleep(1.0)  # what ECS has received by then takes effect still
-        launched = len(ecs.launches)
-        pending = _without_task(ecs, flow_runs)
-        processes.start(family, [pending])
-        assert processes.wait() == [0]
-        launches = Counter(launch["flow_run_id"] for launch in ecs.launches)
-        return Killed(
-            launched=launched,
-            twice=sum(count > 1 for count in launches.values()),
-            ended=_ended(ecs) - len(pending),
-            pending=len(pending),
-            once=sum(launches[id_] == 1 for id_ in flow_runs),
-            active=_active(ecs, family),
-        )
+    ecs.reset()
+    ecs.change(quota_scale=1.0)
+    (agent,) = processes.start(family, [flow_runs])
+    _until(lambda: len(ecs.launches) >= after)
+    os.kill(agent, signal.SIGKILL)
+    assert processes.wait() == [-signal.SIGKILL]
+    time.sleep(1.0)  # what ECS has received by then takes effect still
+    launched = [str(launch["taskArn"]) for launch in ecs.launches]
+    pending = _without_task(ecs, flow_runs)
+    processes.start(family, [pending])
+    assert processes.wait() == [0]
+    launches = Counter(launch["flow_run_id"] for launch in ecs.launches)
+    return Killed(
+        launched=len(launched),
+        twice=sum(count > 1 for count in launches.values()),
+        ended=_ended(ecs, launched),
+        pending=len(pending),
+        once=sum(launches[id_] == 1 for id_ in flow_runs),
+        active=_active(ecs, family),
+    )
 
 
 def _without_task(ecs: LocalECS, flow_runs: Sequence[str]) -> list[str]:
@@ -121,10 +129,16 @@ def _without_task(ecs: LocalECS, flow_runs: Sequence[str]) -> list[str]:
     return [flow_run for flow_run in flow_runs if not list(tasks(flow_run))]
 
 
-def _ended(ecs: LocalECS) -> int:
-    """Tasks that ended by themselves; waits for the last of them."""
-    _until(lambda: set(ecs.model.summary()["by_status"]) == {"STOPPED"})
-    return int(ecs.model.summary()["by_status"]["STOPPED"])
+def _ended(ecs: LocalECS, tasks: Sequence[str]) -> int:
+    """How many tasks have ended well; waits for the last of them."""
+
+    def described() -> Any:
+        for start in range(0, len(tasks), 100):
+            request = {"tasks": tasks[start : start + 100]}
+            yield from ecs.model.answer("DescribeTasks", request, "us-east-1")["tasks"]
+
+    _until(lambda: all(task["lastStatus"] == "STOPPED" for task in described()))
+    return sum(task["containers"][0]["exitCode"] == 0 for task in described())
 
 
 def _until(true: Any, patience: float = 60.0) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.contention import cold_rounds, killed_while_launching
+from tests.faults.contention import cold_rounds, killed_while_launching, stage
 from tests.faults.matrix import ROWS, complaints, run_row
 
-RUNS = 25
+RUNS = 20
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.quick], ids=lambda row: row.name)
@@ -18,17 +18,25 @@ async def test_every_run_is_launched_once(row):
     assert outcome.once == RUNS
 
 
-def test_eight_cold_processes_use_one_revision():
+@pytest.fixture(scope="module")
+def on_stage():
+    with stage() as (ecs, processes):
+        yield ecs, processes
+
+
+@pytest.mark.xdist_group("crowd")
+def test_eight_cold_processes_use_one_revision(on_stage):
     """8 x 25 runs at the same moment, twice; a ninth process registers nothing."""
-    first, second = cold_rounds(2)
+    first, second = cold_rounds(*on_stage, rounds=2)
     assert [(r.once, r.wrong, r.later) for r in (first, second)] == [(200, 0, 0)] * 2
     assert sorted((first.active, second.active)) in ([1, 1], [1, 2])
 
 
-def test_an_agent_that_is_killed_while_it_launches():
+@pytest.mark.xdist_group("crowd")
+def test_an_agent_that_is_killed_while_it_launches(on_stage):
     """None is launched twice, none of the launched is lost; the rest can be found and launched."""
-    outcome = killed_while_launching(runs=60, after=30)
-    assert 30 <= outcome.launched < 60
+    outcome = killed_while_launching(*on_stage, runs=50, after=25)
+    assert 25 <= outcome.launched < 50
     assert outcome.ended == outcome.launched
-    assert outcome.launched + outcome.pending == 60
-    assert (outcome.once, outcome.twice, outcome.active) == (60, 0, 1)
+    assert outcome.launched + outcome.pending == 50
+    assert (outcome.once, outcome.twice, outcome.active) == (50, 0, 1)

@@ -27,7 +27,7 @@ from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.prepare import prepare
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
-from tests.faults.matrix import QUICK
+from prefect_ecs_pinned.local.settings import Phases
 from tests.faults.world import Status, for_flow_run
 
 API_KEY = "pnu_0123456789abcdef-api-key"
@@ -35,6 +35,8 @@ VARIABLE = "s3cret-value-of-a-variable"
 SECRET_KEY = "wJalrXUtnFEMI-secret-key"
 SESSION_TOKEN = "FwoGZXIvYXdzE-session-token"
 SECRETS = (API_KEY, VARIABLE, SECRET_KEY, SESSION_TOKEN)
+
+AT_ONCE = Phases(0, 0, 0, 0, 0, 0)
 
 #: Those with a level of their own; the root is set besides.
 LOGGERS = (
@@ -63,7 +65,7 @@ DAYS = [
 
 @pytest.fixture(scope="module")
 def ecs() -> Iterator[LocalECS]:
-    settings = Settings(quota_scale=None, latencies={"*": 0.0}, phases=QUICK, task_seconds=0.1)
+    settings = Settings(quota_scale=None, latencies={"*": 0.0}, phases=AT_ONCE, task_seconds=0.05)
     with LocalECS(settings) as ecs:
         yield ecs
     control_plane.forget_all()
