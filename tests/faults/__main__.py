@@ -116,15 +116,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="of the soak")
     parser.add_argument("--rate", type=float, default=50.0, help="launches a second of the soak")
     parser.add_argument("--cold", action="store_true", help="the cold processes alone")
+    parser.add_argument("--killed", action="store_true", help="the killed agent alone")
     parser.add_argument("--properties", action="store_true", help="generated definitions alone")
     given = parser.parse_args()
     work: list[Callable[[], Line]] = []
-    everything = not (given.soak or given.rows or given.cold or given.properties)
+    alone = (given.soak, given.rows, given.cold, given.killed, given.properties)
+    everything = not any(alone)
     if everything or given.rows:
         work += _matrix(given.rows, given.runs)
     if everything or given.cold:
         work.append(lambda: _cold(given.rounds))
-    if everything:
+    if everything or given.killed:
         work.append(lambda: _killed(given.runs))
     if everything or given.properties:
         work.append(_properties)
