@@ -29,6 +29,7 @@ class Row:
         meanwhile: What happens while the runs are under way.
         revisions: How many there may be in the end, deregistered ones included.
         fields: Of the block.
+        warm: The revision is there already, and nobody remembers it.
         patience: Seconds for 200 runs.
         quick: It belongs to the part that is run with the tests.
     """
@@ -40,6 +41,7 @@ class Row:
     meanwhile: Callable[[LocalECS], Awaitable[None]] | None = None
     revisions: int = 1
     fields: Mapping[str, Any] = field(default_factory=dict)
+    warm: bool = False
     patience: float = 240.0
     quick: bool = False
 
@@ -85,6 +87,15 @@ ROWS = (
         "register replies lost, the first three",
         faults=[{"kind": "lost-reply", "action": "RegisterTaskDefinition", "times": 3}],
         quick=True,
+    ),
+    Row(
+        "the first looks for the revision throttled, timed out, cut",
+        faults=[
+            {"kind": "throttle", "action": "DescribeTaskDefinition", "times": 2},
+            {"kind": "slow", "action": "DescribeTaskDefinition", "times": 1, "seconds": 2.5},
+            {"kind": "reset", "action": "DescribeTaskDefinition", "times": 1},
+        ],
+        warm=True,
     ),
     Row(
         "throttles, 20 % of every action, at AWS's quotas",
@@ -167,6 +178,9 @@ async def run_row(row: Row, runs: int) -> Outcome:
     with ExitStack() as stack:
         stack.enter_context(no_prefect_api())
         ecs = stack.enter_context(LocalECS(settings_of(row, runs)))
+        if row.warm:
+            await run_all(ecs, a_block(ecs.endpoint_url, **row.fields), 1, row.patience)
+            control_plane.forget_all()
         ecs.faults(*(Fault(**fault) for fault in row.faults))
         endpoint = ecs.endpoint_url
         if row.wire:
