@@ -156,7 +156,7 @@ def a_definition(family: str, **members: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # moto's state is the process's: leave none to others
 def _ecs() -> Iterator[LocalECS]:
     settings = Settings(quota_scale=None, latencies={"*": 0.0}, phases=NO_PHASES, task_seconds=0.02)
     with LocalECS(settings) as ecs:
