@@ -213,17 +213,15 @@ def canonical(definition: Mapping[str, Any]) -> dict[str, Any]:
     """
     described = "taskDefinitionArn" in definition
     bare = {key: value for key, value in definition.items() if key not in DESCRIBED_ONLY}
+    shared_ports = definition.get("networkMode") in ("awsvpc", "host")
+    bare["containerDefinitions"] = [
+        _without_filled_in(container, shared_ports)
+        for container in definition.get("containerDefinitions") or []
+    ]
     result = _canonical_structure(bare, TASK_DEFINITION, described)
     for size in ("cpu", "memory"):
         if size in result:
             result[size] = task_size(result[size])
-    shared_ports = result.get("networkMode") in ("awsvpc", "host")
-    for container in result.get("containerDefinitions", []):
-        _drop_label(container)
-        for mapping in container.get("portMappings", []):
-            filled_in = (0, mapping.get("containerPort")) if shared_ports else (0,)
-            if mapping.get("hostPort") in filled_in:
-                mapping.pop("hostPort", None)
     return result
 
 
@@ -286,11 +284,21 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, list | tuple | Mapping | str) and not value)
 
 
-def _drop_label(container: dict[str, Any]) -> None:
-    labels = container.get("dockerLabels")
-    if labels and FINGERPRINT_LABEL in labels:
-        rest = {key: value for key, value in labels.items() if key != FINGERPRINT_LABEL}
-        if rest:
-            container["dockerLabels"] = rest
-        else:
-            del container["dockerLabels"]
+def _without_filled_in(container: Mapping[str, Any], shared_ports: bool) -> dict[str, Any]:
+    """A container without our own label, and without the host ports that ECS fills in.
+
+    It has to go before lists are sorted: ports 80 and 8080 would come in another order with a
+    host port than without.
+    """
+    result = dict(container)
+    if labels := container.get("dockerLabels"):
+        result["dockerLabels"] = {k: v for k, v in labels.items() if k != FINGERPRINT_LABEL}
+    if mappings := container.get("portMappings"):
+        result["portMappings"] = [_without_host_port(m, shared_ports) for m in mappings]
+    return result
+
+
+def _without_host_port(mapping: Mapping[str, Any], shared_ports: bool) -> dict[str, Any]:
+    filled_in = (0, mapping.get("containerPort")) if shared_ports else (0,)
+    drop = mapping.get("hostPort") in filled_in
+    return {name: value for name, value in mapping.items() if not (drop and name == "hostPort")}

@@ -66,6 +66,15 @@ def test_the_order_of_command_and_entry_point_is_kept():
     assert form["containerDefinitions"][0]["entryPoint"] == ["z", "y"]
 
 
+@pytest.mark.parametrize("mode", ["awsvpc", "host", "bridge"])
+def test_host_ports_that_ecs_fills_in_do_not_change_the_order(mode):
+    """80 and 8080: as text, the one begins like the other."""
+    container = {"name": "prefect", "image": "i"}
+    container["portMappings"] = [{"containerPort": port} for port in (8080, 80, 808)]
+    sent = {"family": "f", "networkMode": mode, "containerDefinitions": [container]}
+    assert canonical(echo(sent)) == canonical(sent)
+
+
 def test_the_own_label_is_stripped_and_other_labels_stay():
     """A definition copied from a labelled revision is not another one."""
     labels = {FINGERPRINT_LABEL: "v1:0", "team": "data"}
