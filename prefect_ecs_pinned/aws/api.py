@@ -16,9 +16,14 @@ from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
 LIST_PAGE = 100
 
 
-#: Seconds for which a look at a family's newest revision is trusted by a registration. On a busy
-#: machine the one call may follow the other so late that another process has registered between.
-_FRESH_SECONDS = 0.05
+#: Seconds for which a look at a family's newest revision is trusted by a registration, counted from
+#: when it was asked for. On a busy machine the one call may follow the other so late that another
+#: process has registered in between.
+_FRESH_SECONDS = 0.1
+
+#: How often the family is looked at again before a registration, on a machine that is too busy to
+#: do so in time.
+_MOST_LOOKS = 3
 
 #: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two.
 LIST_TASKS = 100
@@ -65,15 +70,16 @@ class EcsApi:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        #: When each name was last described, as the thread that did so saw it.
+        #: When the description of each name was asked for that was answered last.
         self._described_at: dict[str, float] = {}
 
     async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
         def describe(client: Any) -> Any:
+            asked_at = time.monotonic()
             try:
                 return client.describe_task_definition(taskDefinition=name)
             finally:
-                self._described_at[name] = time.monotonic()
+                self._described_at[name] = asked_at
 
         answer = await self._clients.do("ecs", "DescribeTaskDefinition", describe)
         definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
@@ -103,9 +109,13 @@ class EcsApi:
     ) -> Mapping[str, Any] | None:
         def register(client: Any) -> Any:
             family = str(definition["family"])
-            age = time.monotonic() - self._described_at.get(family, float("-inf"))
-            if age > _FRESH_SECONDS and _newest(client, family) != newest:
-                return None
+            asked_at = self._described_at.get(family, float("-inf"))
+            for _ in range(_MOST_LOOKS):
+                if time.monotonic() - asked_at <= _FRESH_SECONDS:
+                    break
+                asked_at = time.monotonic()
+                if _newest(client, family) != newest:
+                    return None
             return client.register_task_definition(**definition)
 
         answer = await self._clients.do("ecs", "RegisterTaskDefinition", register)
