@@ -6,10 +6,10 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format types floors docs bench clean
 .PHONY: faults
-.PHONY: test-ui test-docs test-packaging test-matrix screenshots
+.PHONY: test-ui test-docs test-walkthroughs test-packaging test-matrix screenshots
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, on this machine
 	$(BIN)/pinned-ecs demo --runs 100
@@ -38,6 +38,9 @@ docs: .venv/.docs ## Build the documentation into site/, strictly
 
 test-docs: .venv/.docs ## Run every snippet of the documentation that is not marked
 	$(BIN)/pytest tests/docs
+
+test-walkthroughs: .venv/.dev ## Play the demo and the CI/CD guide from beginning to end
+	$(BIN)/pytest -n 2 -m walkthrough
 
 test-ui: .venv/.ui ## Drive the block's form in headless Chromium
 	$(BIN)/pytest tests/ui

@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 GROUPS = {"functional": "servers", "ui": "browser", "operations": "prefect", "cli": "prefect"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = list(GROUPS)
 

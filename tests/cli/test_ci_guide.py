@@ -26,7 +26,7 @@ from prefect_ecs_pinned.local import LocalECS, Settings
 from tests.docs.snippets import Snippet, snippets
 from tests.operations.authorising import AuthorisingFront
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.walkthrough, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guides" / "ci.md"

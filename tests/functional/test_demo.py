@@ -6,15 +6,15 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 pytestmark = [
-    pytest.mark.functional,
+    pytest.mark.walkthrough,
     pytest.mark.timeout(300),
-    pytest.mark.xdist_group("demo"),
 ]
 
 PINNED_ECS = str(Path(sys.executable).with_name("pinned-ecs"))
@@ -30,6 +30,7 @@ def test_the_demo_runs_everything_on_one_revision_and_leaves_nothing_behind(tmp_
     )
     assert demo.stdout is not None
     summary, _ = json.JSONDecoder().raw_decode(_until_closed_brace(demo.stdout))
+    _until_kept(tmp_path / "talk")
     processes = psutil.Process(demo.pid).children(recursive=True)
     demo.send_signal(signal.SIGINT)
     assert demo.wait(30) == 0
@@ -44,6 +45,13 @@ def test_the_demo_runs_everything_on_one_revision_and_leaves_nothing_behind(tmp_
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     assert [path.name for path in tmp_path.iterdir() if "ecs" in path.name] == []
     assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in (tmp_path / "talk").read_text()
+
+
+def _until_kept(talk: Path) -> None:
+    deadline = time.monotonic() + 30
+    while "Prefect's UI" not in talk.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def _until_closed_brace(stream: object) -> str:
