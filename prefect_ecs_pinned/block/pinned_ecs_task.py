@@ -6,6 +6,7 @@ sends is decided in `prepare`.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, Literal
 
@@ -45,6 +46,9 @@ _DAY_SECONDS = 24 * 60 * 60
 #: Longest time between two looks. ECS shows a stopped task for an hour (API_DescribeTasks), and
 #: a look that fails is repeated.
 _POLL_SECONDS = 600
+
+#: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
+_SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager|ssm):")
 
 #: Fields that hold null after their number was cleared in the UI, and have a default.
 _NUMBERS_WITH_DEFAULTS = (
@@ -117,6 +121,8 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         The session token of the credentials is plain text to Prefect, so they are left out.
         """
         hidden: dict[str, Any] = {"env": dict.fromkeys(self.env, "***"), "aws_credentials": "***"}
+        if self.task_definition is not None:
+            hidden["task_definition"] = _without_values(self.task_definition)
         return [(name, hidden.get(name or "", value)) for name, value in super().__repr_args__()]
 
     # -- validation ----------------------------------------------------------------------------
@@ -160,10 +166,10 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     @validator("secrets")
     def _secrets_by_arn(cls, value: dict[str, str]) -> dict[str, str]:  # noqa: N805
         for name, reference in value.items():
-            if not reference.startswith("arn:"):
+            if not _SECRET_ARN.match(reference):
                 raise ValueError(
-                    f"secrets[{name!r}] is not an ARN. hint: give the ARN of a secret in Secrets "
-                    "Manager or of a parameter in SSM, never the secret itself"
+                    f"secrets[{name!r}] is not an ARN of a secret. hint: give the ARN of a secret "
+                    "in Secrets Manager or of a parameter in SSM, never the secret itself"
                 )
         return value
 
@@ -319,6 +325,15 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         patches = self.task_customizations.patch
         named = [p.get("value") for p in patches if p.get("path") == "/cluster"] or [self.cluster]
         return named[-1] is None or cluster_name(named[-1]) == cluster_name(cluster)
+
+
+def _without_values(definition: dict[str, Any]) -> dict[str, Any]:
+    """A definition whose environment variables show no values."""
+    containers = [
+        {**c, "environment": [{**v, "value": "***"} for v in c.get("environment") or []]}
+        for c in definition.get("containerDefinitions") or []
+    ]
+    return {**definition, "containerDefinitions": containers}
 
 
 def _without_settings_secrets(request: dict[str, Any]) -> dict[str, Any]:

@@ -68,29 +68,29 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         ConfigurationError: The block asks for what cannot work.
         PinnedECSError: AWS refused a look-up, or could not be reached.
     """
-    described = None
-    if block.task_definition_arn:
-        block.logger.info(
-            f"{block._log_prefix}: Retrieving task definition {block.task_definition_arn!r}..."
-        )
-        described = await plane.linked(block.task_definition_arn)
-    spec = definition_spec(block, await plane.region(), described)
-    desired, revision = await _choose(block, plane, spec, described)
     patched = patched_revision(block)
-    sizes = (
-        Sizes()
-        if revision is not None or patched is not None
-        else stated_sizes(desired.definition, desired.container)
-    )
+    linked = patched or block.task_definition_arn
+    described: Mapping[str, Any] | None = None
+    revision: str | None = None
+    if linked:
+        block.logger.info(f"{block._log_prefix}: Retrieving task definition {linked!r}...")
+        described = await plane.linked(linked)
+    if patched is not None and described is not None:
+        desired, revision = Desired(registrable(described)), patched
+    else:
+        spec = definition_spec(block, await plane.region(), described)
+        desired, revision = await _choose(block, plane, spec, described)
+    given = revision is not None
+    sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
     request = launch_request(
         block, desired, sizes, await network_configuration(block, plane, desired)
     )
     check(request, desired.definition)
     return Prepared(
         desired=desired,
-        revision=patched or revision,
+        revision=revision,
         may_register=block.registration == "on-change",
-        linked_changed=described is not None and revision is None,
+        linked_changed=described is not None and not given,
         request=request,
     )
 
@@ -155,7 +155,7 @@ def definition_spec(
         family=block._default_family(),
         region=region,
         explicit_family=block.family,
-        base=registrable(described) if described is not None else block.task_definition,
+        base=registrable(described) if described is not None else _base(block),
         linked=described is not None,
         image=block.image,
         launch_type=block.launch_type,
@@ -166,6 +166,13 @@ def definition_spec(
         secrets=block.secrets,
         unset=frozenset(name for name, value in block.env.items() if value is None),
     )
+
+
+def _base(block: PinnedECSTask) -> dict[str, Any] | None:
+    """``task_definition``, without what a described definition has more when it is pasted."""
+    if block.task_definition is None:
+        return None
+    return {k: v for k, v in block.task_definition.items() if k not in DESCRIBED_ONLY}
 
 
 async def network_configuration(
@@ -251,11 +258,14 @@ def _customized(request: dict[str, Any], patches: JsonPatch) -> dict[str, Any]:
 
 def patched_revision(block: PinnedECSTask) -> str | None:
     """The ``taskDefinition`` that the block's customizations set, if they do."""
-    value = None
+    revision = None
     for patch in block.task_customizations.patch:
-        if patch.get("path") == "/taskDefinition" and patch.get("op") in ("add", "replace"):
-            value = patch.get("value")
-    return value
+        value = patch.get("value")  # None for an operation that removes
+        if patch.get("path") == "/taskDefinition":
+            revision = value
+        elif patch.get("path") == "" and isinstance(value, dict):
+            revision = value.get("taskDefinition")
+    return revision
 
 
 def _environment(block: PinnedECSTask, desired: Desired) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,22 +121,33 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
 def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
     if spec.linked and not spec.explicit_family:
         return str(definition["family"])  # valid as it is; slugify would write it in lower case
-    family = spec.explicit_family or definition.get("family") or spec.family
-    return slugify(family, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+")
+    given = spec.explicit_family or definition.get("family") or spec.family
+    family = slugify(given, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+")
+    if not family:
+        raise ConfigurationError(
+            f"cannot name a family {given!r}",
+            "ECS accepts letters, digits, hyphens and underscores, and there is none",
+            "set family",
+        )
+    return family
 
 
 def _container(definition: dict[str, Any]) -> dict[str, Any]:
-    containers: list[dict[str, Any]] = definition.setdefault("containerDefinitions", [])
     container = prefect_container(definition)
     if container is None:
         container = {"name": PREFECT_CONTAINER}
-        containers.append(container)
+        others: list[dict[str, Any]] = definition.get("containerDefinitions") or []
+        definition["containerDefinitions"] = [*others, container]
     return container
 
 
 def _remove_unset(container: dict[str, Any], unset: frozenset[str]) -> None:
     if unset and container.get("environment"):
-        container["environment"] = [v for v in container["environment"] if v["name"] not in unset]
+        container["environment"] = _without(container["environment"], unset)
+
+
+def _without(named: list[dict[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
+    return [item for item in named if item.get("name") not in names]
 
 
 def _log_configuration(spec: DefinitionSpec, family: str) -> dict[str, Any]:
@@ -158,8 +169,8 @@ def _provide_secrets(container: dict[str, Any], secrets: Mapping[str, str]) -> N
     ECS refuses a container that has one name in both (API_ContainerDefinition, "secrets").
     """
     if container.get("environment"):
-        container["environment"] = [v for v in container["environment"] if v["name"] not in secrets]
-    others = [s for s in container.get("secrets", []) if s["name"] not in secrets]
+        container["environment"] = _without(container["environment"], secrets)
+    others = _without(container.get("secrets") or [], secrets)
     container["secrets"] = others + [
         {"name": name, "valueFrom": arn} for name, arn in sorted(secrets.items())
     ]
@@ -184,8 +195,20 @@ def _state_sizes(
                 "set networkMode to 'awsvpc' in task_definition, or launch_type to 'EC2'",
             )
     elif spec.launch_type == "EC2":
-        container.setdefault("cpu", int(task_size(cpu)))
-        container.setdefault("memory", int(task_size(memory)))
+        container.setdefault("cpu", _digits("cpu", cpu))
+        container.setdefault("memory", _digits("memory", memory))
+
+
+def _digits(name: str, size: Any) -> int:
+    """A task's size as a container's, which has no units."""
+    text = task_size(size)
+    if not text.isdigit():
+        raise ConfigurationError(
+            "cannot use the task definition",
+            f"its {name} is {size!r}",
+            f"give {name} as a number, or with the unit {'vCPU' if name == 'cpu' else 'GB'}",
+        )
+    return int(text)
 
 
 def _check_execution_role(
@@ -197,12 +220,18 @@ def _check_execution_role(
             "cannot configure CloudWatch logs",
             "an execution role arn must be set on the task definition to use "
             "`configure_cloudwatch_logs` or `stream_output`, but there is none",
-            "set execution_role_arn, or executionRoleArn in the task definition",
+            _how_to_set_role(spec),
         )
     if container.get("secrets") and not role and spec.launch_type in FARGATE_LAUNCH_TYPES:
         raise ConfigurationError(
             "cannot provide secrets",
             "on Fargate, ECS reads secrets with the execution role, and there is none",
-            "set execution_role_arn to a role that may read "
-            + ", ".join(sorted(s["name"] for s in container["secrets"])),
+            f"{_how_to_set_role(spec)}; it is to be one that may read "
+            + ", ".join(sorted(str(s.get("name")) for s in container["secrets"])),
         )
+
+
+def _how_to_set_role(spec: DefinitionSpec) -> str:
+    if spec.linked:  # there, the field is an override of the launch, as with `ECSTask`
+        return "link a revision that has an executionRoleArn"
+    return "set execution_role_arn, or executionRoleArn in the task definition"

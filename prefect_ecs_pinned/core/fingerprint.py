@@ -30,8 +30,19 @@ PREFECT_CONTAINER = "prefect"
 _STATED = True
 
 #: What ECS describes back letter by letter; a label is believed only where these match too.
-_VERBATIM_OF_CONTAINER = ("image", "entryPoint", "command")
-_VERBATIM_OF_TASK = ("taskRoleArn", "executionRoleArn")
+_VERBATIM_OF_CONTAINER = (
+    "image",
+    "entryPoint",
+    "command",
+    "environment",
+    "secrets",
+    "user",
+    "privileged",
+    "readonlyRootFilesystem",
+    "workingDirectory",
+    "mountPoints",
+)
+_VERBATIM_OF_TASK = ("taskRoleArn", "executionRoleArn", "networkMode", "pidMode", "ipcMode")
 
 
 def fingerprint(definition: Mapping[str, Any]) -> str:
@@ -46,10 +57,10 @@ def fingerprint(definition: Mapping[str, Any]) -> str:
 
 
 def verbatim(definition: Mapping[str, Any]) -> str:
-    """A digest of what ECS echoes verbatim: images, commands, environment, secrets, logs, roles.
+    """A digest of what ECS echoes verbatim: images, commands, users, environment, roles, logs ...
 
     A label only nominates a revision: someone may have copied the definition, label and all,
-    and changed the image. This digest is what has to match as well.
+    and changed the image, or made it privileged. This digest is what has to match as well.
     """
     form = canonical(definition)
     projection: dict[str, Any] = {name: form.get(name) for name in _VERBATIM_OF_TASK}
@@ -57,9 +68,7 @@ def verbatim(definition: Mapping[str, Any]) -> str:
         logs = container.get("logConfiguration", {})
         projection["/" + container.get("name", "")] = {
             **{name: container.get(name) for name in _VERBATIM_OF_CONTAINER},
-            "environment": container.get("environment"),
-            "secrets": container.get("secrets"),
-            "logs": [logs.get("logDriver"), logs.get("options")],
+            "logs": [logs.get("logDriver"), logs.get("options"), logs.get("secretOptions")],
         }
     return _digest(projection)
 

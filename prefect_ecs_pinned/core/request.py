@@ -192,12 +192,27 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
                 f"task_customizations sets {reserved!r}, which makes a launch unsafe to repeat",
                 f"remove the patch of '/{reserved}'",
             )
+    # API_RunTask, "launchType": "If a capacityProviderStrategy is specified, the launchType
+    # parameter must be omitted."
+    if request.get("launchType") and request.get("capacityProviderStrategy"):
+        raise ConfigurationError(
+            "cannot launch",
+            "the request has a launch type and a capacity provider strategy",
+            "remove '/launchType' in task_customizations, or leave launch_type empty",
+        )
     _check_size(request, definition)
     _check_overrides(request)
 
 
+def _on_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
+    """Whether a request is sure to run on Fargate: a cluster may have a default of its own."""
+    if request.get("launchType") or request.get("capacityProviderStrategy"):
+        return launch_type_of(request) in FARGATE_LAUNCH_TYPES
+    return list(definition.get("requiresCompatibilities") or []) == ["FARGATE"]
+
+
 def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
-    if launch_type_of(request) not in FARGATE_LAUNCH_TYPES:
+    if not _on_fargate(request, definition):
         return
     overrides = request.get("overrides") or {}
     cpu = task_size(overrides.get("cpu") or definition.get("cpu") or "")

@@ -13,7 +13,13 @@ def test_no_secret_is_printed() -> None:
             aws_access_key_id="id", aws_secret_access_key="hidden-1", region_name="us-east-1"
         ),
         env={"PREFECT_API_KEY": "hidden-2", "UNSET": None},
+        task_definition={
+            "containerDefinitions": [
+                {"name": "prefect", "environment": [{"name": "TOKEN", "value": "hidden-3"}]}
+            ]
+        },
     )
     for shown in (repr(block), str(block)):
         assert "hidden" not in shown
         assert "PREFECT_API_KEY" in shown
+        assert "TOKEN" in shown

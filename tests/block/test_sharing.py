@@ -196,12 +196,24 @@ def registrable(revision):
     return {name: copy.deepcopy(revision[name]) for name in a_definition("any") if name in revision}
 
 
-async def test_a_copied_label_with_another_image_is_not_believed(world: World, restart):
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        {"image": "evil:1"},
+        {"privileged": True},
+        {"user": "root"},
+        {"readonlyRootFilesystem": True},
+        {"workingDirectory": "/evil"},
+        {"entryPoint": ["evil"]},
+    ],
+    ids=lambda forgery: next(iter(forgery)),
+)
+async def test_a_copied_label_on_something_else_is_not_believed(world: World, restart, forgery):
     """Somebody copied the newest revision in the console, label and all."""
     block = world.block()
     own = await world.run(block)
     forged = registrable(own.definition)
-    forged["containerDefinitions"][0]["image"] = "evil:1"
+    forged["containerDefinitions"][0].update(forgery)
     arn = world.register(forged)
     assert label(forged) == label(own.definition)
     restart()
