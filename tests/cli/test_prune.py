@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_the_default_is_to_keep_a_month(pinned_ecs, family, ecs):
     """All of them have been registered just now."""
     said = pinned_ecs("prune", family(4), "--keep", "1", "--yes")
     assert said.code == 0
-    assert "registered 0s ago" in said.out or "registered 1s ago" in said.out
+    assert re.search(r"registered \d+s ago", said.out)
     assert numbers(ecs) == [1, 2, 3, 4]
 
 
