@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 
 #: Folder -> group. The slowest stand first, so that nothing slow begins last.
-GROUPS = {"functional": "servers", "ui": "browser", "operations": "prefect", "cli": "prefect"}
+GROUPS = {"functional": "servers", "operations": "prefect", "cli": "prefect too"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

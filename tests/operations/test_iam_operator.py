@@ -50,8 +50,10 @@ def patient(ecs, save, deploy, monkeypatch) -> Iterator[tuple[SetUp, Authorising
         iam = ecs.client("iam")
         read = {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": read})
-        arn = iam.create_policy(PolicyName="logs", PolicyDocument=document)["Policy"]["Arn"]
-        iam.attach_role_policy(RoleName="execution", PolicyArn=arn)
+        arn = iam.create_policy(PolicyName=f"logs-{set_up.tag}", PolicyDocument=document)["Policy"][
+            "Arn"
+        ]
+        iam.attach_role_policy(RoleName=set_up.role.rsplit("/", 1)[-1], PolicyArn=arn)
         yield set_up, front
 
 

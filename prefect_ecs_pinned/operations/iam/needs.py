@@ -95,7 +95,6 @@ async def needs(configuration: Configuration) -> Needs:
     on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
     network = awsvpc(block, block.subnets or ["subnet"]) if on_awsvpc else None
     request = launch_request(block, desired, Sizes(), network)
-    revision = patched_revision(block) or given
     roles = {*_roles(desired.definition), *_roles(request.get("overrides") or {})}
     log_group = _log_group(desired, partition, region, account)
     return Needs(
@@ -103,8 +102,8 @@ async def needs(configuration: Configuration) -> Needs:
         region=region,
         account=account,
         family=desired.family,
-        revision=_numbered(revision),
-        registers=revision is None and block.registration == "on-change",
+        revision=_numbered(given),
+        registers=given is None and block.registration == "on-change",
         tags_definition=bool(desired.definition.get("tags")),
         cluster=cluster_name(request.get("cluster") or "default"),
         roles=frozenset(
@@ -139,16 +138,20 @@ def _repository(image: str, partition: str) -> str:
 
 async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Desired, str | None]:
     """The desired definition, and the linked revision when it is used as it is."""
-    if not block.task_definition_arn:
+    patched = patched_revision(block)
+    named = patched or block.task_definition_arn
+    if not named:
         return Desired(build(definition_spec(block, region))), None
-    described = await describe(calls, block.task_definition_arn)
+    described = await describe(calls, named)
     if described is None:
         raise TaskDefinitionNotFound(
-            f"cannot read {block.task_definition_arn!r}",
+            f"cannot read {named!r}",
             "there is no such revision",
             "check task_definition_arn, and that it is in this account and Region",
         )
     linked = Desired(registrable(described))
+    if patched:
+        return linked, patched
     desired = Desired(build(definition_spec(block, region, described)))
     same = desired.fingerprint == linked.fingerprint and desired.family == linked.family
     if same or block.registration == "never":

@@ -42,6 +42,8 @@ def _agent(found: Sequence[Needs]) -> list[Statement]:
         [
             _allow("Launch", ["ecs:RunTask"], [n.revisions for n in found], on_clusters),
             _allow("Watch", ["ecs:DescribeTasks", "ecs:StopTask"], tasks),
+            # A launch whose answer was lost is looked for by `startedBy` before it is given up.
+            _allow("FindLaunches", ["ecs:ListTasks"], ["*"], on_clusters),
             _allow("TagTasks", ["ecs:TagResource"], tasks, _created_by("RunTask")),
             *_pin(found),
             _pass_roles(found),
