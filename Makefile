@@ -15,7 +15,7 @@ demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, 
 	$(BIN)/pinned-ecs demo --runs 100
 
 test: .venv/.dev ## Run all tests (DESIGN: within 5 minutes on 2 cores)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 check: lint types floors test ## Everything that has to be green
 
@@ -39,7 +39,7 @@ docs: .venv/.docs ## Build the documentation into site/, strictly
 test-docs: .venv/.docs ## Run every snippet of the documentation that is not marked
 	$(BIN)/pytest tests/docs
 
-test-walkthroughs: .venv/.dev ## Play the demo and the CI/CD guide from beginning to end
+test-walkthroughs: .venv/.dev ## Play the demo, the CI/CD guide and what else takes long
 	$(BIN)/pytest -n 2 -m walkthrough
 
 test-ui: .venv/.ui ## Drive the block's form in headless Chromium

@@ -204,6 +204,7 @@ async def test_the_agents_policy_is_enough(world, capfd, registration):
     assert world.front.allowed[key] == expected
 
 
+@pytest.mark.walkthrough
 async def test_no_action_of_the_agents_policy_is_too_much(world, capfd):
     """Without any of them the work fails or registers too much; output may be missing."""
     keys: dict[str, str] = {}
@@ -255,6 +256,7 @@ async def test_the_policy_of_ci_is_enough(world):
     assert world.front.allowed["ci"] == actions(document) == CI
 
 
+@pytest.mark.walkthrough
 async def test_no_action_of_the_policy_of_ci_is_too_much(world):
     """Without any of them CI fails, or does not find an older revision."""
 
@@ -298,6 +300,7 @@ async def test_the_operators_policy_is_enough(prefect, world):
     assert world.front.allowed["operator"] == PRUNING
 
 
+@pytest.mark.walkthrough
 async def test_no_action_of_the_operators_policy_is_too_much(prefect, world):
     """Without any of them pruning fails, and what is in use is still there."""
     keys = []

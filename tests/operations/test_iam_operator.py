@@ -66,6 +66,7 @@ def examined_by(set_up: SetUp, front: AuthorisingFront, key: str, less: str = ""
     return {finding.status for finding in asyncio.run(doctor(key))}
 
 
+@pytest.mark.walkthrough
 def test_the_operators_policy_is_what_the_doctor_needs(patient):
     """With it every check is made, none skipped; without any action one of them can not be."""
     set_up, front = patient

@@ -144,6 +144,7 @@ def launched_by_a_killed_agent(block: str, runs: list[UUID]) -> None:
     assert agent.returncode == -signal.SIGKILL
 
 
+@pytest.mark.walkthrough
 async def test_after_an_agent_was_killed(world, ecs):
     """Of 50 runs 20 lost their task and 5 were never launched: 20 and 5 Crashed, 25 untouched."""
     launched, waiting = await world.runs(45), await world.runs(5)
