@@ -56,7 +56,6 @@ class Launching:
     Args:
         api: The calls.
         clock: Time.
-        launched: Called with the lane's name and the task for every task that was launched.
     """
 
     def __init__(self, api: LaunchApi, clock: Clock) -> None:
