@@ -35,7 +35,7 @@ from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 
 #: Threads for every call but RunTask.
-_OTHER_CALLS = 5
+_OTHER_CALLS = 3
 
 #: Built definitions that are remembered; a deployment needs one or two.
 _REMEMBERED_DEFINITIONS = 1024
