@@ -70,16 +70,11 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
     """
     patched = patched_revision(block)
     linked = patched or block.task_definition_arn
-    described: Mapping[str, Any] | None = None
-    revision: str | None = None
+    described = None
     if linked:
         block.logger.info(f"{block._log_prefix}: Retrieving task definition {linked!r}...")
         described = await plane.linked(linked)
-    if patched is not None and described is not None:
-        desired, revision = Desired(registrable(described)), patched
-    else:
-        spec = definition_spec(block, await plane.region(), described)
-        desired, revision = await _choose(block, plane, spec, described)
+    desired, revision = await _choose(block, plane, patched, described)
     given = revision is not None
     sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
     request = launch_request(
@@ -98,10 +93,13 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
 async def _choose(
     block: PinnedECSTask,
     plane: ControlPlane,
-    spec: DefinitionSpec,
+    patched: str | None,
     described: Mapping[str, Any] | None,
 ) -> tuple[Desired, str | None]:
-    """The desired definition, and the linked revision's ARN when it is used as it is."""
+    """The definition that will run, and its revision when that is used as it is."""
+    if patched and described is not None:
+        return Desired(registrable(described)), patched
+    spec = definition_spec(block, await plane.region(), described)
     if described is None:
         return await plane.desired(spec), None
     linked = Desired(registrable(described))
@@ -111,7 +109,7 @@ async def _choose(
         _refuse_changes(block, linked, await plane.desired(unsized))
         return linked, str(described["taskDefinitionArn"])
     desired = await plane.desired(spec)
-    if desired.fingerprint == linked.fingerprint and desired.family == linked.family:
+    if desired.same_as(linked):
         return linked, str(described["taskDefinitionArn"])
     return desired, None
 

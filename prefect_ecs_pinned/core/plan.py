@@ -43,6 +43,10 @@ class Desired:
     def verbatim(self) -> str:
         return verbatim(self.definition)
 
+    def same_as(self, other: Desired) -> bool:
+        """Whether one revision serves both."""
+        return self.fingerprint == other.fingerprint and self.family == other.family
+
     @cached_property
     def container(self) -> Mapping[str, Any]:
         """The Prefect container's definition."""

@@ -14,6 +14,7 @@ from typing import Any
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
 from prefect_ecs_pinned.local.runner import Command, Runner
+from prefect_ecs_pinned.local.settings import client_environment
 from prefect_ecs_pinned.local.tasks import Task
 
 #: The container whose command is run; a definition without it has its first container run.
@@ -90,10 +91,7 @@ class Processes:
         environment = {
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
-            "AWS_ENDPOINT_URL": self._endpoint_url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            **client_environment(self._endpoint_url),
         }
         for variable in container.get("environment") or []:
             environment[variable["name"]] = variable.get("value", "")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from prefect_ecs_pinned.local.embedding import LocalECS
-from prefect_ecs_pinned.local.settings import Settings
+from prefect_ecs_pinned.local.settings import Settings, client_environment
 
 
 @pytest.fixture
@@ -23,11 +23,6 @@ def local_ecs_settings() -> Settings:
 def local_ecs(local_ecs_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalECS]:
     """An embedded ECS that every boto3 client talks to for the length of a test."""
     with LocalECS(local_ecs_settings) as ecs:
-        for name, value in {
-            "AWS_ENDPOINT_URL": ecs.endpoint_url,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-        }.items():
+        for name, value in client_environment(ecs.endpoint_url).items():
             monkeypatch.setenv(name, value)
         yield ecs

@@ -14,6 +14,16 @@ ACCOUNT_ID = "123456789012"
 LATENCIES: Mapping[str, float] = {"RunTask": 0.3, "RegisterTaskDefinition": 0.2, "*": 0.02}
 
 
+def client_environment(endpoint_url: str) -> dict[str, str]:
+    """Variables that send every AWS client to an embedded ECS."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+    }
+
+
 @dataclass(frozen=True)
 class Phases:
     """Seconds that a task spends in each status on its way to RUNNING, and to STOPPED."""

@@ -88,7 +88,12 @@ def apply_overrides(
         ConfigurationError: The agent could not make a block of it either; the reason is the
             validation's own.
     """
-    data = overridden_data(document, deployment, more)
+    return _load(document, deployment, overridden_data(document, deployment, more))
+
+
+def _load(
+    document: BlockDocument, deployment: Deployment | None, data: dict[str, Any]
+) -> PinnedECSTask:
     try:
         block = Block._from_block_document(document.copy(update={"data": data}))
     except ValidationError as error:
@@ -161,7 +166,7 @@ def configuration(
     return Configuration(
         block_name=f"{SLUG}/{document.name}",
         deployment=deployment.name if deployment is not None else None,
-        block=apply_overrides(document, deployment, more),
+        block=_load(document, deployment, data),
         image_unset=not named,
     )
 

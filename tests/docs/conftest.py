@@ -27,9 +27,7 @@ def stage() -> Iterator[Stage]:
     """
     demo = ROOT / "prefect_ecs_pinned" / "operations" / "demo"
     with Stage() as stage:
-        stage.start_ecs()
-        stage.start_server()
-        stage.await_ready()
+        stage.start_servers()
         (stage.flows / "healthcheck.py").write_text((demo / "healthcheck.py").read_text())
         stage.run("register", stage.prefect("block", "register", "-m", "prefect_ecs_pinned"))
         command = [sys.executable, str(demo / "save_block.py"), "pinned-ecs-task", stage.ecs_url]

@@ -18,9 +18,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     with Stage() as stage:
-        stage.start_ecs()
-        stage.start_server()
-        stage.await_ready()
+        stage.start_servers()
         shutil.copy(HERE / "flows" / "sleeper.py", stage.flows)
         stage.run("register", stage.prefect("block", "register", "-m", "prefect_ecs_pinned"))
         stage.run("prepare", [sys.executable, str(HERE / "prepare.py"), stage.ecs_url])

@@ -53,9 +53,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
     with Stage() as stage:
-        stage.start_ecs()
-        stage.start_server()
-        stage.await_ready()
+        stage.start_servers()
         stage.run("register", stage.prefect("block", "register", "-m", "prefect_ecs_pinned"))
         stage.run("save", [sys.executable, "-c", _SAVE_CREDENTIALS, stage.ecs_url])
         yield stage

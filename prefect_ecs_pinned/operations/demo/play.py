@@ -138,9 +138,7 @@ def _terminable() -> Iterator[None]:
 
 def _set(stage: Stage, settings: DemoSettings, talk: Console) -> None:
     with talk.status("Starting an embedded ECS and a Prefect server"):
-        stage.start_ecs()
-        stage.start_server()
-        stage.await_ready()
+        stage.start_servers()
     shutil.copy(Path(__file__).with_name("healthcheck.py"), stage.flows)
     module = "prefect_ecs_pinned" if settings.block == "pinned-ecs-task" else "prefect_aws.ecs"
     _do(stage, talk, "register", stage.prefect("block", "register", "-m", module))

@@ -83,7 +83,17 @@ class Stage:
     ) -> None:
         self.close()
 
-    def start_ecs(self) -> None:
+    def start_servers(self) -> None:
+        """Start an embedded ECS and a Prefect server, and wait until both answer.
+
+        Raises:
+            PinnedECSError: One of them does not.
+        """
+        self._start_ecs()
+        self._start_server()
+        self._await_ready()
+
+    def _start_ecs(self) -> None:
         """Start the embedded ECS as `pinned-ecs local` does."""
         port = _free_port()
         self.ecs_url = f"http://127.0.0.1:{port}"
@@ -95,7 +105,7 @@ class Stage:
             AWS_SECRET_ACCESS_KEY="local",
         )
 
-    def start_server(self) -> None:
+    def _start_server(self) -> None:
         """Start a Prefect server with a database of its own."""
         port = _free_port()
         self.api_url = f"http://127.0.0.1:{port}/api"
@@ -111,7 +121,7 @@ class Stage:
         ]
         self.start("server", command)
 
-    def await_ready(self) -> None:
+    def _await_ready(self) -> None:
         """Wait until both servers answer."""
         for name, url in (
             ("ecs", f"{self.ecs_url}/_local/calls"),

@@ -153,8 +153,7 @@ async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Des
     if patched:
         return linked, patched
     desired = Desired(build(definition_spec(block, region, described)))
-    same = desired.fingerprint == linked.fingerprint and desired.family == linked.family
-    if same or block.registration == "never":
+    if desired.same_as(linked) or block.registration == "never":
         return linked, block.task_definition_arn
     return desired, None
 
