@@ -95,6 +95,7 @@ async def _serve(settings: dict[str, Any]) -> None:
     phases = Phases(**settings.pop("phases", {}))
     ecs = LocalECS(Settings(phases=phases, **settings))
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
     config = uvicorn.Config(prefect_api, lifespan="off", log_level="error", access_log=False)
     port = listener.getsockname()[1]
     addresses = {"endpoint": ecs.endpoint_url, "prefect": f"http://127.0.0.1:{port}/api"}
