@@ -87,8 +87,12 @@ class World:
                 await client.update_flow_run(flow_run, infrastructure_pid=pid)
 
     def kill(self, arn: str) -> None:
-        """Kill a task from outside."""
-        self.client.stop_task(cluster=arn.split("/")[1], task=arn, reason="killed by hand")
+        """Kill a task from outside, and wait until it has stopped."""
+        cluster = arn.split("/")[1]
+        self.client.stop_task(cluster=cluster, task=arn, reason="killed by hand")
+        self.client.get_waiter("tasks_stopped").wait(
+            cluster=cluster, tasks=[arn], WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        )
 
     async def states(self) -> dict[UUID, tuple[str, str]]:
         """Flow run -> type of its state, and message."""
