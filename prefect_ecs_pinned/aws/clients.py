@@ -163,8 +163,9 @@ class Clients:
         name = f"{service} {purpose}"
         if name not in self._clients:
             self._clients[name] = asyncio.create_task(self._make_client(service, purpose))
+        making = self._clients[name]
         try:
-            return await asyncio.shield(self._clients[name])
+            return making.result() if making.done() else await asyncio.shield(making)
         except Fault:
             self._clients.pop(name, None)  # tried again by the next call
             raise
@@ -179,7 +180,7 @@ class Clients:
                     self._session = session
                 make = self._session.client
                 client = await self._others.run(lambda: make(service, **parameters))
-                if purpose == "watching":  # commands read more of a task than a watch does
+                if purpose:  # commands read more of a task than launching and watching do
                     for event in BEFORE_TASKS_ARE_READ:
                         client.meta.events.register(event, trim_tasks)
                 return client

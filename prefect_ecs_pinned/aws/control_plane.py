@@ -19,7 +19,7 @@ from prefect_ecs_pinned.aws.api import Ec2Api, EcsApi, LogsApi
 from prefect_ecs_pinned.aws.clients import Access, Clients
 from prefect_ecs_pinned.aws.faults import Fault, as_error
 from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
-from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox
+from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox, Post
 from prefect_ecs_pinned.aws.network import Network
 from prefect_ecs_pinned.aws.notices import Listener, nobody
 from prefect_ecs_pinned.aws.output import Follow, Output, Sink
@@ -65,15 +65,18 @@ class _Verbs:
 
 @dataclass(eq=False)
 class Launch:
-    """A launch that was asked for.
+    """A launch that was asked for; made on the caller's event loop.
 
     Attributes:
         outcome: Of the caller's event loop: the launched task, or the `PinnedECSError`.
         submission: None until the control loop has taken it up.
     """
 
-    outcome: asyncio.Future[Snapshot]
+    outcome: asyncio.Future[Snapshot] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
     submission: Submission | None = None
+    _post: Post = field(default_factory=Post.here)
 
     def settle(self, done: asyncio.Future[Snapshot]) -> None:
         """Hand the submission's outcome over to the caller's event loop."""
@@ -88,7 +91,7 @@ class Launch:
                 self.outcome.set_result(done.result())
 
         with contextlib.suppress(RuntimeError):  # the caller's loop has closed
-            self.outcome.get_loop().call_soon_threadsafe(settle)
+            self._post.put(settle)
 
 
 @dataclass(eq=False)
@@ -183,7 +186,7 @@ class ControlPlane:
                 None for a revision that was given by name.
             may_register: See `Pinning.resolve`.
         """
-        launch = Launch(asyncio.get_running_loop().create_future())
+        launch = Launch()
 
         async def renew(stale: str) -> str:
             assert desired is not None

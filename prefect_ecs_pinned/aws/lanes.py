@@ -26,11 +26,13 @@ _ASSUMED_LATENCY = 0.3
 _ROOM = 1.1
 _STEP = 8
 
-#: Longest latency that adds calls, and how many there may be at any pace: 16 are enough for 20 a
-#: second at 800 ms. A machine that is short of CPU measures longer ones, and more threads would
-#: only make it shorter.
-_LONGEST_LATENCY = 0.4
+#: Calls under way that are allowed at any pace: enough for 20 a second at 800 ms, and for as many
+#: threads with two hundred runs as with a thousand.
 _ALWAYS_ALLOWED = 16
+
+#: Longest latency that adds calls. A machine that is short of CPU measures longer ones, and more
+#: threads would only make it shorter.
+_LONGEST_LATENCY = 0.4
 
 #: Seconds between the tries of the head behind a closed gate.
 PROBE_SECONDS = 2.5
@@ -101,9 +103,9 @@ class Lane:
         self.changed.set()
 
     def most_calls(self) -> int:
-        steps = math.ceil(self.pacer.rate * self.latency * _ROOM / _STEP)
-        bound = max(_ALWAYS_ALLOWED, math.ceil(self.pacer.rate * _LONGEST_LATENCY))
-        return max(_STEP, min(MOST_CALLS, bound, steps * _STEP))
+        latency = min(self.latency, _LONGEST_LATENCY)
+        steps = math.ceil(self.pacer.rate * latency * _ROOM / _STEP)
+        return min(MOST_CALLS, max(_ALWAYS_ALLOWED, steps * _STEP))
 
     def gates(self, submission: Submission) -> list[Gate]:
         cluster = self.cluster_gates.get(submission.cluster)

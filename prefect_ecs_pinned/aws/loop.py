@@ -2,7 +2,7 @@
 
 Callers run on loops of their own, come and go, and may be cancelled; shared work must not go
 with them. So it runs here, and a caller awaits it from outside (`ControlLoop.run`) or is handed
-its news through a `Mailbox`.
+its news through a `Mailbox`. Whatever goes from one loop to another goes by `Post`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,11 +23,73 @@ T = TypeVar("T")
 _CLOSE_SECONDS = 1.0
 
 
+#: The `Post` of the event loop that this thread ran last.
+_here = threading.local()
+
+
+class Post:
+    """Has functions called on an event loop, by other threads, in the order of their posting.
+
+    ``call_soon_threadsafe`` wakes its loop by a system call each time, which costs more than
+    most of what is handed over here. Of many that are posted together only the first does.
+
+    ``_lock`` guards ``_calls``: who finds it empty wakes the loop, and who is woken empties it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._lock = threading.Lock()
+        self._calls: list[Callable[[], object]] = []
+
+    @staticmethod
+    def here() -> Post:
+        """That of the running event loop."""
+        loop = asyncio.get_running_loop()
+        post: Post | None = getattr(_here, "post", None)
+        if post is None or post._loop() is not loop:
+            post = _here.post = Post(loop)
+        return post
+
+    def put(self, call: Callable[[], object]) -> None:
+        """Call a function on the loop, soon.
+
+        Raises:
+            RuntimeError: The loop has closed.
+        """
+        with self._lock:
+            self._calls.append(call)
+            if len(self._calls) > 1:
+                return
+        try:
+            loop = self._loop()
+            if loop is None:
+                raise RuntimeError("the event loop is gone")
+            loop.call_soon_threadsafe(self._deliver, loop)
+        except RuntimeError:
+            self._take()
+            raise
+
+    def _take(self) -> list[Callable[[], object]]:
+        with self._lock:
+            calls, self._calls = self._calls, []
+        return calls
+
+    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
+        for call in self._take():
+            try:
+                call()
+            except Exception as exception:
+                loop.call_exception_handler(
+                    {"message": f"Exception in {call!r}", "exception": exception}
+                )
+
+
 class ControlLoop:
     """A daemon thread with an event loop in it, started at once."""
 
     def __init__(self, name: str = "pinned-ecs-control") -> None:
         self._loop = asyncio.new_event_loop()
+        self._post = Post(self._loop)
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
@@ -48,7 +112,7 @@ class ControlLoop:
 
     def call(self, work: Callable[[], object]) -> None:
         """Call a function on the control loop, after everything that was asked of it before."""
-        self._loop.call_soon_threadsafe(work)
+        self._post.put(work)
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine on the control loop, whatever becomes of the caller."""
@@ -77,16 +141,16 @@ class Mailbox(Generic[T]):
     to the receiving loop; a loop that has closed is ignored.
     """
 
-    __slots__ = ("_items", "_loop", "_waiting")
+    __slots__ = ("_items", "_post", "_waiting")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._post = Post.here()
         self._items: deque[T] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
     def put(self, item: T) -> None:
         with contextlib.suppress(RuntimeError):  # the receiver's loop has closed
-            self._loop.call_soon_threadsafe(self._arrive, item)
+            self._post.put(partial(self._arrive, item))
 
     def _arrive(self, item: T) -> None:
         self._items.append(item)
@@ -95,7 +159,7 @@ class Mailbox(Generic[T]):
 
     async def get(self) -> T:
         while not self._items:
-            self._waiting = self._loop.create_future()
+            self._waiting = asyncio.get_running_loop().create_future()
             try:
                 await self._waiting
             finally:

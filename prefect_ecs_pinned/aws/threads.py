@@ -12,7 +12,10 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
+
+from prefect_ecs_pinned.aws.loop import Post
 
 T = TypeVar("T")
 
@@ -22,7 +25,7 @@ IDLE_SECONDS = 10.0
 #: How the names of all threads begin that make calls.
 THREAD_NAMES = "pinned-ecs-"
 
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", Post]
 
 
 class Threads:
@@ -48,10 +51,9 @@ class Threads:
 
     async def run(self, call: Callable[[], T]) -> T:
         """Make a blocking call on a thread; cancelling the wait does not stop the call."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._ready:
-            self._jobs.append((call, future, loop))
+            self._jobs.append((call, future, Post.here()))
             grow = len(self._jobs) > self._idle and self._count < self._limit
             self._count += grow
             self._ready.notify()
@@ -93,30 +95,20 @@ class Threads:
             return self._jobs.popleft()
 
 
-def _deliver(
-    call: Callable[[], object], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
-) -> None:
-    try:
-        result = call()
-    except BaseException as exception:
-        _set(loop, future, None, exception)
-    else:
-        _set(loop, future, result, None)
-
-
-def _set(
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[Any],
-    result: object,
-    exception: BaseException | None,
-) -> None:
-    def settle() -> None:
-        if future.done():
-            return
-        if exception is not None:
-            future.set_exception(exception)
-        else:
-            future.set_result(result)
-
+def _deliver(call: Callable[[], object], future: asyncio.Future[Any], post: Post) -> None:
     with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
-        loop.call_soon_threadsafe(settle)
+        try:
+            result = call()
+        except BaseException as exception:
+            post.put(partial(_settle, future, None, exception))
+        else:
+            post.put(partial(_settle, future, result, None))
+
+
+def _settle(future: asyncio.Future[Any], result: object, exception: BaseException | None) -> None:
+    if future.done():
+        return
+    if exception is not None:
+        future.set_exception(exception)
+    else:
+        future.set_result(result)

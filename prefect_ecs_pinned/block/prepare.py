@@ -17,6 +17,7 @@ from prefect.utilities.pydantic import JsonPatch
 
 from prefect_ecs_pinned.aws.api import registrable_members
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec
 from prefect_ecs_pinned.core.plan import Desired, differences
@@ -72,7 +73,8 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
     linked = patched or block.task_definition_arn
     described = None
     if linked:
-        block.logger.info(f"{block._log_prefix}: Retrieving task definition {linked!r}...")
+        log = run_logger(block.logger.name)
+        log.info(f"{block._log_prefix}: Retrieving task definition {linked!r}...")
         described = await plane.linked(linked)
     desired, revision = await _choose(block, plane, patched, described)
     given = revision is not None

@@ -25,9 +25,9 @@ from prefect_ecs_pinned.aws.watching import News
 from prefect_ecs_pinned.block.flow_runs import (
     confirm_cancelled,
     is_wanted,
-    page_logger,
     report_crash,
 )
+from prefect_ecs_pinned.block.logs import page_logger, run_logger
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url, task_id
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
@@ -84,7 +84,7 @@ class _Run:
         self._task_status = task_status
         self._plane: ControlPlane = block._control_plane()
         self._flow_run_id = block.env.get("PREFECT__FLOW_RUN_ID")
-        self._log = block.logger
+        self._log = run_logger(block.logger.name)
         self._prefix = block._log_prefix
         self._unwanted = False
 

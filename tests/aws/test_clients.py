@@ -7,6 +7,7 @@ import gc
 import logging
 import threading
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -24,6 +25,7 @@ class FakeClient:
     def __init__(self, session: FakeSession) -> None:
         self.session = session
         self.closed = False
+        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
 
     def describe_tasks(self, **_: Any) -> dict[str, Any]:
         return self.session.world.answer(self.session.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -43,6 +44,7 @@ def request(number: int) -> dict[str, str]:
 
 @pytest.fixture
 def clock() -> VirtualClock:
+    random.seed(1)  # of jitter
     return VirtualClock()
 
 
@@ -79,7 +81,7 @@ async def test_a_thousand_launches_take_hardly_longer_than_the_quota_demands(
     await launch_all(clock, [Launching(api, clock)], 1000)
     assert len(api.started) == 1000
     assert span(api) <= allowance * (1000 - rate) / rate
-    assert quota.throttled <= 60
+    assert quota.throttled <= 100
 
 
 async def test_the_documented_quota_is_found_with_few_throttles(clock):
@@ -87,7 +89,7 @@ async def test_the_documented_quota_is_found_with_few_throttles(clock):
     api = FakeTasks(clock)
     api.answer = quota = Quota(clock, 20.0)
     await launch_all(clock, [Launching(api, clock)], 200)
-    assert 1 <= quota.throttled <= 15
+    assert 1 <= quota.throttled <= 9
 
 
 async def test_three_processes_share_a_quota_fairly(clock):
@@ -112,17 +114,38 @@ async def take(clock: VirtualClock, pacer: Pacer, seconds: float) -> int:
 
 
 async def test_it_doubles_every_second_until_a_throttle_then_goes_back(clock):
-    """What it was before it doubled went through."""
+    """What it was a second before went through."""
     pacer = Pacer(RUN_TASK, clock)
-    rates = []
-    for _ in range(4):
-        await take(clock, pacer, 1.0)
-        rates.append(pacer.rate)
-    assert rates == [40.0, 80.0, 160.0, 320.0] or rates == [20.0, 40.0, 80.0, 160.0]
+    begun_at = clock.now()
+    for _ in range(8):
+        await take(clock, pacer, 0.5)
+        assert pacer.rate == pytest.approx(20.0 * 2 ** (clock.now() - begun_at))
     before = pacer.rate
+    assert before >= 320.0
     pacer.throttled(asked_at=clock.now())
     assert pacer.rate == before / 2
     assert pacer.throttles == 1
+
+
+async def test_it_goes_back_to_the_documented_rate_and_no_further(clock):
+    """A quota that was hardly overshot is as documented."""
+    pacer = Pacer(RUN_TASK, clock)
+    await take(clock, pacer, 0.4)
+    assert 20.0 < pacer.rate < 40.0
+    pacer.throttled(asked_at=clock.now())
+    assert pacer.rate == 20.0
+
+
+async def test_permits_that_are_waited_for_come_a_few_at_a_time(clock):
+    """Calls that follow each other closely cost half."""
+    pacer = Pacer(RUN_TASK, clock, probing=False)
+    times = []
+    for _ in range(200):
+        await clock.run(pacer.permit())
+        times.append(clock.now())
+    assert times[:20] == [times[0]] * 20
+    assert 200 / (2 * len(set(times))) > 1.5
+    assert times[-1] - times[0] == pytest.approx(180 / 20, abs=0.3)
 
 
 async def test_the_first_rate_is_lowered_by_a_factor(clock):
@@ -133,12 +156,12 @@ async def test_the_first_rate_is_lowered_by_a_factor(clock):
 
 
 async def test_after_a_throttle_it_climbs_slowly(clock):
-    """Half a call a second each second, for as long as permits are wanted."""
+    """By one call a second each second, for as long as permits are wanted."""
     pacer = Pacer(RUN_TASK, clock)
     pacer.throttled(asked_at=clock.now())
     low = pacer.rate
     await take(clock, pacer, 4.0)
-    assert pacer.rate == pytest.approx(low + 2.0, abs=0.1)
+    assert pacer.rate == pytest.approx(low + 4.0, abs=0.3)
 
 
 async def test_a_rate_that_is_not_used_does_not_climb(clock):

@@ -25,6 +25,7 @@ def lost(save, deploy, ecs):
     task = client.run_task(taskDefinition="job")["tasks"][0]["taskArn"]
     flow_run = asyncio.run(_cancelling(f"default::{task}"))
     client.stop_task(task=task, reason="killed by hand")
+    client.get_waiter("tasks_stopped").wait(tasks=[task], WaiterConfig={"Delay": 0.1})
     return flow_run
 
 
