@@ -8,9 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import botocore.session
+from botocore.exceptions import ParamValidationError
+from botocore.validate import ParamValidator
 
 from prefect_ecs_pinned.aws.clients import Clients
-from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error, presentable, understand
 
 #: API_ListTaskDefinitions, "maxResults": at most 100 a page.
 LIST_PAGE = 100
@@ -41,12 +43,31 @@ def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:
     return answer[name]
 
 
+@lru_cache
+def _input_of(operation: str) -> Any:
+    """The shape of an operation's request, as the installed botocore knows it."""
+    model = botocore.session.get_session().get_service_model("ecs")
+    return model.operation_model(operation).input_shape
+
+
 @lru_cache(maxsize=1)
 def registrable_members() -> frozenset[str]:
     """The members that RegisterTaskDefinition accepts, as the installed botocore knows them."""
-    model = botocore.session.get_session().get_service_model("ecs")
-    shape: Any = model.operation_model("RegisterTaskDefinition").input_shape
-    return frozenset(shape.members)
+    return frozenset(_input_of("RegisterTaskDefinition").members)
+
+
+def check_run_task(request: Mapping[str, Any]) -> None:
+    """Check the members and types of a RunTask request, which the launching client does not.
+
+    A request that is made of a block's fields is in order; one that was patched may not be.
+
+    Raises:
+        PinnedECSError: botocore knows that it is not.
+    """
+    report = ParamValidator().validate(request, _input_of("RunTask"))
+    if report.has_errors():
+        wrong = presentable(ParamValidationError(report=report.generate_report()))
+        raise as_error(understand(wrong, "RunTask"), "cannot launch") from wrong
 
 
 def _newest(client: Any, family: str) -> int:

@@ -195,6 +195,7 @@ class Clients:
         config = ours.merge(theirs) if theirs is not None else ours
         limits = Config(
             retries=_ONE_ATTEMPT,
+            parameter_validation=purpose != "launching",  # `api.check_run_task` is for that
             max_pool_connections=max(
                 getattr(config, "max_pool_connections", 10), self._connections.get(purpose, 10)
             ),

@@ -302,7 +302,7 @@ class ControlPlane:
             clock = LoopClock()
             clients = Clients(
                 self._access,
-                Threads(_OTHER_CALLS, "call"),
+                Threads(_OTHER_CALLS, "call", all_at_once=True),
                 Threads(MOST_CALLS, "launch"),
                 connections=MOST_CALLS,
             )

@@ -38,11 +38,14 @@ class Threads:
     Args:
         limit: The most threads at once; further calls queue, first in, first out.
         name: Name of the threads, after `THREAD_NAMES`.
+        all_at_once: Start all of them for the first call, so that their number tells nothing
+            but whether there is work.
     """
 
-    def __init__(self, limit: int, name: str) -> None:
+    def __init__(self, limit: int, name: str, all_at_once: bool = False) -> None:
         self._limit = limit
         self._name = name
+        self._all_at_once = all_at_once
         self._ready = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._count = 0
@@ -54,10 +57,11 @@ class Threads:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._ready:
             self._jobs.append((call, future, Post.here()))
-            grow = len(self._jobs) > self._idle and self._count < self._limit
-            self._count += grow
+            room = self._limit - self._count
+            more = room if self._all_at_once else min(room, len(self._jobs) > self._idle)
+            self._count += more
             self._ready.notify()
-        if grow:
+        for _ in range(more):
             self._grow()
         result: T = await future
         return result

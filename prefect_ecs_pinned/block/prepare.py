@@ -15,7 +15,7 @@ from jsonpointer import JsonPointerException
 from prefect.settings import Settings, get_current_settings
 from prefect.utilities.pydantic import JsonPatch
 
-from prefect_ecs_pinned.aws.api import registrable_members
+from prefect_ecs_pinned.aws.api import check_run_task, registrable_members
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
@@ -83,6 +83,8 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         block, desired, sizes, await network_configuration(block, plane, desired)
     )
     check(request, desired.definition)
+    if block.task_customizations.patch:
+        check_run_task({"taskDefinition": desired.family, **request})
     return Prepared(
         desired=desired,
         revision=revision,

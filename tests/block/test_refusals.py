@@ -138,6 +138,23 @@ async def test_customizations_that_do_not_apply(world: World, patch):
 
 
 @pytest.mark.parametrize(
+    ("patch", "why"),
+    [
+        ({"op": "add", "path": "/priority", "value": 1}, "priority"),
+        ({"op": "add", "path": "/group", "value": ["s3cret"]}, "Invalid type for parameter group"),
+    ],
+)
+async def test_customizations_that_make_no_run_task_request(world: World, patch, why):
+    """botocore knows, and is asked before anything is registered."""
+    error = await refusal(world, task_customizations=[patch])
+    assert error.what == "cannot launch"
+    assert why in error.why
+    assert "task_customizations" in error.hint
+    assert "s3cret" not in "".join(traceback.format_exception(error))
+    assert world.calls("RegisterTaskDefinition") == 0
+
+
+@pytest.mark.parametrize(
     "patch",
     [
         [{"op": "frobnicate", "path": "/a"}],
