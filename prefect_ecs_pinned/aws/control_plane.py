@@ -19,6 +19,7 @@ from prefect_ecs_pinned.aws.api import Ec2Api, EcsApi, LogsApi
 from prefect_ecs_pinned.aws.clients import Access, Clients
 from prefect_ecs_pinned.aws.faults import Fault, as_error
 from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
+from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox, Post
 from prefect_ecs_pinned.aws.network import Network
 from prefect_ecs_pinned.aws.notices import Listener, nobody
@@ -140,13 +141,14 @@ class ControlPlane:
         known = self._made[0].definitions.get(key) if self._made else None
         return known if known is not None else await self._loop.run(self._build(key, spec))
 
-    async def linked(self, identifier: str) -> Mapping[str, Any]:
+    async def linked(self, identifier: str) -> Linked:
         """See `Pinning.linked`."""
+        known = self._made[0].pinning.remembered_link(identifier) if self._made else None
 
-        async def describe() -> Mapping[str, Any]:
+        async def describe() -> Linked:
             return await self._on_loop().pinning.linked(identifier)
 
-        return await self._loop.run(describe())
+        return known if known is not None else await self._loop.run(describe())
 
     async def subnets(self, vpc_id: str | None) -> Sequence[str]:
         """See `Network.subnets`."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.batching import in_batches
 from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, as_error
+from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.aws.notices import Listener, RevisionPinned, nobody
 from prefect_ecs_pinned.aws.pacing import Pacer
 from prefect_ecs_pinned.aws.ports import Clock, TaskDefinitionApi
@@ -108,7 +109,7 @@ class Pinning:
         self._pins: dict[Key, Pin] = {}
         self._resolving: dict[tuple[Key, bool], asyncio.Task[Pin]] = {}
         self._families: dict[str, _Family] = {}
-        self._linked: dict[str, tuple[float, asyncio.Task[Mapping[str, Any]]]] = {}
+        self._linked: dict[str, tuple[float, asyncio.Task[Linked]]] = {}
         self._dead: set[str] = set()
         #: Pins to be resolved again: the revision that was found inactive.
         self._replaced: dict[Key, str] = {}
@@ -163,8 +164,16 @@ class Pinning:
             self._replaced[key] = stale
         return await self.resolve(desired, may_register)
 
-    async def linked(self, identifier: str) -> Mapping[str, Any]:
-        """The definition that ``task_definition_arn`` names, as ECS describes it.
+    def remembered_link(self, identifier: str) -> Linked | None:
+        """What `linked` would give at once, if it would. Safe from any thread."""
+        until, describing = self._linked.get(identifier, (0.0, None))
+        if describing is None or not describing.done() or self._clock.now() >= until:
+            return None
+        failed = describing.cancelled() or describing.exception() is not None
+        return None if failed else describing.result()
+
+    async def linked(self, identifier: str) -> Linked:
+        """The revision that ``task_definition_arn`` names.
 
         Revisions never change, so one is described once; a bare family stands for its newest
         revision for `NEWEST_SECONDS`.
@@ -180,7 +189,7 @@ class Pinning:
             except ValueError:
                 lasting = False
             until = float("inf") if lasting else self._clock.now() + NEWEST_SECONDS
-            known = (until, asyncio.create_task(self._patiently_describe(identifier)))
+            known = (until, asyncio.create_task(self._link(identifier)))
             self._linked[identifier] = known
         try:
             return await asyncio.shield(known[1])
@@ -188,6 +197,9 @@ class Pinning:
             if self._linked.get(identifier) is known:
                 del self._linked[identifier]
             raise as_error(fault, f"cannot use task definition {identifier!r}") from fault
+
+    async def _link(self, identifier: str) -> Linked:
+        return Linked(await self._patiently_describe(identifier))
 
     async def _resolve(self, key: Key, desired: Desired, may_register: bool) -> Pin:
         family = self._family(desired.family)

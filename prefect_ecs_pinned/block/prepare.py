@@ -15,8 +15,9 @@ from jsonpointer import JsonPointerException
 from prefect.settings import Settings, get_current_settings
 from prefect.utilities.pydantic import JsonPatch
 
-from prefect_ecs_pinned.aws.api import check_run_task, registrable_members
+from prefect_ecs_pinned.aws.api import check_run_task
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec
@@ -70,13 +71,13 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         PinnedECSError: AWS refused a look-up, or could not be reached.
     """
     patched = patched_revision(block)
-    linked = patched or block.task_definition_arn
-    described = None
-    if linked:
+    named = patched or block.task_definition_arn
+    linked = None
+    if named:
         log = run_logger(block.logger.name)
-        log.info(f"{block._log_prefix}: Retrieving task definition {linked!r}...")
-        described = await plane.linked(linked)
-    desired, revision = await _choose(block, plane, patched, described)
+        log.info(f"{block._log_prefix}: Retrieving task definition {named!r}...")
+        linked = await plane.linked(named)
+    desired, revision = await _choose(block, plane, patched, linked)
     given = revision is not None
     sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
     request = launch_request(
@@ -89,7 +90,7 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         desired=desired,
         revision=revision,
         may_register=block.registration == "on-change",
-        linked_changed=described is not None and not given,
+        linked_changed=linked is not None and not given,
         request=request,
     )
 
@@ -98,36 +99,28 @@ async def _choose(
     block: PinnedECSTask,
     plane: ControlPlane,
     patched: str | None,
-    described: Mapping[str, Any] | None,
+    linked: Linked | None,
 ) -> tuple[Desired, str | None]:
     """The definition that will run, and its revision when that is used as it is."""
-    if patched and described is not None:
-        return Desired(registrable(described)), patched
-    spec = definition_spec(block, await plane.region(), described)
-    if described is None:
+    if patched and linked is not None:
+        return linked.desired, patched
+    spec = definition_spec(block, await plane.region(), linked)
+    if linked is None:
         return await plane.desired(spec), None
-    linked = Desired(registrable(described))
     if block.registration == "never":
         # The sizes and the compatibilities that a launch type asks for are left to ECS.
         unsized = replace(spec, launch_type=None, cpu=None, memory=None)
-        _refuse_changes(block, linked, await plane.desired(unsized))
-        return linked, str(described["taskDefinitionArn"])
+        _refuse_changes(block, linked.desired, await plane.desired(unsized))
+        return linked.desired, linked.arn
     desired = await plane.desired(spec)
-    if desired.same_as(linked):
-        return linked, str(described["taskDefinitionArn"])
+    if desired.same_as(linked.desired):
+        return linked.desired, linked.arn
     return desired, None
 
 
-def registrable(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A described revision as it could be registered again.
-
-    What ECS only tells, now or in the future, is not taken for something to be registered.
-    """
-    accepted = registrable_members() - DESCRIBED_ONLY
-    return {name: value for name, value in described.items() if name in accepted}
-
-
 def _refuse_changes(block: PinnedECSTask, linked: Desired, desired: Desired) -> None:
+    if desired.same_as(linked):
+        return
     changed = list(differences(linked.definition, desired.definition))
     if desired.family != linked.family:
         changed.append("family")
@@ -150,15 +143,15 @@ def _field_of(block: PinnedECSTask, path: str) -> str:
 
 
 def definition_spec(
-    block: PinnedECSTask, region: str, described: Mapping[str, Any] | None = None
+    block: PinnedECSTask, region: str, linked: Linked | None = None
 ) -> DefinitionSpec:
     """The part of the block's fields that decides what its revision looks like."""
     return DefinitionSpec(
         family=block._default_family(),
         region=region,
         explicit_family=block.family,
-        base=registrable(described) if described is not None else _base(block),
-        linked=described is not None,
+        base=linked.definition if linked is not None else _base(block),
+        linked=linked is not None,
         image=block.image,
         launch_type=block.launch_type,
         cpu=block.cpu,

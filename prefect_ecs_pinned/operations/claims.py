@@ -10,6 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
 from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.prepare import definition_spec, patched_revision
@@ -128,14 +129,15 @@ async def _claims_of_block(calls: Calls, name: str, block: PinnedECSTask) -> lis
     claims = []
     if patched := patched_revision(block):
         claims.append(Claim(name, link=patched))
-    described = None
+    linked = None
     if block.task_definition_arn:
         claims.append(Claim(name, link=block.task_definition_arn))
         described = await describe(calls, block.task_definition_arn)
         if described is None:
             return claims  # of another account, or gone: nothing can be built on it
+        linked = Linked(described)
     access: Access = access_of(block.aws_credentials)
-    spec = definition_spec(block, access.region or await calls.region(), described)
+    spec = definition_spec(block, access.region or await calls.region(), linked)
     return [*claims, Claim(name, desired=Desired(build(spec)))]
 
 

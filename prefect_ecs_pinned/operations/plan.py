@@ -167,7 +167,7 @@ async def step(target: Target) -> Step:
     newest = None
     if action == REGISTER:
         try:
-            newest = await target.plane.linked(desired.family)
+            newest = (await target.plane.linked(desired.family)).described
         except TaskDefinitionNotFound:
             reason = "the family has no revision yet"
     return Step(

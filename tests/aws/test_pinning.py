@@ -209,12 +209,14 @@ async def test_a_linked_revision_is_described_once(api, clock):
     arn = api.add(desired().definition)
     one = pinning(api)
     for _ in range(3):
-        assert (await clock.run(one.linked(arn)))["taskDefinitionArn"] == arn
+        assert (await clock.run(one.linked(arn))).arn == arn
+        assert one.remembered_link(arn) is await one.linked(arn)
     assert api.calls["DescribeTaskDefinition"] == 1
     for _ in range(3):
         await clock.run(one.linked("prefect-default"))
     assert api.calls["DescribeTaskDefinition"] == 2
     await clock.pass_time(61)
+    assert one.remembered_link("prefect-default") is None
     await clock.run(one.linked("prefect-default"))
     assert api.calls["DescribeTaskDefinition"] == 3
 

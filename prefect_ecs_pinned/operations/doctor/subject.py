@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.prepare import awsvpc, definition_spec, launch_request, registrable
+from prefect_ecs_pinned.block.prepare import awsvpc, definition_spec, launch_request
 from prefect_ecs_pinned.core.definition import build
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import Sizes, stated_sizes
@@ -76,15 +77,16 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     region = await look.region()
     env = {**configuration.block.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
     block = configuration.block.copy(update={"env": env})
-    linked = await _linked(block, look)
+    described = await _linked(block, look)
+    linked = Linked(described) if described is not None else None
     desired = Desired(build(definition_spec(block, region, linked)))
     if linked is not None and block.registration == "never":
-        desired = Desired(registrable(linked))
+        desired = linked.desired
     on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
     network = awsvpc(block, block.subnets or [_LOOKED_UP]) if on_awsvpc else None
     sizes = stated_sizes(desired.definition, desired.container) if linked is None else Sizes()
     request = launch_request(block, desired, sizes, network)
-    return Subject(configuration, look, region, account, desired, linked, request)
+    return Subject(configuration, look, region, account, desired, described, request)
 
 
 async def _linked(block: PinnedECSTask, look: Look) -> Mapping[str, Any] | None:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.prepare import (
     awsvpc,
     definition_spec,
     launch_request,
     patched_revision,
-    registrable,
 )
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.definition import build
@@ -149,12 +149,12 @@ async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Des
             "there is no such revision",
             "check task_definition_arn, and that it is in this account and Region",
         )
-    linked = Desired(registrable(described))
+    linked = Linked(described)
     if patched:
-        return linked, patched
-    desired = Desired(build(definition_spec(block, region, described)))
-    if desired.same_as(linked) or block.registration == "never":
-        return linked, block.task_definition_arn
+        return linked.desired, patched
+    desired = Desired(build(definition_spec(block, region, linked)))
+    if desired.same_as(linked.desired) or block.registration == "never":
+        return linked.desired, block.task_definition_arn
     return desired, None
 
 
