@@ -41,7 +41,7 @@ class Cost:
 
     Attributes:
         seconds: How long it took.
-        cpu_seconds: CPU time, that of the idle process subtracted.
+        cpu_seconds: CPU time, that of the idle process and of the looks at it subtracted.
         peak_kb: Peak of resident memory, all of the process.
         threads: Peak, all threads of the process.
         idle_threads: Threads of the idle process.
@@ -64,19 +64,26 @@ class Meter:
         """Measure the idle process."""
         self._idle_threads = self._peak_threads = threads()
         self._peak_kb = resident_kb()
+        self._looks = 0.0
         self._looking = asyncio.create_task(self._look())
-        before, at = cpu_seconds(), time.monotonic()
+        before, at = self._spent(), time.monotonic()
         await asyncio.sleep(_IDLE_SECONDS)
-        self._idle_rate = (cpu_seconds() - before) / (time.monotonic() - at)
+        self._idle_rate = (self._spent() - before) / (time.monotonic() - at)
 
     def restart(self) -> None:
         """Begin the stretch now; the idle process has been measured."""
-        self._cpu, self._at = cpu_seconds(), time.monotonic()
+        self._cpu, self._at = self._spent(), time.monotonic()
+
+    def _spent(self) -> float:
+        """CPU time, without that of looking, which grows with the number of threads."""
+        return cpu_seconds() - self._looks
 
     async def _look(self) -> None:
         while True:
+            before = time.thread_time()
             self._peak_threads = max(self._peak_threads, threads())
             self._peak_kb = max(self._peak_kb, resident_kb())
+            self._looks += time.thread_time() - before
             await asyncio.sleep(_LOOK_SECONDS)
 
     def end(self) -> Cost:
@@ -85,7 +92,7 @@ class Meter:
         seconds = time.monotonic() - self._at
         return Cost(
             seconds=seconds,
-            cpu_seconds=cpu_seconds() - self._cpu - self._idle_rate * seconds,
+            cpu_seconds=self._spent() - self._cpu - self._idle_rate * seconds,
             peak_kb=self._peak_kb,
             threads=self._peak_threads,
             idle_threads=self._idle_threads,

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import migrated_database
+
+__all__ = ["migrated_database"]
+
 HERE = Path(__file__).parent
 
 #: Folder -> group. The slowest stand first, so that nothing slow begins last.

@@ -31,9 +31,9 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", Post]
 class Threads:
     """A few daemon threads.
 
-    ``_ready`` guards ``_jobs``, ``_count`` and ``_idle``: a job that has not been taken and a
-    thread that has not woken up for it are counted in the same breath, so a thread is added
-    exactly when there are more jobs than threads without one.
+    ``_ready`` guards ``_jobs``, ``_count`` and ``_free``. A thread is free from when its call has
+    returned, before anybody hears of that, until it takes the next job; so one is added exactly
+    when there are more jobs than threads without one.
 
     Args:
         limit: The most threads at once; further calls queue, first in, first out.
@@ -49,7 +49,7 @@ class Threads:
         self._ready = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._count = 0
-        self._idle = 0
+        self._free = 0
         self._closed = False
 
     async def run(self, call: Callable[[], T]) -> T:
@@ -58,8 +58,9 @@ class Threads:
         with self._ready:
             self._jobs.append((call, future, Post.here()))
             room = self._limit - self._count
-            more = room if self._all_at_once else min(room, len(self._jobs) > self._idle)
+            more = room if self._all_at_once else min(room, len(self._jobs) > self._free)
             self._count += more
+            self._free += more
             self._ready.notify()
         for _ in range(more):
             self._grow()
@@ -72,6 +73,7 @@ class Threads:
         except RuntimeError:  # the process may not have more: those that there are do the work
             with self._ready:
                 self._count -= 1
+                self._free -= 1
                 if self._count == 0:
                     self._jobs.clear()
                     raise
@@ -84,29 +86,34 @@ class Threads:
 
     def _work(self) -> None:
         while (job := self._take()) is not None:
-            _deliver(*job)
+            self._do(*job)
             del job  # an idle thread keeps no answer alive
 
     def _take(self) -> _Job | None:
         with self._ready:
             while not self._jobs:
-                self._idle += 1
                 woken = not self._closed and self._ready.wait(IDLE_SECONDS)
-                self._idle -= 1
                 if (self._closed or not woken) and not self._jobs:
                     self._count -= 1
+                    self._free -= 1
                     return None
+            self._free -= 1
             return self._jobs.popleft()
 
+    def _do(self, call: Callable[[], object], future: asyncio.Future[Any], post: Post) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            try:
+                result = call()
+            except BaseException as exception:
+                self._returned()
+                post.put(partial(_settle, future, None, exception))
+            else:
+                self._returned()
+                post.put(partial(_settle, future, result, None))
 
-def _deliver(call: Callable[[], object], future: asyncio.Future[Any], post: Post) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
-        try:
-            result = call()
-        except BaseException as exception:
-            post.put(partial(_settle, future, None, exception))
-        else:
-            post.put(partial(_settle, future, result, None))
+    def _returned(self) -> None:
+        with self._ready:
+            self._free += 1
 
 
 def _settle(future: asyncio.Future[Any], result: object, exception: BaseException | None) -> None:

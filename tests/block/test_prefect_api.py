@@ -5,24 +5,35 @@ These tests share one server; it takes seconds to make its database.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
 
 import pytest
 from prefect import flow, get_client
 from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateType
-from prefect.states import Completed, Pending
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Cancelling, Completed, Pending
 from prefect.testing.utilities import prefect_test_harness
 
 from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned.block.flow_runs import is_wanted
+from prefect_ecs_pinned.block.logs import page_logger
 from tests.block.conftest import Status, World
+from tests.databases import fill_database
 
 pytestmark = pytest.mark.xdist_group("block-api")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _prefect() -> Iterator[None]:
+def _prefect(migrated_database: Path) -> Iterator[None]:
     with prefect_test_harness():
+        fill_database(migrated_database)
         yield
 
 
@@ -105,3 +116,77 @@ async def test_a_success_changes_no_state(world: World):
     result, state = await run_of_a_flow(world)
     assert result.status_code == 0
     assert state.type is StateType.PENDING
+
+
+@pytest.fixture
+def to_api(monkeypatch):
+    """Log lines go to the API; counts the calls that bring them there."""
+    calls, create_logs = [], PrefectClient.create_logs
+
+    async def counted(self, logs):
+        calls.append(len(logs))
+        await create_logs(self, logs)
+
+    monkeypatch.setattr(PrefectClient, "create_logs", counted)
+    logging.getLogger("prefect.flow_runs").setLevel(logging.INFO)
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+        yield calls
+
+
+async def flow_runs(count: int, state=None) -> list[UUID]:
+    async with get_client() as client:
+        return [(await client.create_flow_run(healthcheck, state=state)).id for _ in range(count)]
+
+
+async def page(flow_run: UUID) -> list[str]:
+    """Lines of a flow run's page."""
+    async with get_client() as client:
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run]))
+        return [log.message for log in await client.read_logs(wanted)]
+
+
+async def test_the_pages_of_many_runs_are_written_in_one_call(to_api):
+    """Each gets its own line."""
+    ids = await flow_runs(50)
+    for number, id_ in enumerate(ids):
+        page_logger(str(id_), "x").info(f"task {number}")
+    while not to_api:  # noqa: ASYNC110 - the API is asked by another task
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)
+    assert to_api == [50]
+    assert await page(ids[0]) == ["task 0"]
+    assert await page(ids[49]) == ["task 49"]
+
+
+def test_a_line_said_at_the_very_end_is_stored(to_api):
+    """The event loop ends before others could have come along."""
+
+    async def say() -> UUID:
+        (id_,) = await flow_runs(1)
+        page_logger(str(id_), "x").info("good-bye")
+        return id_
+
+    assert asyncio.run(page(asyncio.run(say()))) == ["good-bye"]
+
+
+async def test_a_line_of_no_flow_run_spoils_no_other(to_api):
+    """The API would refuse all of a call that has a wrong id in it."""
+    (id_,) = await flow_runs(1)
+    page_logger("no-uuid", "x").info("lost")
+    page_logger(str(id_), "x").info("found")
+    while not to_api:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    assert await page(id_) == ["found"]
+
+
+async def test_whether_runs_are_wanted():
+    """Pending ones are; those being cancelled, ended, or deleted are not."""
+    (pending,), (ended,), (cancelling,), (deleted,) = [
+        await flow_runs(1, state) for state in (Pending(), Completed(), Pending(), Pending())
+    ]
+    async with get_client() as client:
+        await client.update_flow_run(cancelling, infrastructure_pid="default::arn")
+        await client.set_flow_run_state(cancelling, Cancelling(), force=True)
+        await client.delete_flow_run(deleted)
+    asked = (str(id_) for id_ in (pending, ended, cancelling, deleted))
+    assert await asyncio.gather(*map(is_wanted, asked)) == [True, False, False, False]

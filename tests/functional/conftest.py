@@ -16,8 +16,11 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
+def world(migrated_database: Path) -> Iterator[World]:
     with Stage() as stage:
+        home = Path(stage.environment["PREFECT_HOME"])
+        home.mkdir(exist_ok=True)
+        shutil.copyfile(migrated_database, home / "prefect.db")
         stage.start_servers()
         shutil.copy(HERE / "flows" / "sleeper.py", stage.flows)
         stage.run("register", stage.prefect("block", "register", "-m", "prefect_ecs_pinned"))

@@ -45,6 +45,7 @@ class AuthorisingFront:
         self.denied: dict[str, set[str]] = defaultdict(set)
         self.allowed: dict[str, set[str]] = defaultdict(set)
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
         self.endpoint_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._answer, interface="asgi3", lifespan="off", log_level="error", access_log=False,

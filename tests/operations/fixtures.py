@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.cli import main
 from prefect_ecs_pinned.local import LocalECS, Settings
+from tests.databases import fill_database
 
 ACCOUNT = "123456789012"
 EXECUTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecsTaskExecutionRole"
@@ -31,7 +33,7 @@ FAMILY_ARN = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task-definition/"
 
 
 @pytest.fixture(scope="session")
-def prefect_harness() -> Iterator[None]:
+def prefect_harness(migrated_database: Path) -> Iterator[None]:
     """One Prefect API for the whole session, served over HTTP by a thread.
 
     Without a server every client would start the API anew, migrations and all.
@@ -39,6 +41,8 @@ def prefect_harness() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with prefect_test_harness(), socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
+            fill_database(migrated_database)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             config = uvicorn.Config(create_app(ephemeral=True), log_level="error")
             server = uvicorn.Server(config)
