@@ -37,7 +37,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
 def _migrate(made: Path) -> None:
     new = made.with_suffix(".new")
     subprocess.run(
-        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"],
+        [Path(sys.executable).with_name("prefect"), "server", "database", "upgrade", "-y"],
         env={**os.environ, PREFECT_API_DATABASE_CONNECTION_URL.name: f"{_SQLITE}{new}"},
         check=True,
         capture_output=True,
