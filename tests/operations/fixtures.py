@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import uvicorn
 from prefect import get_client
 from prefect.deployments import Deployment
 from prefect.server.api.server import create_app
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from prefect_aws import AwsCredentials
 
@@ -28,15 +29,19 @@ from prefect_ecs_pinned.local import LocalECS, Settings
 from tests.databases import fill_database
 
 ACCOUNT = "123456789012"
+_LAST_LINE = "-----END CERTIFICATE-----\n"
 EXECUTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/ecsTaskExecutionRole"
 FAMILY_ARN = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task-definition/"
 
 
 @pytest.fixture(scope="session")
-def prefect_harness(migrated_database: Path) -> Iterator[None]:
+def prefect_harness(
+    migrated_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """One Prefect API for the whole session, served over HTTP by a thread.
 
-    Without a server every client would start the API anew, migrations and all.
+    Without a server every client would start the API anew, migrations and all. Nothing here
+    speaks TLS, so clients need not read all of the world's certificate authorities, 30 ms each.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -51,7 +56,11 @@ def prefect_harness(migrated_database: Path) -> Iterator[None]:
                 target=serve, args=(server.run, [listener]), daemon=True, name="prefect-api"
             )
             thread.start()
-            with temporary_settings({PREFECT_API_URL: url}):
+            authority = tmp_path_factory.mktemp("tls") / "one-authority.pem"
+            authority.write_text(certifi.contents().partition(_LAST_LINE)[0] + _LAST_LINE)
+            with temporary_settings(
+                {PREFECT_API_URL: url, PREFECT_API_SSL_CERT_FILE: str(authority)}
+            ):
                 yield
             server.should_exit = True
             thread.join(30)
