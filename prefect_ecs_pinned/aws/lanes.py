@@ -30,9 +30,9 @@ _STEP = 8
 #: threads with two hundred runs as with a thousand.
 _ALWAYS_ALLOWED = 16
 
-#: Longest latency that adds calls. A machine that is short of CPU measures longer ones, and more
-#: threads would only make it shorter.
-_LONGEST_LATENCY = 0.4
+#: Longest latency in seconds that adds calls. A machine that is short of CPU measures longer ones,
+#: and more threads would only make it shorter.
+_LONGEST_LATENCY = 1.0
 
 #: Seconds between the tries of the head behind a closed gate.
 PROBE_SECONDS = 2.5

@@ -33,8 +33,10 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["MOST_CALLS", "Launching", "Submission"]
 
-#: Weight of the newest latency in the running mean.
-_LATENCY_WEIGHT = 0.1
+#: Weight of the newest latency in the running mean, when it is longer and when it is shorter. The
+#: first calls of a process take long for reasons of its own; what lasts is told in a few seconds.
+_LONGER_WEIGHT = 0.03
+_SHORTER_WEIGHT = 0.1
 
 #: How many new revisions one submission accepts before it gives up: each is an incident.
 _MOST_RENEWALS = 10
@@ -190,7 +192,8 @@ class Launching:
             self._settle(submission, error=exception)
         else:
             latency = self._clock.now() - asked_at
-            lane.latency += (latency - lane.latency) * _LATENCY_WEIGHT
+            weight = _LONGER_WEIGHT if latency > lane.latency else _SHORTER_WEIGHT
+            lane.latency += (latency - lane.latency) * weight
             for gate in gates:
                 gate.passed()
             await self._accepted(lane, submission, task)
