@@ -85,20 +85,25 @@ def _hand_over(record: logging.LogRecord, handler: logging.Handler) -> None:
 
 def _is_of_flow_run(record: logging.LogRecord) -> bool:
     try:
-        return bool(UUID(getattr(record, "flow_run_id", "")))
+        return bool(UUID(str(getattr(record, "flow_run_id", ""))))
     except ValueError:
         return False
 
 
 def _store(record: logging.LogRecord, handler: logging.Handler) -> None:
     """Have the API store a line, with those of other runs."""
-    PrefectApi.here().write(
+    try:
+        api = PrefectApi.here()
+    except RuntimeError:  # no event loop runs here
+        handler.handle(record)
+        return
+    api.write(
         {
             "name": record.name,
             "level": record.levelno,
             "message": handler.format(record),
             "timestamp": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
-            "flow_run_id": record.flow_run_id,  # type: ignore[attr-defined]
+            "flow_run_id": str(record.flow_run_id),  # type: ignore[attr-defined]
         }
     )
 

@@ -8,9 +8,14 @@ import time
 
 import pytest
 from prefect.logging.formatters import PrefectFormatter
-from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 from prefect.logging.loggers import get_logger
-from prefect.settings import PREFECT_API_KEY, PREFECT_LOGGING_MARKUP, temporary_settings
+from prefect.settings import (
+    PREFECT_API_KEY,
+    PREFECT_LOGGING_MARKUP,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 
 from prefect_ecs_pinned.block.logs import RunLogger, page_logger
 
@@ -125,3 +130,12 @@ def test_other_handlers_get_the_record(caplog):
     assert record.flow_run_name == "brisk-otter"
     assert record.name == "prefect.flow_runs"
     assert record.funcName == "test_other_handlers_get_the_record"
+
+
+def test_where_no_event_loop_runs_prefects_own_handler_stores_the_line(monkeypatch):
+    """None is lost, and nothing is raised at the one who logs."""
+    stored = []
+    monkeypatch.setattr(APILogHandler, "emit", lambda self, record: stored.append(record.msg))
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+        page_logger("0a4f7e30-0000-4000-8000-000000000000", "brisk-otter").info("hello")
+    assert stored == ["hello"]
