@@ -35,7 +35,7 @@ __all__ = ["MOST_CALLS", "Launching", "Submission"]
 
 #: Weight of the newest latency in the running mean, when it is longer and when it is shorter. The
 #: first calls of a process take long for reasons of its own; what lasts is told in a few seconds.
-_LONGER_WEIGHT = 0.03
+_LONGER_WEIGHT = 0.01
 _SHORTER_WEIGHT = 0.1
 
 #: How many new revisions one submission accepts before it gives up: each is an incident.

@@ -18,7 +18,11 @@ import orjson
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.logging.loggers import get_logger
-from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL
+from prefect.settings import (
+    PREFECT_API_KEY,
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
+)
 
 from prefect_ecs_pinned.aws.batching import Batcher, in_batches
 from prefect_ecs_pinned.aws.loop import LoopClock
@@ -29,7 +33,7 @@ READ_FLOW_RUNS_LIMIT = 200
 #: Log lines in a call; together they stay far below PREFECT_LOGGING_TO_API_BATCH_SIZE, 4 MB.
 _MOST_LINES = 200
 
-#: Seconds that the first who asks, or says something, waits for others.
+#: Seconds that the first who asks waits for others.
 _WINDOW_SECONDS = 1.0
 
 #: Seconds for which a client is kept that nobody uses.
@@ -77,7 +81,11 @@ class PrefectApi:
         return await self._looks.ask(flow_run_id)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Have a log line stored, soon; a line is what the API takes (`LogCreate`)."""
+        """Have a log line stored, with others of the next seconds.
+
+        Args:
+            line: What the API takes (`LogCreate`).
+        """
         self._lines.append(line)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_lines())
@@ -128,7 +136,7 @@ class PrefectApi:
 
     async def _send_lines(self) -> None:
         try:
-            await asyncio.sleep(_WINDOW_SECONDS)
+            await asyncio.sleep(PREFECT_LOGGING_TO_API_BATCH_INTERVAL.value())
             while self._lines:
                 async with self.client() as client:
                     await self._send(client)
