@@ -35,15 +35,18 @@ CONTAINER_MEMBERS = ("name", "exitCode", "reason")
 
 
 def trim_tasks(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+    response_dict: dict[str, Any],
+    customized_response_dict: dict[str, Any] | None = None,
+    **_: Any,
 ) -> None:
     """Read an answer's tasks; one that is not as expected is left for botocore to judge.
 
     Args:
         response_dict: botocore's ``status_code``, ``headers`` and ``body``, which loses its tasks.
-        customized_response_dict: Members that botocore adds to what it reads, the tasks here.
+        customized_response_dict: Members that botocore adds to what it reads, the tasks here. An
+            older botocore has none: it reads all of an answer.
     """
-    if response_dict.get("status_code") != 200:
+    if response_dict.get("status_code") != 200 or customized_response_dict is None:
         return
     try:
         answer = orjson.loads(response_dict["body"])

@@ -101,6 +101,14 @@ def test_what_is_no_answer_is_left_alone():
         assert (response["body"], customized) == (body, {})
 
 
+def test_a_botocore_that_takes_no_members_reads_all():
+    """The answer is as it was."""
+    body = orjson.dumps(described(3.5))
+    response = {"status_code": 200, "headers": {}, "body": body}
+    trim_tasks(response)
+    assert response["body"] == body
+
+
 @pytest.mark.skipif(
     tuple(map(int, botocore.__version__.split(".")[:2])) < (1, 36),
     reason="botocore before 1.36 may lack the event: all of an answer is read",
