@@ -56,18 +56,18 @@ class Post:
         Raises:
             RuntimeError: The loop has closed.
         """
-        with self._lock:
+        loop = self._loop()
+        with self._lock:  # waking, too: nothing that is posted later may overtake
+            if loop is None or loop.is_closed():
+                self._calls.clear()
+                raise RuntimeError("the event loop has closed")
             self._calls.append(call)
-            if len(self._calls) > 1:
-                return
-        try:
-            loop = self._loop()
-            if loop is None:
-                raise RuntimeError("the event loop is gone")
-            loop.call_soon_threadsafe(self._deliver, loop)
-        except RuntimeError:
-            self._take()
-            raise
+            if len(self._calls) == 1:
+                try:
+                    loop.call_soon_threadsafe(self._deliver, loop)
+                except RuntimeError:
+                    self._calls.clear()
+                    raise
 
     def _take(self) -> list[Callable[[], object]]:
         with self._lock:
@@ -78,10 +78,11 @@ class Post:
         for call in self._take():
             try:
                 call()
-            except Exception as exception:
-                loop.call_exception_handler(
-                    {"message": f"Exception in {call!r}", "exception": exception}
-                )
+            except (Exception, asyncio.CancelledError) as exception:
+                # Without the call's arguments: they may be answers with secrets in them.
+                name = getattr(getattr(call, "func", call), "__qualname__", "a call")
+                message = f"Exception in {name}, which another thread has posted"
+                loop.call_exception_handler({"message": message, "exception": exception})
 
 
 class ControlLoop:

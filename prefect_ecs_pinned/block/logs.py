@@ -73,14 +73,20 @@ def _handlers(logger: logging.Logger | None) -> Iterator[logging.Handler]:
 
 def _hand_over(record: logging.LogRecord, handler: logging.Handler) -> None:
     if type(handler) is APILogHandler and _is_of_flow_run(record):
-        if PREFECT_LOGGING_TO_API_ENABLED.value() and handler.filter(record):
-            _store(record, handler)
+        emit = _store
     elif type(handler) is PrefectConsoleHandler and _prints_plainly(handler):
-        if handler.filter(record):
-            with handler.lock:  # type: ignore[union-attr] # every handler has one
-                logging.StreamHandler.emit(handler, record)
+        emit = _print
     else:
         handler.handle(record)
+        return
+    if kept := handler.filter(record):
+        # From Python 3.12 on a filter may give another record, with a secret masked, say.
+        emit(kept if isinstance(kept, logging.LogRecord) else record, handler)
+
+
+def _print(record: logging.LogRecord, handler: logging.Handler) -> None:
+    with handler.lock:  # type: ignore[union-attr] # every handler has one
+        logging.StreamHandler.emit(handler, record)
 
 
 def _is_of_flow_run(record: logging.LogRecord) -> bool:
@@ -92,20 +98,26 @@ def _is_of_flow_run(record: logging.LogRecord) -> bool:
 
 def _store(record: logging.LogRecord, handler: logging.Handler) -> None:
     """Have the API store a line, with those of other runs."""
-    try:
-        api = PrefectApi.here()
-    except RuntimeError:  # no event loop runs here
-        handler.handle(record)
+    if not PREFECT_LOGGING_TO_API_ENABLED.value() or not getattr(record, "send_to_api", True):
         return
-    api.write(
-        {
-            "name": record.name,
-            "level": record.levelno,
-            "message": handler.format(record),
-            "timestamp": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
-            "flow_run_id": str(record.flow_run_id),  # type: ignore[attr-defined]
-        }
-    )
+    try:
+        message = handler.format(record)
+        try:
+            api = PrefectApi.here()
+        except RuntimeError:  # no event loop runs here
+            handler.emit(record)
+            return
+        api.write(
+            {
+                "name": record.name,
+                "level": record.levelno,
+                "message": message,
+                "timestamp": datetime.fromtimestamp(record.created, timezone.utc).isoformat(),
+                "flow_run_id": str(record.flow_run_id),  # type: ignore[attr-defined]
+            }
+        )
+    except Exception:
+        handler.handleError(record)
 
 
 def _prints_plainly(handler: PrefectConsoleHandler) -> bool:

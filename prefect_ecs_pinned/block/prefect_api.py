@@ -24,7 +24,7 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
 )
 
-from prefect_ecs_pinned.aws.batching import Batcher, in_batches
+from prefect_ecs_pinned.aws.batching import Batcher
 from prefect_ecs_pinned.aws.loop import LoopClock
 
 #: The API's page size: PREFECT_API_DEFAULT_LIMIT.
@@ -117,7 +117,11 @@ class PrefectApi:
             else:
                 ready.set_exception(exception)
         finally:
-            ready.cancel()
+            if self._ready is ready:
+                self._ready = None
+            if not ready.done():
+                ready.set_exception(RuntimeError("the event loop ends"))
+                ready.exception()  # there may be nobody to retrieve it
 
     def _is_used(self) -> bool:
         return self._uses > 0 or time.monotonic() - self._used_at < _KEPT_SECONDS
@@ -137,22 +141,34 @@ class PrefectApi:
     async def _send_lines(self) -> None:
         try:
             await asyncio.sleep(PREFECT_LOGGING_TO_API_BATCH_INTERVAL.value())
-            while self._lines:
-                async with self.client() as client:
-                    await self._send(client)
+            async with self.client() as client:
+                await self._send(client)
         except asyncio.CancelledError:  # the loop ends, and with it the client
-            if self._lines:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._send_last(), _LAST_LINES_SECONDS)
             raise
+        except Exception as exception:
+            self._lost(len(self._lines), exception)
 
     async def _send_last(self) -> None:
-        async with get_client() as client:
-            await self._send(client)
+        if self._lines:
+            try:
+                async with get_client() as client:
+                    await self._send(client)
+            except Exception as exception:
+                self._lost(len(self._lines), exception)
 
     async def _send(self, client: PrefectClient) -> None:
-        lines, self._lines = self._lines, []
-        for batch in in_batches(lines, _MOST_LINES):
+        """Send all lines; one is taken off the list when its call has been answered."""
+        while batch := self._lines[:_MOST_LINES]:
             try:
                 await client.create_logs(batch)
             except Exception as exception:
-                logger.warning("%d log lines could not be stored: %s", len(batch), exception)
+                self._lost(len(batch), exception)
+            else:
+                del self._lines[: len(batch)]
+
+    def _lost(self, count: int, exception: Exception) -> None:
+        """Give up the oldest lines, as Prefect does."""
+        del self._lines[:count]
+        logger.warning("%d log lines could not be stored: %s", count, exception)

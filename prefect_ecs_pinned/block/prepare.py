@@ -83,9 +83,9 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
     request = launch_request(
         block, desired, sizes, await network_configuration(block, plane, desired)
     )
-    check(request, desired.definition)
     if block.task_customizations.patch:
         check_run_task({"taskDefinition": desired.family, **request})
+    check(request, desired.definition)
     return Prepared(
         desired=desired,
         revision=revision,
