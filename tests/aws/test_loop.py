@@ -95,3 +95,18 @@ def test_each_loop_has_one_of_its_own():
     (first, one), (second, other) = asyncio.run(make()), asyncio.run(make())
     assert len(first) == len(second) == 1
     assert one is not other
+
+
+def test_a_loop_that_closes_before_it_takes_them_is_noticed():
+    """Whoever posts afterwards is told, and nothing is kept."""
+
+    async def make():
+        return Post.here()
+
+    loop = asyncio.new_event_loop()
+    post = loop.run_until_complete(make())
+    post.put(lambda: None)
+    loop.close()
+    with pytest.raises(RuntimeError):
+        post.put(lambda: None)
+    assert post._take() == []

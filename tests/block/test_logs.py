@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import time
 
 import pytest
@@ -139,3 +140,18 @@ def test_where_no_event_loop_runs_prefects_own_handler_stores_the_line(monkeypat
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
         page_logger("0a4f7e30-0000-4000-8000-000000000000", "brisk-otter").info("hello")
     assert stored == ["hello"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="filters replace records from 3.12 on")
+def test_a_filter_of_the_handler_may_mask_a_record(console):
+    """What it gives is what is shown."""
+    make, logger = console
+    stream = make()
+
+    def mask(record):
+        return logging.makeLogRecord({**vars(record), "msg": "***"})
+
+    logger.handlers[0].addFilter(mask)
+    RunLogger(logger).info("hunter2")
+    assert "hunter2" not in stream.getvalue()
+    assert "***" in stream.getvalue()

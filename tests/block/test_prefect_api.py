@@ -169,6 +169,28 @@ def test_a_line_said_at_the_very_end_is_stored(to_api):
     assert asyncio.run(page(asyncio.run(say()))) == ["good-bye"]
 
 
+def test_lines_under_way_when_the_loop_ends_are_stored(to_api, monkeypatch):
+    """The call that was to store them hangs, and is cancelled with all else."""
+    create_logs, under_way = PrefectClient.create_logs, []
+
+    async def hanging_once(self, logs):
+        under_way.append(len(logs))
+        if len(under_way) == 1:
+            await asyncio.sleep(3600)
+        await create_logs(self, logs)
+
+    monkeypatch.setattr(PrefectClient, "create_logs", hanging_once)
+
+    async def say() -> UUID:
+        (id_,) = await flow_runs(1)
+        page_logger(str(id_), "x").info("good-bye")
+        while not under_way:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return id_
+
+    assert asyncio.run(page(asyncio.run(say()))) == ["good-bye"]
+
+
 async def test_a_line_of_no_flow_run_spoils_no_other(to_api):
     """The API would refuse all of a call that has a wrong id in it."""
     (id_,) = await flow_runs(1)
