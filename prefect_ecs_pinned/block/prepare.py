@@ -26,6 +26,7 @@ from prefect_ecs_pinned.core.request import (
     LaunchSpec,
     Sizes,
     check,
+    check_reserved,
     run_task_request,
     stated_sizes,
 )
@@ -84,6 +85,7 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         block, desired, sizes, await network_configuration(block, plane, desired)
     )
     if block.task_customizations.patch:
+        check_reserved(request)
         check_run_task({"taskDefinition": desired.family, **request})
     check(request, desired.definition)
     return Prepared(

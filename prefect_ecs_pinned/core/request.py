@@ -174,6 +174,21 @@ def launch_type_of(request: Mapping[str, Any]) -> str:
     return "FARGATE"
 
 
+def check_reserved(request: Mapping[str, Any]) -> None:
+    """Refuse members that launching sets itself, whatever their values.
+
+    Raises:
+        ConfigurationError: Customizations have set one.
+    """
+    for reserved in ("clientToken", "count"):
+        if reserved in request:
+            raise ConfigurationError(
+                "cannot launch",
+                f"task_customizations sets {reserved!r}, which makes a launch unsafe to repeat",
+                f"remove the patch of '/{reserved}'",
+            )
+
+
 def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
     """Refuse what ECS would refuse, before anything is registered or launched.
 
@@ -185,13 +200,7 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
         ConfigurationError: A reserved member is set, or the size does not exist on Fargate.
         OverridesTooLarge: The overrides are longer than ECS accepts.
     """
-    for reserved in ("clientToken", "count"):
-        if reserved in request:
-            raise ConfigurationError(
-                "cannot launch",
-                f"task_customizations sets {reserved!r}, which makes a launch unsafe to repeat",
-                f"remove the patch of '/{reserved}'",
-            )
+    check_reserved(request)
     # API_RunTask, "launchType": "If a capacityProviderStrategy is specified, the launchType
     # parameter must be omitted."
     if request.get("launchType") and request.get("capacityProviderStrategy"):

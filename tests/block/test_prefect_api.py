@@ -120,12 +120,12 @@ async def test_a_success_changes_no_state(world: World):
 
 @pytest.fixture
 def to_api(monkeypatch):
-    """Log lines go to the API; counts the calls that bring them there."""
+    """Log lines go to the API; tells of the calls that have brought them there."""
     calls, create_logs = [], PrefectClient.create_logs
 
     async def counted(self, logs):
-        calls.append(len(logs))
         await create_logs(self, logs)
+        calls.append(len(logs))
 
     monkeypatch.setattr(PrefectClient, "create_logs", counted)
     logging.getLogger("prefect.flow_runs").setLevel(logging.INFO)
@@ -152,7 +152,6 @@ async def test_the_pages_of_many_runs_are_written_in_one_call(to_api):
         page_logger(str(id_), "x").info(f"task {number}")
     while not to_api:  # noqa: ASYNC110 - the API is asked by another task
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.05)
     assert to_api == [50]
     assert await page(ids[0]) == ["task 0"]
     assert await page(ids[49]) == ["task 49"]
