@@ -6,7 +6,7 @@ revision, and of the VPC's subnets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
-from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, DefinitionSpec, build
 from prefect_ecs_pinned.core.plan import Desired, differences
 from prefect_ecs_pinned.core.request import (
     LaunchSpec,
@@ -71,14 +71,12 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         ConfigurationError: The block asks for what cannot work.
         PinnedECSError: AWS refused a look-up, or could not be reached.
     """
-    patched = patched_revision(block)
-    named = patched or block.task_definition_arn
     linked = None
-    if named:
+    if named := named_revision(block):
         log = run_logger(block.logger.name)
         log.info(f"{block._log_prefix}: Retrieving task definition {named!r}...")
         linked = await plane.linked(named)
-    desired, revision = await _choose(block, plane, patched, linked)
+    desired, revision = await choose(block, await plane.region(), linked, plane.desired)
     given = revision is not None
     sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
     request = launch_request(
@@ -97,27 +95,49 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
     )
 
 
-async def _choose(
-    block: PinnedECSTask,
-    plane: ControlPlane,
-    patched: str | None,
-    linked: Linked | None,
+#: Makes a definition of a configuration, or remembers it.
+Make = Callable[[DefinitionSpec], Awaitable[Desired]]
+
+
+async def choose(
+    block: PinnedECSTask, region: str, linked: Linked | None, make: Make
 ) -> tuple[Desired, str | None]:
-    """The definition that will run, and its revision when that is used as it is."""
-    if patched and linked is not None:
-        return linked.desired, patched
-    spec = definition_spec(block, await plane.region(), linked)
+    """The definition that a run would have, and its revision when that is used as it is.
+
+    Args:
+        block: The block.
+        region: AWS Region.
+        linked: The revision that `named_revision` names; None when it names none.
+        make: How a definition is made.
+
+    Raises:
+        ConfigurationError: The block asks for what cannot become a definition, or would change
+            a revision that it may not change.
+    """
     if linked is None:
-        return await plane.desired(spec), None
+        return await make(definition_spec(block, region)), None
+    if patched := patched_revision(block):
+        return linked.desired, patched
+    spec = definition_spec(block, region, linked)
     if block.registration == "never":
         # The sizes and the compatibilities that a launch type asks for are left to ECS.
         unsized = replace(spec, launch_type=None, cpu=None, memory=None)
-        _refuse_changes(block, linked.desired, await plane.desired(unsized))
+        _refuse_changes(block, linked.desired, await make(unsized))
         return linked.desired, linked.arn
-    desired = await plane.desired(spec)
+    desired = await make(spec)
     if desired.same_as(linked.desired):
         return linked.desired, linked.arn
     return desired, None
+
+
+async def make_now(spec: DefinitionSpec) -> Desired:
+    """A definition that nobody remembers, for commands."""
+    return Desired(build(spec))
+
+
+def named_revision(block: PinnedECSTask) -> str | None:
+    """The revision that a block names: its customizations before its ``task_definition_arn``."""
+    return patched_revision(block) or block.task_definition_arn
 
 
 def _refuse_changes(block: PinnedECSTask, linked: Desired, desired: Desired) -> None:

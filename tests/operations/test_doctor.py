@@ -221,6 +221,17 @@ def linked_inactive(s: SetUp) -> None:
     s.fields["task_definition_arn"] = arn
 
 
+def linked_and_fixed(s: SetUp) -> None:
+    """The block's image would change the revision, which it may not."""
+    container = {"name": "prefect", "image": "old:1", "memory": 64}
+    client = s.ecs.client("ecs")
+    made = client.register_task_definition(
+        family="linked", containerDefinitions=[container], executionRoleArn=s.role
+    )
+    s.fields["task_definition_arn"] = made["taskDefinition"]["taskDefinitionArn"]
+    s.fields["registration"] = "never"
+
+
 def stored(change: Callable[[dict[str, Any]], Any]) -> Callable[[SetUp], None]:
     """As the UI stores it: no validator has seen the block's data."""
 
@@ -377,6 +388,12 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
         "'never'",
     ),
     "a linked revision that is inactive": (linked_inactive, "definition", FAIL, "deregistered"),
+    "a linked revision that may not be changed": (
+        linked_and_fixed,
+        "definition",
+        FAIL,
+        "would change",
+    ),
     "few revisions left": (number_revisions(950_000), "revisions left", WARN, "950,000"),
     "no revision left": (number_revisions(1_000_000), "revisions left", FAIL, "1,000,000"),
     "a paused queue": (queue_setting(is_paused=True), "picked up", WARN, "paused"),
@@ -394,6 +411,18 @@ def test_a_planted_fault_is_found(healthy, fault):
     wrong = {f.check for f in findings if f.status in (WARN, FAIL)}
     assert wrong == {check}
     assert all(f.hint for f in findings if f.status in (WARN, FAIL))
+
+
+def test_a_revision_that_customizations_name(healthy):
+    """It is the one that is examined, and nothing of the block's own would be registered."""
+    container = {"name": "prefect", "image": "patched:1", "memory": 64}
+    client = healthy.ecs.client("ecs")
+    client.register_task_definition(family="patched", containerDefinitions=[container])
+    patch = {"op": "add", "path": "/taskDefinition", "value": "patched:1"}
+    healthy.fields["task_customizations"] = [patch]
+    findings = of(healthy.examine(), OK)
+    assert findings["definition"] == "of family patched"
+    assert findings["revision"] == "task_customizations name patched:1"
 
 
 def test_an_agent_that_seldom_looks(healthy):

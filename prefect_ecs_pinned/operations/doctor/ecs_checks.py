@@ -31,12 +31,9 @@ async def cluster(subject: Subject) -> list[Answer]:
 
 async def revision(subject: Subject) -> list[Answer]:
     """A revision matches, or one may be registered."""
-    named = patched_revision(subject.block)
-    if named:
-        return [ok(f"task_customizations name {named}")]
-    linked = subject.linked is not None
-    if linked and subject.block.registration == "never":
-        return [ok(f"linked: {subject.block.task_definition_arn}")]
+    if subject.revision is not None:
+        named = "task_customizations name" if patched_revision(subject.block) else "linked:"
+        return [ok(f"{named} {subject.revision}")]
     try:
         pin = await subject.look.plane.pin(subject.desired, may_register=False)
     except RegistrationRefused as refused:

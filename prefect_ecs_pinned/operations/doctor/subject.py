@@ -8,8 +8,13 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.prepare import awsvpc, definition_spec, launch_request
-from prefect_ecs_pinned.core.definition import build
+from prefect_ecs_pinned.block.prepare import (
+    awsvpc,
+    choose,
+    launch_request,
+    make_now,
+    named_revision,
+)
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import Sizes, stated_sizes
 from prefect_ecs_pinned.errors import TaskDefinitionInactive, TaskDefinitionNotFound
@@ -33,7 +38,7 @@ class Subject:
         region: AWS Region.
         account: Account ID.
         desired: The definition that a flow run would run.
-        linked: The revision that is linked, as described; None when none is.
+        revision: ARN or name of a revision that is used as it is; None when it is to be pinned.
         request: RunTask's parameters.
     """
 
@@ -42,7 +47,7 @@ class Subject:
     region: str
     account: str
     desired: Desired
-    linked: Mapping[str, Any] | None
+    revision: str | None
     request: Mapping[str, Any]
 
     @property
@@ -79,18 +84,17 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     block = configuration.block.copy(update={"env": env})
     described = await _linked(block, look)
     linked = Linked(described) if described is not None else None
-    desired = Desired(build(definition_spec(block, region, linked)))
-    if linked is not None and block.registration == "never":
-        desired = linked.desired
+    desired, revision = await choose(block, region, linked, make_now)
     on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
     network = awsvpc(block, block.subnets or [_LOOKED_UP]) if on_awsvpc else None
-    sizes = stated_sizes(desired.definition, desired.container) if linked is None else Sizes()
+    given = revision is not None
+    sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
     request = launch_request(block, desired, sizes, network)
-    return Subject(configuration, look, region, account, desired, described, request)
+    return Subject(configuration, look, region, account, desired, revision, request)
 
 
 async def _linked(block: PinnedECSTask, look: Look) -> Mapping[str, Any] | None:
-    arn = block.task_definition_arn
+    arn = named_revision(block)
     if not arn:
         return None
     missing = ("ClientException", "InvalidParameterException")

@@ -11,12 +11,12 @@ from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.prepare import (
     awsvpc,
-    definition_spec,
+    choose,
     launch_request,
-    patched_revision,
+    make_now,
+    named_revision,
 )
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
-from prefect_ecs_pinned.core.definition import build
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import Sizes
 from prefect_ecs_pinned.errors import TaskDefinitionNotFound
@@ -91,7 +91,7 @@ async def needs(configuration: Configuration) -> Needs:
     region = await calls.region()
     identity = await calls.call("sts", "GetCallerIdentity")
     partition, account = str(identity["Arn"]).split(":")[1], str(identity["Account"])
-    desired, given = await _desired(block, calls, region)
+    desired, given = await choose(block, region, await _linked(block, calls), make_now)
     on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
     network = awsvpc(block, block.subnets or ["subnet"]) if on_awsvpc else None
     request = launch_request(block, desired, Sizes(), network)
@@ -136,12 +136,10 @@ def _repository(image: str, partition: str) -> str:
     return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
 
 
-async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Desired, str | None]:
-    """The desired definition, and the linked revision when it is used as it is."""
-    patched = patched_revision(block)
-    named = patched or block.task_definition_arn
+async def _linked(block: PinnedECSTask, calls: Calls) -> Linked | None:
+    named = named_revision(block)
     if not named:
-        return Desired(build(definition_spec(block, region))), None
+        return None
     described = await describe(calls, named)
     if described is None:
         raise TaskDefinitionNotFound(
@@ -149,13 +147,7 @@ async def _desired(block: PinnedECSTask, calls: Calls, region: str) -> tuple[Des
             "there is no such revision",
             "check task_definition_arn, and that it is in this account and Region",
         )
-    linked = Linked(described)
-    if patched:
-        return linked.desired, patched
-    desired = Desired(build(definition_spec(block, region, linked)))
-    if desired.same_as(linked.desired) or block.registration == "never":
-        return linked.desired, block.task_definition_arn
-    return desired, None
+    return Linked(described)
 
 
 def _numbered(revision: str | None) -> str | None:
