@@ -70,16 +70,20 @@ class Status:
         pass
 
 
-async def one_run(what: str, deployment: int) -> None:
+def flow_run_of(deployment: int) -> tuple[FlowRun, SimpleNamespace, Flow]:
+    """What an agent has read of a flow run, its deployment and its flow."""
+    flow = Flow(name="healthcheck")
+    flow_run = FlowRun(id=uuid4(), flow_id=flow.id, name=f"brisk-{uuid4().hex[:8]}")
+    return flow_run, SimpleNamespace(name=f"prod-{deployment}", updated=pendulum.now("UTC")), flow
+
+
+async def one_run(what: str, deployment: int, read: tuple[FlowRun, SimpleNamespace, Flow]) -> None:
     """What an agent does for one flow run, from the loaded block on.
 
     Raises:
         Exception: The run has crashed.
     """
-    flow = Flow(name="healthcheck")
-    flow_run = FlowRun(id=uuid4(), flow_id=flow.id, name=f"brisk-{uuid4().hex[:8]}")
-    described = SimpleNamespace(name=f"prod-{deployment}", updated=pendulum.now("UTC"))
-    prepared = _blocks[what, deployment].prepare_for_flow_run(flow_run, described, flow)
+    prepared = _blocks[what, deployment].prepare_for_flow_run(*read)
     result = await prepared.run(task_status=Status())
     if result.status_code != 0:
         raise RuntimeError(f"exit code {result.status_code}")
@@ -93,13 +97,14 @@ async def runs(task: dict[str, Any]) -> dict[str, Any]:
     what, count, deployments = task["what"], task["runs"], task.get("deployments", 1)
     _blocks.update({(what, d): block(what, d) for d in range(deployments)})
     if task.get("warm"):
-        await one_run(what, 0)
+        await one_run(what, 0, flow_run_of(0))
+    read = [(number % deployments, flow_run_of(number % deployments)) for number in range(count)]
     meter = Meter()
     await meter.begin()
     begin_together()
     meter.restart()
     results = await asyncio.gather(
-        *(one_run(what, number % deployments) for number in range(count)), return_exceptions=True
+        *(one_run(what, deployment, of_run) for deployment, of_run in read), return_exceptions=True
     )
     cost = meter.end()
     await asyncio.sleep(_SETTLING_SECONDS)
