@@ -38,9 +38,6 @@ from prefect_ecs_pinned.core.task_state import Snapshot
 #: Threads for every call but RunTask.
 _OTHER_CALLS = 3
 
-#: Seconds for which answers to RunTask are gathered: short beside the start of a task.
-_GATHER_SECONDS = 0.1
-
 #: Built definitions that are remembered; a deployment needs one or two.
 _REMEMBERED_DEFINITIONS = 1024
 
@@ -308,7 +305,7 @@ class ControlPlane:
             clients = Clients(
                 self._access,
                 Threads(_OTHER_CALLS, "call", all_at_once=True),
-                Threads(MOST_CALLS, "launch", gather_seconds=_GATHER_SECONDS),
+                Threads(MOST_CALLS, "launch"),
                 connections=MOST_CALLS,
             )
             ecs = EcsApi(clients)

@@ -31,10 +31,6 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", Post]
 class Threads:
     """A few daemon threads.
 
-    Waking an event loop for an answer costs several system calls, and a loop that was asleep finds
-    the processor's caches cold. Where nobody is in a hurry, answers are gathered for a moment, and
-    fetched by the loop: then a thread wakes it for nothing but an error.
-
     ``_ready`` guards ``_jobs``, ``_count`` and ``_free``. A thread is free from when its call has
     returned, before anybody hears of that, until it takes the next job; so one is added exactly
     when there are more jobs than threads without one.
@@ -44,26 +40,17 @@ class Threads:
         name: Name of the threads, after `THREAD_NAMES`.
         all_at_once: Start all of them for the first call, so that their number tells nothing
             but whether there is work.
-        gather_seconds: Longest time for which an answer waits for others; then `run` is used by
-            one event loop. 0 hands each over at once.
     """
 
-    def __init__(
-        self, limit: int, name: str, all_at_once: bool = False, gather_seconds: float = 0.0
-    ) -> None:
+    def __init__(self, limit: int, name: str, all_at_once: bool = False) -> None:
         self._limit = limit
         self._name = name
         self._all_at_once = all_at_once
-        self._gather_seconds = gather_seconds
         self._ready = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._count = 0
         self._free = 0
         self._closed = False
-        #: Answers that have been gathered; threads append, the event loop takes.
-        self._gathered: deque[tuple[asyncio.Future[Any], Any]] = deque()
-        self._fetcher: asyncio.Task[None] | None = None
-        self._awaited = 0  # the event loop's alone, as the fetcher is
 
     async def run(self, call: Callable[[], T]) -> T:
         """Make a blocking call on a thread; cancelling the wait does not stop the call."""
@@ -77,21 +64,8 @@ class Threads:
             self._ready.notify()
         for _ in range(more):
             self._grow()
-        if self._gather_seconds and (self._fetcher is None or self._fetcher.done()):
-            self._fetcher = asyncio.create_task(self._fetch())
-        self._awaited += 1
-        try:
-            result: T = await future
-        finally:
-            self._awaited -= 1
+        result: T = await future
         return result
-
-    async def _fetch(self) -> None:
-        """Hand gathered answers over, for as long as any is awaited."""
-        while self._awaited:
-            await asyncio.sleep(self._gather_seconds)
-            while self._gathered:
-                _settle(*self._gathered.popleft(), None)
 
     def _grow(self) -> None:
         try:
@@ -135,10 +109,7 @@ class Threads:
                 post.put(partial(_settle, future, None, exception))
             else:
                 self._returned()
-                if self._gather_seconds:
-                    self._gathered.append((future, result))
-                else:
-                    post.put(partial(_settle, future, result, None))
+                post.put(partial(_settle, future, result, None))
 
     def _returned(self) -> None:
         with self._ready:

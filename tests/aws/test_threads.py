@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from prefect_ecs_pinned.aws import threads as module
-from prefect_ecs_pinned.aws.loop import Post
 from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
 
 
@@ -59,43 +58,6 @@ async def test_few_threads_do_for_calls_that_follow_each_other():
     for _ in range(200):
         await threads.run(lambda: None)
     assert alive("follow") == 1
-    threads.close()
-
-
-async def test_gathered_answers_wake_nobody(monkeypatch):
-    """The event loop fetches them: fifty, and no wake-up."""
-    threads, woken = Threads(4, "gather", gather_seconds=0.02), []
-    monkeypatch.setattr(Post, "put", lambda self, call: woken.append(call))
-    numbers = range(50)
-    assert await asyncio.gather(*(threads.run(lambda n=n: n) for n in numbers)) == list(numbers)
-    assert await threads.run(lambda: 50) == 50  # somebody fetches this one, too
-    await asyncio.sleep(0.05)
-    assert await threads.run(lambda: 51) == 51  # and this one, after a pause
-    assert woken == []
-    threads.close()
-
-
-async def test_an_error_is_not_gathered():
-    """A throttle slows the others down: it has to be heard at once."""
-    threads = Threads(4, "hurry", gather_seconds=3600.0)
-
-    def fail():
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        await asyncio.wait_for(threads.run(fail), 5)
-    threads.close()
-
-
-async def test_gathered_answers_of_callers_that_have_gone():
-    """Break nothing, and are let go of."""
-    threads, done = Threads(1, "gone", gather_seconds=0.02), threading.Event()
-    call = asyncio.create_task(threads.run(done.set))
-    await until(done.is_set)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert await threads.run(lambda: 6) == 6
     threads.close()
 
 
