@@ -235,7 +235,7 @@ class ControlPlane:
             if watched.watch is not None:
                 verbs.watching.forget(watched.watch)
             if launch.submission is not None:
-                verbs.launching.task_stopped(launch.submission.request)
+                verbs.launching.task_stopped(launch.submission)
 
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(forget)

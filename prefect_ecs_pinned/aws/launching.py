@@ -81,6 +81,7 @@ class Launching:
             renew=renew,
             outcome=asyncio.get_running_loop().create_future(),
             number=next(self._numbers),
+            launch_type=launch_type_of(request),
         )
         self._open.add(submission)
         self._queue(self._lane(submission), submission)
@@ -102,9 +103,9 @@ class Launching:
         if outcomes := [submission.outcome for submission in self._open]:
             await asyncio.wait(outcomes, timeout=_CLOSE_SECONDS)
 
-    def task_stopped(self, request: Mapping[str, Any]) -> None:
+    def task_stopped(self, submission: Submission) -> None:
         """Hear that a task of this process has stopped: there is room for another."""
-        lane = self._lanes.get(launch_type_of(request))
+        lane = self._lanes.get(submission.launch_type)
         if lane is not None:
             lane.live = max(0, lane.live - 1)
             for gate in (lane.gate, *lane.cluster_gates.values()):
@@ -126,7 +127,7 @@ class Launching:
         }
 
     def _lane(self, submission: Submission) -> Lane:
-        name = launch_type_of(submission.request)
+        name = submission.launch_type
         if name not in self._lanes:
             self._lanes[name] = Lane(name, self._clock)
         return self._lanes[name]
@@ -368,6 +369,7 @@ class Launching:
         self, submission: Submission, task: Snapshot | None = None, error: Exception | None = None
     ) -> None:
         submission.state = State.DONE
+        submission.request.clear()  # hundreds of runs live on for hours without it
         self._open.discard(submission)
         if submission.outcome.done():
             return

@@ -29,12 +29,13 @@ class Submission:
     """A request to run one task.
 
     Attributes:
-        request: RunTask's parameters, without ``clientToken``.
+        request: RunTask's parameters, without ``clientToken``; emptied when it is done.
         budget: Seconds for which refusals are waited out.
         renew: Finds another revision when ECS calls this one inactive: stale ARN -> new ARN.
             None when the revision was given by name.
         outcome: The launched task, or the error.
         number: Place in the order of arrival.
+        launch_type: The quota that it draws on, and the name of its lane.
         token: The ``clientToken`` of the calls since the last refusal.
         setbacks: Times that it has backed off.
         renewals: Revisions that were found instead of inactive ones.
@@ -52,6 +53,7 @@ class Submission:
     renew: Callable[[str], Awaitable[str]] | None
     outcome: asyncio.Future[Snapshot]
     number: int
+    launch_type: str
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     setbacks: int = 0
     renewals: int = 0

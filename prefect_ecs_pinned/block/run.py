@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -71,11 +71,12 @@ class _CancelledWhileQueued(Exception):
 
 @dataclass
 class _Launched:
-    """A task that ECS has accepted."""
+    """A task that ECS has accepted: all that is kept while it lives."""
 
     launch: Launch
     task: Snapshot
     identifier: str
+    container: Mapping[str, Any] = field(repr=False)  # of its definition; variables may be secrets
 
 
 class _Run:
@@ -95,11 +96,12 @@ class _Run:
             launched = await self._launch(prepared, pin)
         except _CancelledWhileQueued:
             return await self._never_launched()
+        del prepared  # a run that lives for hours needs no request
         if self._task_status is not None:
             self._task_status.started(launched.identifier)
-        self._tell_where(prepared, launched.task)
+        self._tell_where(launched)
         try:
-            end = await self._watch(prepared, launched)
+            end = await self._watch(launched)
         except TaskFailedToStart as error:
             return await self._failed_to_start(launched, error)
         if self._unwanted:
@@ -147,7 +149,8 @@ class _Run:
             with anyio.move_on_after(WITHDRAW_SECONDS, shield=True):
                 await self._plane.withdraw(launch)
             raise
-        return _Launched(launch, task, self._identifier(request, task))
+        identifier = self._identifier(request, task)
+        return _Launched(launch, task, identifier, prepared.desired.container)
 
     async def _outcome(self, launch: Launch) -> Snapshot:
         """Wait for the launch, and from time to time ask Prefect whether it is still wanted."""
@@ -180,7 +183,7 @@ class _Run:
 
     # -- watch -------------------------------------------------------------------------------
 
-    async def _watch(self, prepared: Prepared, launched: _Launched) -> Snapshot:
+    async def _watch(self, launched: _Launched) -> Snapshot:
         """Follow the task to its end, saying what `ECSTask` says on the way.
 
         Raises:
@@ -207,8 +210,8 @@ class _Run:
                 self._log.info(f"{self._prefix}: Status is {news.status}.")
                 if news.started and not running:
                     running = True
-                    self._say_command(prepared)
-                    follow = await self._follow_output(prepared, launched.task)
+                    self._say_command(launched.container)
+                    follow = await self._follow_output(launched)
                 if news.final:
                     break
         except BaseException:  # cancelled, too: nobody is there for the rest of the output
@@ -240,25 +243,24 @@ class _Run:
                 except PinnedECSError as error:
                     self._log.error(f"{self._prefix}: {error}")
 
-    def _say_command(self, prepared: Prepared) -> None:
-        container = prepared.desired.container
+    def _say_command(self, container: Mapping[str, Any]) -> None:
         command = self._block.command or container.get("command") or []
         self._log.info(
             f"{self._prefix}: Running command {' '.join(command)!r} in container "
             f"{PREFECT_CONTAINER!r} ({container.get('image')})..."
         )
 
-    async def _follow_output(self, prepared: Prepared, task: Snapshot) -> Follow | None:
+    async def _follow_output(self, launched: _Launched) -> Follow | None:
         if not self._block.stream_output:
             return None
-        logs = prepared.desired.container.get("logConfiguration")
+        logs = launched.container.get("logConfiguration")
         if not logs:
             self._log.warning(
                 f"{self._prefix}: Logging configuration not found on task. "
                 "Output cannot be streamed."
             )
             return None
-        stream = _log_stream(logs, task)
+        stream = _log_stream(logs, launched.task)
         if stream is None:
             self._log.warning(
                 f"{self._prefix}: Logging configuration uses unsupported driver "
@@ -280,10 +282,11 @@ class _Run:
         label = f"[{self._block.name or self._flow_run_id or self._prefix}] " if several else ""
         print(label + line, file=sys.stderr)
 
-    def _tell_where(self, prepared: Prepared, task: Snapshot) -> None:
+    def _tell_where(self, launched: _Launched) -> None:
         if not self._flow_run_id:
             return
-        logs = prepared.desired.container.get("logConfiguration") or {}
+        task = launched.task
+        logs = launched.container.get("logConfiguration") or {}
         stream = _log_stream(logs, task)
         where = f" Log stream: {logs['options']['awslogs-group']} {stream}" if stream else ""
         page_logger(self._flow_run_id, self._block.name).info(

@@ -153,7 +153,7 @@ async def test_six_vcpus_run_sixty_tasks(api, clock, launching):
         live.append(task.task_arn)
         await clock.wait(5)
         live.remove(task.task_arn)
-        launching.task_stopped(submission.request)
+        launching.task_stopped(submission)
 
     api.answer = answer
     runs = [run_for_five_seconds(launching.submit(request(n), 30)) for n in range(60)]
