@@ -2,7 +2,7 @@
 
 A run has ten of them. Prefect's console handler sets each with Rich, and its handler for the API
 passes each through two threads: together that is more than all else that a run costs. What comes
-out here is the same.
+out here is the same, but for what Rich makes of some characters (see `_prints_plainly`).
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def _store(record: logging.LogRecord, handler: logging.Handler) -> None:
 def _prints_plainly(handler: PrefectConsoleHandler) -> bool:
     """Whether a console has no colours, as when it is a file or a pipe: it prints the text as is.
 
-    Then Rich would write what `logging.StreamHandler` writes, its parent.
+    Then Rich would write what `logging.StreamHandler` writes, its parent, but that it expands tabs,
+    drops control characters, and makes an emoji of ``:100:``.
     """
     return handler.console.color_system is None and not PREFECT_LOGGING_MARKUP.value()
