@@ -6,6 +6,8 @@ wait are looked up: many runs, one call.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from prefect.exceptions import Abort
@@ -19,18 +21,21 @@ from prefect_ecs_pinned.block.prefect_api import PrefectApi
 _UNWANTED = frozenset({"CANCELLING", "CANCELLED", "COMPLETED", "CRASHED", "FAILED"})
 
 
-async def is_wanted(flow_run_id: str) -> bool:
-    """Whether a flow run that waits for its launch is still to be launched.
+def when_unwanted(flow_run_id: str, unwanted: Callable[[], object]) -> Callable[[], Any]:
+    """Have a function called when a flow run that waits is not to be launched any more.
 
-    It is not when it is being cancelled, has ended, or was deleted. When the API does not
-    answer, it is.
+    It is not when it is being cancelled, has ended, or was deleted; the function is called again
+    and again then. As long as the API does not answer, the flow run is wanted.
+
+    Returns:
+        What ends it.
     """
-    try:
-        state = await PrefectApi.here().state_of(flow_run_id)
-    except Exception as exception:
-        get_logger(__name__).debug("Could not read flow run %s: %s", flow_run_id, exception)
-        return True
-    return state is not None and state not in _UNWANTED
+
+    def heard(state: str | None) -> None:
+        if state is None or state in _UNWANTED:
+            unwanted()
+
+    return PrefectApi.here().follow(flow_run_id, heard)
 
 
 async def report_crash(flow_run_id: str, reason: str) -> None:

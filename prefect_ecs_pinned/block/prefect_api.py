@@ -11,7 +11,8 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -24,8 +25,7 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
 )
 
-from prefect_ecs_pinned.aws.batching import Batcher
-from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.aws.batching import in_batches
 
 #: The API's page size: PREFECT_API_DEFAULT_LIMIT.
 READ_FLOW_RUNS_LIMIT = 200
@@ -33,8 +33,8 @@ READ_FLOW_RUNS_LIMIT = 200
 #: Log lines in a call; together they stay far below PREFECT_LOGGING_TO_API_BATCH_SIZE, 4 MB.
 _MOST_LINES = 200
 
-#: Seconds that the first who asks waits for others.
-_WINDOW_SECONDS = 1.0
+#: Seconds between two looks at the flow runs that are followed.
+_LOOK_SECONDS = 10.0
 
 #: Seconds for which a client is kept that nobody uses.
 _KEPT_SECONDS = 30.0
@@ -54,7 +54,8 @@ class PrefectApi:
     def __init__(self, where: tuple[str | None, str | None]) -> None:
         self._loop = weakref.ref(asyncio.get_running_loop())
         self._where = where
-        self._looks = Batcher(self._read, READ_FLOW_RUNS_LIMIT, _WINDOW_SECONDS, LoopClock())
+        self._followed: dict[object, tuple[str, Callable[[str | None], object]]] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._lines: list[dict[str, Any]] = []
         self._sending: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -72,13 +73,37 @@ class PrefectApi:
             known = _here.known = PrefectApi(where)
         return known
 
-    async def state_of(self, flow_run_id: str) -> str | None:
-        """Type of a flow run's state, such as ``PENDING``; None when there is no such run.
+    def follow(self, flow_run_id: str, heard: Callable[[str | None], object]) -> Callable[[], Any]:
+        """Look at a flow run every ten seconds, together with all others that are followed.
 
-        Raises:
-            Exception: The API did not answer.
+        A timer for each that waits would cost more than the looks.
+
+        Args:
+            flow_run_id: UUID of the flow run.
+            heard: Is told the type of the flow run's state, such as ``PENDING``; None when there
+                is no such run. When the API does not answer it hears nothing.
+
+        Returns:
+            What ends it.
         """
-        return await self._looks.ask(flow_run_id)
+        key = object()
+        self._followed[key] = (flow_run_id, heard)
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        return partial(self._followed.pop, key, None)
+
+    async def _look(self) -> None:
+        while self._followed:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for batch in in_batches(list(self._followed.items()), READ_FLOW_RUNS_LIMIT):
+                try:
+                    states = await self._read({flow_run_id for _, (flow_run_id, _) in batch})
+                except Exception as exception:
+                    logger.debug("Could not read %d flow runs: %s", len(batch), exception)
+                    continue
+                for key, (flow_run_id, heard) in batch:
+                    if key in self._followed:
+                        heard(states.get(flow_run_id))
 
     def write(self, line: dict[str, Any]) -> None:
         """Have a log line stored, with others of the next seconds.
@@ -126,7 +151,7 @@ class PrefectApi:
     def _is_used(self) -> bool:
         return self._uses > 0 or time.monotonic() - self._used_at < _KEPT_SECONDS
 
-    async def _read(self, ids: Sequence[str]) -> Mapping[str, str]:
+    async def _read(self, ids: Iterable[str]) -> Mapping[str, str]:
         """States of flow runs.
 
         Not by `read_flow_runs`, which makes a model of each, 0.4 ms of CPU, of which one field

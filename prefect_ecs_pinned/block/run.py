@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ from prefect_ecs_pinned.aws.pinning import Pin
 from prefect_ecs_pinned.aws.watching import News
 from prefect_ecs_pinned.block.flow_runs import (
     confirm_cancelled,
-    is_wanted,
     report_crash,
+    when_unwanted,
 )
 from prefect_ecs_pinned.block.logs import page_logger, run_logger
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
@@ -36,9 +36,6 @@ from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.block.pinned_ecs_task import PinnedECSTask
-
-#: Seconds after which a run that waits for its launch is looked up in Prefect, and again.
-CHECK_QUEUED_SECONDS = 10.0
 
 #: Seconds that a cancelled run waits to know that its task is not, or no longer, launched.
 WITHDRAW_SECONDS = 60.0
@@ -65,8 +62,8 @@ async def run(
     return await _Run(block, task_status).run()
 
 
-class _CancelledWhileQueued(Exception):
-    """Prefect says that the flow run is not wanted any more."""
+class _Unwanted(PinnedECSError):
+    """Prefect says that the flow run, which does not run yet, is not wanted any more."""
 
 
 @dataclass
@@ -94,7 +91,7 @@ class _Run:
         pin = await self._pin(prepared)
         try:
             launched = await self._launch(prepared, pin)
-        except _CancelledWhileQueued:
+        except _Unwanted:
             return await self._never_launched()
         del prepared  # a run that lives for hours needs no request
         if self._task_status is not None:
@@ -145,7 +142,7 @@ class _Run:
         )
         try:
             task = await self._outcome(launch)
-        except (asyncio.CancelledError, _CancelledWhileQueued):
+        except (asyncio.CancelledError, _Unwanted):
             with anyio.move_on_after(WITHDRAW_SECONDS, shield=True):
                 await self._plane.withdraw(launch)
             raise
@@ -153,13 +150,28 @@ class _Run:
         return _Launched(launch, task, identifier, prepared.desired.container)
 
     async def _outcome(self, launch: Launch) -> Snapshot:
-        """Wait for the launch, and from time to time ask Prefect whether it is still wanted."""
-        while True:
-            await asyncio.wait((launch.outcome,), timeout=CHECK_QUEUED_SECONDS)
-            if launch.outcome.done():
-                return launch.outcome.result()
-            if self._flow_run_id and not await is_wanted(self._flow_run_id):
-                raise _CancelledWhileQueued
+        """Wait for the launch, for as long as Prefect wants it.
+
+        Raises:
+            _Unwanted: Not any more.
+            PinnedECSError: Nothing was launched.
+        """
+
+        def unwanted() -> None:
+            if not launch.outcome.done():
+                launch.outcome.set_exception(_Unwanted("not wanted"))
+                launch.outcome.exception()  # it may be cancelled at the same time
+
+        end = self._when_unwanted(unwanted)
+        try:
+            return await launch.outcome
+        finally:
+            end()
+
+    def _when_unwanted(self, unwanted: Callable[[], object]) -> Callable[[], Any]:
+        if not self._flow_run_id:
+            return lambda: None
+        return when_unwanted(self._flow_run_id, unwanted)
 
     def _identifier(self, request: Mapping[str, Any], task: Snapshot) -> str:
         """``cluster::task-arn``, with the cluster as the block names it if it runs there."""
@@ -202,14 +214,22 @@ class _Run:
         )
         follow: Follow | None = None
         running = False
+        # With ``prefect flow-run execute`` the agent leaves cancelling to the process in the
+        # container. As long as there is none, it is done here.
+        end = self._when_unwanted(lambda: mailbox.put(_Unwanted("not wanted")))
         try:
             while True:
-                news = await (mailbox.get() if running else self._early_news(mailbox, launched))
+                news = await mailbox.get()
+                if isinstance(news, _Unwanted):
+                    if not (running or self._unwanted):
+                        await self._stop_unwanted(launched.task)
+                    continue
                 if isinstance(news, PinnedECSError):
                     raise news
                 self._log.info(f"{self._prefix}: Status is {news.status}.")
                 if news.started and not running:
                     running = True
+                    end()
                     self._say_command(launched.container)
                     follow = await self._follow_output(launched)
                 if news.final:
@@ -219,29 +239,18 @@ class _Run:
                 self._plane.abandon(follow)
             raise
         finally:
+            end()
             self._plane.forget(watched, launched.launch)
         if follow is not None:
             await self._finish_output(follow)
         return news
 
-    async def _early_news(self, mailbox: Mailbox[News], launched: _Launched) -> News:
-        """The next news of a task that does not run yet; stop it once it is not wanted.
-
-        With ``prefect flow-run execute`` the agent leaves cancelling to the process in the
-        container, and there is none yet.
-        """
-        while True:
-            try:
-                return await asyncio.wait_for(mailbox.get(), CHECK_QUEUED_SECONDS)
-            except asyncio.TimeoutError:
-                if self._unwanted or not self._flow_run_id or await is_wanted(self._flow_run_id):
-                    continue
-                self._unwanted = True
-                task = launched.task
-                try:
-                    await self._plane.stop(task.cluster_arn, task.task_arn, CANCELLED_REASON)
-                except PinnedECSError as error:
-                    self._log.error(f"{self._prefix}: {error}")
+    async def _stop_unwanted(self, task: Snapshot) -> None:
+        self._unwanted = True
+        try:
+            await self._plane.stop(task.cluster_arn, task.task_arn, CANCELLED_REASON)
+        except PinnedECSError as error:
+            self._log.error(f"{self._prefix}: {error}")
 
     def _say_command(self, container: Mapping[str, Any]) -> None:
         command = self._block.command or container.get("command") or []
