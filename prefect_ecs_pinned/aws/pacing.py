@@ -26,7 +26,7 @@ class Pace:
 
     Attributes:
         rate: Calls per second at first, and what slow increase is measured by.
-        burst: Calls that may be made at once after a pause.
+        burst: Calls that may be made at once after a pause; more where two breaths bring more.
         decrease: Factor of the rate at a throttle.
         increase: Calls per second that the rate climbs each second after a throttle.
         floor: Calls per second that are always allowed.
