@@ -33,8 +33,9 @@ READ_FLOW_RUNS_LIMIT = 200
 #: Log lines in a call; together they stay far below PREFECT_LOGGING_TO_API_BATCH_SIZE, 4 MB.
 _MOST_LINES = 200
 
-#: Seconds between two looks at the flow runs that are followed.
-_LOOK_SECONDS = 10.0
+#: Seconds between two looks at the flow runs that are followed: the longest time for which a flow
+#: run that is cancelled in Prefect may still be launched.
+LOOK_SECONDS = 10.0
 
 #: Seconds for which a client is kept that nobody uses.
 _KEPT_SECONDS = 30.0
@@ -94,7 +95,7 @@ class PrefectApi:
 
     async def _look(self) -> None:
         while self._followed:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
             for batch in in_batches(list(self._followed.items()), READ_FLOW_RUNS_LIMIT):
                 try:
                     states = await self._read({flow_run_id for _, (flow_run_id, _) in batch})

@@ -206,7 +206,7 @@ async def test_a_line_of_no_flow_run_spoils_no_other(to_api):
 
 async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     """Those being cancelled, ended, or deleted; a pending one is, and all are one call."""
-    monkeypatch.setattr(prefect_api, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(prefect_api, "LOOK_SECONDS", 0.05)
     (pending,), (ended,), (cancelling,), (deleted,) = [
         await flow_runs(1, state) for state in (Pending(), Completed(), Pending(), Pending())
     ]
@@ -244,7 +244,7 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
 
 async def test_many_runs_are_looked_at_in_few_calls(monkeypatch):
     """As many a call as the API has on a page; a call that fails is made again."""
-    monkeypatch.setattr(prefect_api, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(prefect_api, "LOOK_SECONDS", 0.01)
     sizes, heard = [], Counter()
 
     async def read(self, ids):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from prefect_ecs_pinned.block.prefect_api import LOOK_SECONDS
 from tests.functional.world import ENGINE, World
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
@@ -82,6 +83,7 @@ def test_a_queued_flow_run_is_cancelled_and_never_launched(agents: World) -> Non
         ids = _run_on_all(agents, 0.0)
         agents.until(lambda: agents.states(ids), ["PENDING"] * 4, ids)
         _cancel_all(agents, ids)
+        time.sleep(LOOK_SECONDS + 1)  # two were set Cancelled by Prefect's own agent and worker
     finally:
         agents.change(vcpu_quota=None)
     (after,) = agents.create_runs("agent-engine", 1)
