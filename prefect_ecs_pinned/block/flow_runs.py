@@ -6,7 +6,7 @@ wait are looked up: many runs, one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -18,22 +18,32 @@ from prefect.utilities.engine import propose_state
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 
 #: Types of the states in which a flow run is not to be launched any more.
-_UNWANTED = frozenset({"CANCELLING", "CANCELLED", "COMPLETED", "CRASHED", "FAILED"})
+UNWANTED = frozenset({"CANCELLING", "CANCELLED", "COMPLETED", "CRASHED", "FAILED"})
+
+#: Types of the states in which a task that was launched is to be stopped. A flow may have come to
+#: its end before anybody has heard that its task runs: that is no reason.
+CANCELLED = frozenset({"CANCELLING", "CANCELLED"})
 
 
-def when_unwanted(flow_run_id: str, unwanted: Callable[[], object]) -> Callable[[], Any]:
-    """Have a function called when a flow run that waits is not to be launched any more.
+def when_in(
+    states: Collection[str], flow_run_id: str, call: Callable[[], object]
+) -> Callable[[], Any]:
+    """Have a function called when a flow run that waits is in one of these states, or deleted.
 
-    It is not when it is being cancelled, has ended, or was deleted; the function is called again
-    and again then. As long as the API does not answer, the flow run is wanted.
+    It is called again and again then. As long as the API does not answer, it is not.
+
+    Args:
+        states: Types of states.
+        flow_run_id: UUID of the flow run.
+        call: The function.
 
     Returns:
         What ends it.
     """
 
     def heard(state: str | None) -> None:
-        if state is None or state in _UNWANTED:
-            unwanted()
+        if state is None or state in states:
+            call()
 
     return PrefectApi.here().follow(flow_run_id, heard)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,11 @@ from prefect_ecs_pinned.aws.output import Follow
 from prefect_ecs_pinned.aws.pinning import Pin
 from prefect_ecs_pinned.aws.watching import News
 from prefect_ecs_pinned.block.flow_runs import (
+    CANCELLED,
+    UNWANTED,
     confirm_cancelled,
     report_crash,
-    when_unwanted,
+    when_in,
 )
 from prefect_ecs_pinned.block.logs import page_logger, run_logger
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
@@ -162,16 +164,16 @@ class _Run:
                 launch.outcome.set_exception(_Unwanted("not wanted"))
                 launch.outcome.exception()  # it may be cancelled at the same time
 
-        end = self._when_unwanted(unwanted)
+        end = self._when_in(UNWANTED, unwanted)
         try:
             return await launch.outcome
         finally:
             end()
 
-    def _when_unwanted(self, unwanted: Callable[[], object]) -> Callable[[], Any]:
+    def _when_in(self, states: Collection[str], call: Callable[[], object]) -> Callable[[], Any]:
         if not self._flow_run_id:
             return lambda: None
-        return when_unwanted(self._flow_run_id, unwanted)
+        return when_in(states, self._flow_run_id, call)
 
     def _identifier(self, request: Mapping[str, Any], task: Snapshot) -> str:
         """``cluster::task-arn``, with the cluster as the block names it if it runs there."""
@@ -216,7 +218,7 @@ class _Run:
         running = False
         # With ``prefect flow-run execute`` the agent leaves cancelling to the process in the
         # container. As long as there is none, it is done here.
-        end = self._when_unwanted(lambda: mailbox.put(_Unwanted("not wanted")))
+        end = self._when_in(CANCELLED, lambda: mailbox.put(_Unwanted("not wanted")))
         try:
             while True:
                 news = await mailbox.get()

@@ -24,7 +24,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block import prefect_api
-from prefect_ecs_pinned.block.flow_runs import when_unwanted
+from prefect_ecs_pinned.block.flow_runs import CANCELLED, UNWANTED, when_in
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from tests.block.conftest import Status, World
@@ -223,12 +223,18 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
 
     monkeypatch.setattr(PrefectApi, "_read", counted)
     ends = [
-        when_unwanted(str(id_), lambda id_=id_: unwanted.add(id_))
+        when_in(UNWANTED, str(id_), lambda id_=id_: unwanted.add(id_))
+        for id_ in (pending, ended, cancelling, deleted)
+    ]
+    to_stop = set()
+    ends += [
+        when_in(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_))
         for id_ in (pending, ended, cancelling, deleted)
     ]
     while len(looks) < 2:  # noqa: ASYNC110 - the API is asked by another task
         await asyncio.sleep(0.01)
     assert unwanted == {ended, cancelling, deleted}
+    assert to_stop == {cancelling, deleted}, "a flow that has ended by itself is left alone"
     assert set(looks) == {4}
     for end in ends[1:]:
         end()
