@@ -44,10 +44,16 @@ class Kind(Enum):
     CONFLICT = "the client token was used for another request"
     DENIED = "an IAM permission is missing"
     REFUSED = "AWS refuses the request for good"
+    UNKNOWN = "a refusal in no table: it may pass, or be for good"
 
 
-#: Kinds that go away by themselves: the call is worth repeating. Expired credentials have been
-#: renewed, and the call repeated, before anybody hears of them (`clients`).
+#: Seconds for which a call is repeated that AWS refuses with a code that no table knows. After
+#: that the refusal is final.
+UNKNOWN_SECONDS = 120.0
+
+#: Kinds that pass by themselves whatever the circumstances; see `Fault.passing` for the others.
+#: Expired credentials have been renewed, and the call repeated, before a caller gets the fault
+#: (`clients`).
 PASSING = frozenset(
     {
         Kind.THROTTLED,
@@ -60,6 +66,10 @@ PASSING = frozenset(
     }
 )
 
+#: Kinds that pass when what is refused has worked before: credentials are rotated, and IAM is
+#: eventually consistent.
+_PASSING_ONCE_WORKED = frozenset({Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.DENIED})
+
 
 class Fault(Exception):
     """An answer that is not what was asked for.
@@ -70,6 +80,8 @@ class Fault(Exception):
         code: AWS's error code, or the name of botocore's exception.
         message: AWS's own words.
         resource_ids: ``resourceIds`` of a ConflictException.
+        worked: Whether the credentials (EXPIRED, BAD_SIGNATURE), this very request (DENIED) or the
+            cluster (NO_CLUSTER) have worked before in this process. Set by `clients.Clients`.
     """
 
     def __init__(
@@ -79,6 +91,7 @@ class Fault(Exception):
         code: str = "",
         message: str = "",
         resource_ids: Sequence[str] = (),
+        worked: bool = False,
     ) -> None:
         super().__init__(kind, operation, code, message)
         self.kind = kind
@@ -86,6 +99,23 @@ class Fault(Exception):
         self.code = code
         self.message = message
         self.resource_ids = tuple(resource_ids)
+        self.worked = worked
+
+    @property
+    def passing(self) -> bool:
+        """Whether the call is worth repeating.
+
+        An `unknown` fault only for `UNKNOWN_SECONDS`: the caller counts them. NO_CLUSTER never;
+        who watches tasks that ECS has shown looks at ``worked``.
+        """
+        if self.kind in PASSING or self.unknown or _is_skewed(self.code, self.message):
+            return True
+        return self.worked and self.kind in _PASSING_ONCE_WORKED
+
+    @property
+    def unknown(self) -> bool:
+        """Whether no table knows AWS's code."""
+        return self.kind is Kind.UNKNOWN
 
     def __str__(self) -> str:
         return f"{self.operation}: {self.code}: {self.message}" if self.code else self.message
@@ -132,6 +162,22 @@ _SIGNATURE_CODES = frozenset(
         "RequestTimeTooSkewed",
     }
 )
+
+#: Codes that say that the clocks differ. "Request has expired."
+_SKEWED_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+
+#: "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z (...)" /
+#: "Signature not yet current: 20260101T010000Z is still later than 20260101T000000Z (...)"
+_SKEWED_MESSAGES = ("Signature expired", "Signature not yet current")
+
+
+def _is_skewed(code: str, message: str) -> bool:
+    """Whether a signature is refused for its time alone: that passes when the clock is set."""
+    code = code.rsplit("#", 1)[-1]
+    return code in _SKEWED_CODES or (
+        code in _SIGNATURE_CODES and message.startswith(_SKEWED_MESSAGES)
+    )
+
 
 _DENIED_CODES = frozenset(
     {
