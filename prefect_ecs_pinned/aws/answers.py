@@ -23,6 +23,7 @@ TASK_MEMBERS = (
     "clusterArn",
     "lastStatus",
     "capacityProviderName",
+    "containerInstanceArn",
     "stopCode",
     "stoppedReason",
 )

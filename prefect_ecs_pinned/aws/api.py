@@ -27,8 +27,9 @@ _FRESH_SECONDS = 0.1
 #: do so in time.
 _MOST_LOOKS = 3
 
-#: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two.
+#: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two, a family more.
 LIST_TASKS = 100
+LIST_PAGES = 10
 
 
 def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:
@@ -155,31 +156,48 @@ class EcsApi:
         await self._clients.call("ecs", "StopTask", cluster=cluster, task=task, reason=reason)
 
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
-        answer = await self.describe_tasks(cluster, [task])
+        answer = await self._describe(cluster, [task])
         return next(iter(answer["tasks"]), None)
 
     async def tasks_started_by(self, cluster: str, started_by: str) -> Sequence[Mapping[str, Any]]:
+        return await self._tasks(cluster, startedBy=started_by)
+
+    async def tasks_of_family(self, cluster: str, family: str) -> Sequence[Mapping[str, Any]]:
+        return await self._tasks(cluster, family=family)
+
+    async def _tasks(self, cluster: str, **which: str) -> Sequence[Mapping[str, Any]]:
+        """Described tasks, also those that have stopped: ListTasks leaves these out by itself."""
         arns: list[str] = []
         for status in ("RUNNING", "STOPPED"):
-            answer = await self._clients.call(
-                "ecs",
-                "ListTasks",
-                cluster=cluster,
-                startedBy=started_by,
-                desiredStatus=status,
-                maxResults=LIST_TASKS,
-            )
-            arns += member(answer, "taskArns", "ListTasks")
-        if not arns:
-            return []
-        tasks: Sequence[Mapping[str, Any]] = (
-            await self.describe_tasks(cluster, arns[:LIST_TASKS])
-        )["tasks"]
+            arns += await self._list(cluster, desiredStatus=status, **which)
+        tasks: list[Mapping[str, Any]] = []
+        for start in range(0, len(arns), LIST_TASKS):
+            answer = await self._describe(cluster, arns[start : start + LIST_TASKS])
+            tasks += answer["tasks"]
         return tasks
 
+    async def _list(self, cluster: str, **which: str) -> list[str]:
+        arns: list[str] = []
+        token: dict[str, str] = {}
+        for _ in range(LIST_PAGES):
+            answer = await self._clients.call(
+                "ecs", "ListTasks", cluster=cluster, maxResults=LIST_TASKS, **which, **token
+            )
+            arns += member(answer, "taskArns", "ListTasks")
+            if not answer.get("nextToken"):
+                return arns
+            token = {"nextToken": answer["nextToken"]}
+        text = f"there are more than {LIST_TASKS * LIST_PAGES} tasks to go through"
+        raise Fault(Kind.REFUSED, "ListTasks", "", text)
+
     async def describe_tasks(self, cluster: str, tasks: Sequence[str]) -> Mapping[str, Any]:
+        return await self._describe(cluster, tasks, "watching")
+
+    async def _describe(
+        self, cluster: str, tasks: Sequence[str], purpose: str = ""
+    ) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await self._clients.call(
-            "ecs", "DescribeTasks", "watching", cluster=cluster, tasks=list(tasks)
+            "ecs", "DescribeTasks", purpose, cluster=cluster, tasks=list(tasks)
         )
         member(answer, "tasks", "DescribeTasks")
         return answer

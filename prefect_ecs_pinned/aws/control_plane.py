@@ -11,7 +11,7 @@ import contextlib
 import os
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from prefect_ecs_pinned.aws.watching import News, Watch, Watching
 from prefect_ecs_pinned.core.definition import DefinitionSpec, build
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
+from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown
 
 #: Threads for every call but RunTask.
 _OTHER_CALLS = 3
@@ -82,17 +83,25 @@ class Launch:
     def settle(self, done: asyncio.Future[Snapshot]) -> None:
         """Hand the submission's outcome over to the caller's event loop."""
 
-        def settle() -> None:
-            if self.outcome.done():
-                return
-            if (error := done.exception()) is not None:
-                self.outcome.set_exception(error)
-                self.outcome.exception()  # its caller may be gone
-            else:
-                self.outcome.set_result(done.result())
+        if done.cancelled():
+            self.fail(PinnedECSError("cannot launch", "the control plane has been closed"))
+        elif (error := done.exception()) is not None:
+            self.fail(error)
+        else:
+            self._settle(lambda: self.outcome.set_result(done.result()))
 
+    def fail(self, error: BaseException) -> None:
+        """Hand an error over to the caller's event loop."""
+
+        def fail() -> None:
+            self.outcome.set_exception(error)
+            self.outcome.exception()  # its caller may be gone
+
+        self._settle(fail)
+
+    def _settle(self, settle: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the caller's loop has closed
-            self._post.put(settle)
+            self._post.put(lambda: None if self.outcome.done() else settle())
 
 
 @dataclass(eq=False)
@@ -175,6 +184,10 @@ class ControlPlane:
         budget: float,
         desired: Desired | None,
         may_register: bool,
+        definition: Mapping[str, Any] | None = None,
+        vpc_id: str | None = None,
+        subnets_found: bool = False,
+        started_by: str | None = None,
     ) -> Launch:
         """Queue a launch; see `Launching.submit`.
 
@@ -187,6 +200,11 @@ class ControlPlane:
             desired: What the request's revision was pinned for, so that it can be pinned again;
                 None for a revision that was given by name.
             may_register: See `Pinning.resolve`.
+            definition: What the request's revision is, as far as it is known; ``desired``'s unless
+                given.
+            vpc_id: The VPC whose subnets were looked up, see `subnets`.
+            subnets_found: They were: they may be looked up again.
+            started_by: See `Launching.submit`.
         """
         launch = Launch()
 
@@ -194,25 +212,44 @@ class ControlPlane:
             assert desired is not None
             return (await self._on_loop().pinning.renew(desired, stale, may_register)).arn
 
+        async def heal(stale: Sequence[str]) -> Sequence[str]:
+            return await self._on_loop().network.replaced(vpc_id, stale)
+
         def submit() -> None:
-            renewal = renew if desired is not None else None
-            submission = self._on_loop().launching.submit(request, budget, renewal)
-            launch.submission = submission
-            submission.outcome.add_done_callback(launch.settle)
-            self._on_loop().progress.begin()
+            try:
+                submission = self._on_loop().launching.submit(
+                    request,
+                    budget,
+                    renew=renew if desired is not None else None,
+                    definition=desired.definition if desired is not None else definition,
+                    heal=heal if subnets_found else None,
+                    started_by=started_by,
+                )
+                launch.submission = submission
+                submission.outcome.add_done_callback(launch.settle)
+                self._on_loop().progress.begin()
+            except Exception as error:
+                launch.fail(error)
 
         self._loop.call(submit)
         return launch
 
-    async def withdraw(self, launch: Launch) -> None:
-        """Never launch it; stop its task if it is too late. Returns when that is certain."""
+    async def withdraw(self, launch: Launch) -> Snapshot | None:
+        """Never launch it; stop its task if it is too late. Returns when that is certain.
 
-        async def withdraw() -> None:
-            assert launch.submission is not None  # this comes after `submit`, on the same loop
-            self._on_loop().launching.withdraw(launch.submission)
-            await asyncio.wait((launch.submission.outcome,))
+        Returns:
+            The task if it could not be stopped: it may be running.
 
-        await self._loop.run(withdraw())
+        Raises:
+            MayRun: A task may be running that nobody can find.
+        """
+
+        async def withdraw() -> Snapshot | None:
+            if launch.submission is None:  # `submit`, which came before this, has failed
+                return None
+            return await asyncio.shield(self._on_loop().launching.withdraw(launch.submission))
+
+        return await self._loop.run(withdraw())
 
     def watch(
         self, task: Snapshot, interval: float, start_timeout: float, mailbox: Mailbox[News]
@@ -221,18 +258,22 @@ class ControlPlane:
         watched = Watched()
 
         def watch() -> None:
-            watching = self._on_loop().watching
-            watched.watch = watching.watch(task, interval, start_timeout, mailbox)
+            try:
+                watching = self._on_loop().watching
+                watched.watch = watching.watch(task, interval, start_timeout, mailbox)
+            except Exception as error:
+                what = f"cannot watch task {task.task_arn}"
+                mailbox.put(TaskFateUnknown(what, f"{type(error).__name__}: {error}"))
 
         self._loop.call(watch)
         return watched
 
-    def forget(self, watched: Watched, launch: Launch) -> None:
+    def forget(self, watched: Watched | None, launch: Launch) -> None:
         """A watch has ended, or its run is gone: there may be room for another launch."""
 
         def forget() -> None:
             verbs = self._on_loop()
-            if watched.watch is not None:
+            if watched is not None and watched.watch is not None:
                 verbs.watching.forget(watched.watch)
             if launch.submission is not None:
                 verbs.launching.task_stopped(launch.submission)

@@ -12,8 +12,8 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from botocore import exceptions as botocore_exceptions
@@ -21,54 +21,23 @@ from botocore.parsers import ResponseParserError
 
 from prefect_ecs_pinned import errors
 from prefect_ecs_pinned.aws.hints import hint_of
+from prefect_ecs_pinned.core import capacity
+from prefect_ecs_pinned.core.kinds import PASSING, PASSING_ONCE_WORKED, UNKNOWN_SECONDS, Kind
+
+__all__ = [
+    "PASSING",
+    "UNKNOWN_SECONDS",
+    "Fault",
+    "Kind",
+    "as_error",
+    "in_band",
+    "presentable",
+    "understand",
+]
 
 
-class Kind(Enum):
-    """What an answer of AWS means for the one who asked."""
-
-    THROTTLED = "the request quota is used up; nothing was done"
-    HIDDEN_THROTTLE = "a call that ECS made on our behalf was throttled; nothing was done"
-    OUTCOME_UNKNOWN = "no answer, or a failure on AWS's side; it may have been done"
-    UNREACHABLE = "AWS, or the source of the credentials, was not reached; nothing was done"
-    CONTENDED = "another registration of this family is under way"
-    CAPACITY = "there is no room for the task now"
-    VCPU_QUOTA = "the account runs as many vCPUs of this launch type as it may"
-    EXPIRED = "the credentials are not valid any more"
-    BAD_SIGNATURE = "the secret key does not fit, or the clock is wrong"
-    INACTIVE = "the revision was deregistered"
-    NO_DEFINITION = "there is no such family or revision"
-    NO_CLUSTER = "there is no such cluster"
-    NO_INSTANCES = "the cluster has no container instances at all"
-    NO_TASK = "there is no such task"
-    NO_STREAM = "there is no such log group or stream"
-    CONFLICT = "the client token was used for another request"
-    DENIED = "an IAM permission is missing"
-    REFUSED = "AWS refuses the request for good"
-    UNKNOWN = "a refusal in no table: it may pass, or be for good"
-
-
-#: Seconds for which a call is repeated that AWS refuses with a code that no table knows. After
-#: that the refusal is final.
-UNKNOWN_SECONDS = 120.0
-
-#: Kinds that pass by themselves whatever the circumstances; see `Fault.passing` for the others.
-#: Expired credentials have been renewed, and the call repeated, before a caller gets the fault
-#: (`clients`).
-PASSING = frozenset(
-    {
-        Kind.THROTTLED,
-        Kind.HIDDEN_THROTTLE,
-        Kind.OUTCOME_UNKNOWN,
-        Kind.UNREACHABLE,
-        Kind.CONTENDED,
-        Kind.CAPACITY,
-        Kind.VCPU_QUOTA,
-    }
-)
-
-#: Kinds that pass when what is refused has worked before: credentials are rotated, and IAM is
-#: eventually consistent.
-_PASSING_ONCE_WORKED = frozenset({Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.DENIED})
+#: Kinds of an exception that says that a task was not placed.
+_UNPLACED = frozenset({Kind.CAPACITY, Kind.VCPU_QUOTA, Kind.NO_INSTANCES, Kind.NO_PLACE})
 
 
 class Fault(Exception):
@@ -80,6 +49,8 @@ class Fault(Exception):
         code: AWS's error code, or the name of botocore's exception.
         message: AWS's own words.
         resource_ids: ``resourceIds`` of a ConflictException.
+        reasons: Why a task was not placed: every ``reason`` of RunTask's ``failures``, or the
+            message of an exception that says so.
         worked: Whether the credentials (EXPIRED, BAD_SIGNATURE), this very request (DENIED) or the
             cluster (NO_CLUSTER) have worked before in this process. Set by `clients.Clients`.
     """
@@ -92,6 +63,7 @@ class Fault(Exception):
         message: str = "",
         resource_ids: Sequence[str] = (),
         worked: bool = False,
+        reasons: Sequence[str] = (),
     ) -> None:
         super().__init__(kind, operation, code, message)
         self.kind = kind
@@ -100,6 +72,7 @@ class Fault(Exception):
         self.message = message
         self.resource_ids = tuple(resource_ids)
         self.worked = worked
+        self.reasons = tuple(reasons) or ((message,) if kind in _UNPLACED else ())
 
     @property
     def passing(self) -> bool:
@@ -110,7 +83,7 @@ class Fault(Exception):
         """
         if self.kind in PASSING or self.unknown or _is_skewed(self.code, self.message):
             return True
-        return self.worked and self.kind in _PASSING_ONCE_WORKED
+        return self.worked and self.kind in PASSING_ONCE_WORKED
 
     @property
     def unknown(self) -> bool:
@@ -231,6 +204,19 @@ _BY_MESSAGE: tuple[tuple[tuple[str, ...], str, Kind], ...] = (
         "limit on the number of",
         Kind.VCPU_QUOTA,
     ),
+    # "Tasks provisioning capacity limit exceeded.": a capacity provider of EC2 holds at most 500
+    (
+        ("ClientException", "InvalidParameterException"),
+        "provisioning capacity limit",
+        Kind.CAPACITY,
+    ),
+    # "Error retrieving subnet information for [subnet-0]: The subnet ID 'subnet-0' does not exist
+    #  (ErrorCode: InvalidSubnetID.NotFound)"
+    (
+        ("InvalidParameterException", "ClientException"),
+        "ErrorCode: InvalidSubnetID.NotFound",
+        Kind.NO_SUBNET,
+    ),
     # "No Container Instances were found in your cluster." (or "... in your capacity provider.")
     (
         ("InvalidParameterException", "ClientException"),
@@ -342,27 +328,34 @@ def _kind(code: str, message: str, status: int) -> Kind:
 
 
 def in_band(response: Mapping[str, Any], operation: str = "RunTask") -> Fault:
-    """Read the refusal inside a 200 that has no task (RunTask's ``failures``)."""
-    if "failures" not in response:
+    """Read the refusal inside a 200 that has no task: all of RunTask's ``failures``.
+
+    Each is what one container instance, or the service, has to say; their order means nothing.
+    """
+    failures = response.get("failures")
+    if not isinstance(failures, list) or not all(isinstance(f, Mapping) for f in failures):
         return Fault(Kind.OUTCOME_UNKNOWN, operation, "", "an answer that cannot be read")
-    failures = response["failures"] or [{}]
-    reason = failures[0].get("reason") or "no task and no reason given"
-    detail = failures[0].get("detail")
-    message = f"{reason} ({detail})" if detail else reason
-    return Fault(_in_band_kind(reason), operation, reason, message)
+    said = Counter((str(f.get("reason") or ""), str(f.get("detail") or "")) for f in failures)
+    parts = [
+        (f"{reason} ({detail})" if detail else reason) + (f" x {times}" if times > 1 else "")
+        for (reason, detail), times in said.items()
+        if reason
+    ]
+    reasons = tuple(dict.fromkeys(reason for reason, _ in said if reason))
+    message = "; ".join(parts) or "no task and no reason given"
+    code = reasons[0] if reasons else ""
+    return Fault(_in_band_kind(reasons), operation, code, message, reasons=reasons)
 
 
-def _in_band_kind(reason: str) -> Kind:
+def _in_band_kind(reasons: Sequence[str]) -> Kind:
+    known = [reason for reason in reasons if capacity.is_refusal(reason)]
+    if not known:
+        return Kind.UNKNOWN
     # "You've reached the limit on the number of vCPUs you can run concurrently", or with a
     # typographic apostrophe.
-    if "limit on the number of" in reason:
+    if any("limit on the number of" in reason for reason in known):
         return Kind.VCPU_QUOTA
-    # "Capacity is unavailable at this time. Please try again later or in a different
-    # availability zone"; "RESOURCE:MEMORY"; "AGENT" (the container agent is not connected).
-    if "Capacity is unavailable" in reason or reason.startswith("RESOURCE:") or reason == "AGENT":
-        return Kind.CAPACITY
-    # "LOCATION", "ATTRIBUTE": no instance will ever satisfy the constraints.
-    return Kind.REFUSED
+    return Kind.NO_PLACE if capacity.is_unplaceable(reasons) else Kind.CAPACITY
 
 
 #: "User: arn:... is not authorized to perform: iam:PassRole on resource: arn:... because no

@@ -52,7 +52,17 @@ class LaunchApi(Protocol):
         """One task as DescribeTasks answers it, or None when it is MISSING."""
 
     async def tasks_started_by(self, cluster: str, started_by: str) -> Sequence[Mapping[str, Any]]:
-        """Tasks with that ``startedBy``, living or stopped within the hour, as described."""
+        """Tasks with that ``startedBy``, living or stopped within the hour, as described.
+
+        Whole, overrides included.
+        """
+
+    async def tasks_of_family(self, cluster: str, family: str) -> Sequence[Mapping[str, Any]]:
+        """The same of a task definition's family.
+
+        Raises:
+            Fault: There are too many to go through.
+        """
 
 
 class WatchApi(Protocol):

@@ -23,6 +23,13 @@ from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 #: includes the JSON formatting characters of the override structure."
 OVERRIDES_LIMIT = 8192
 
+#: Variable of the Prefect container that holds the random id of a submission, by which its task is
+#: known: ECS describes overrides back (API_Task, "overrides").
+SUBMISSION_VARIABLE = "PINNED_ECS_ID"
+
+#: Characters of the overrides that are kept for it: `,{"name":"PINNED_ECS_ID","value":"..."}`.
+SUBMISSION_CHARACTERS = 60
+
 #: How many variables an `OverridesTooLarge` names.
 _NAMED_VARIABLES = 3
 
@@ -157,6 +164,39 @@ def _tag(text: str) -> str:
     return slugify(text, regex_pattern=_TAG_CHARACTERS, allow_unicode=True, lowercase=False)
 
 
+def with_submission_id(
+    request: Mapping[str, Any], submission_id: str, definition: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A request whose task can be told from any other: the id is in its overrides' environment.
+
+    It goes to the Prefect container, else to the first one that is overridden or defined.
+    """
+    overrides = dict(request.get("overrides") or {})
+    containers = [dict(container) for container in overrides.get("containerOverrides") or ()]
+    if not containers:
+        defined = [c.get("name") for c in (definition or {}).get("containerDefinitions") or ()]
+        if not defined or PREFECT_CONTAINER in defined:
+            defined = [PREFECT_CONTAINER]
+        containers = [{"name": defined[0]}]
+    chosen = next((c for c in containers if c.get("name") == PREFECT_CONTAINER), containers[0])
+    chosen["environment"] = [
+        *(v for v in chosen.get("environment") or () if v.get("name") != SUBMISSION_VARIABLE),
+        {"name": SUBMISSION_VARIABLE, "value": submission_id},
+    ]
+    return {**request, "overrides": {**overrides, "containerOverrides": containers}}
+
+
+def submission_ids(task: Mapping[str, Any]) -> frozenset[str]:
+    """The ids of submissions in the overrides of a request, or of a described task."""
+    overrides = task.get("overrides") or {}
+    return frozenset(
+        str(variable.get("value"))
+        for container in overrides.get("containerOverrides") or ()
+        for variable in container.get("environment") or ()
+        if variable.get("name") == SUBMISSION_VARIABLE
+    )
+
+
 def launch_type_of(request: Mapping[str, Any]) -> str:
     """The quota that a RunTask request draws on: FARGATE, FARGATE_SPOT, or EC2.
 
@@ -252,7 +292,7 @@ def _range(offered: Sequence[int]) -> str:
 def _check_overrides(request: Mapping[str, Any]) -> None:
     overrides = request.get("overrides") or {}
     size = len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False))
-    if size <= OVERRIDES_LIMIT:
+    if size <= OVERRIDES_LIMIT - SUBMISSION_CHARACTERS:
         return
     variables = [
         variable
@@ -263,7 +303,8 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
     largest = [variable["name"] for variable in variables[:_NAMED_VARIABLES]]
     raise OverridesTooLarge(
         "cannot launch",
-        f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}",
+        f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}, "
+        f"{SUBMISSION_CHARACTERS} of which are kept for the launch's own id",
         "move large values into the task definition, a secret or a file; the largest variables "
         "are " + ", ".join(f"{v['name']} ({len(v.get('value') or '')})" for v in variables[:3]),
         size=size,

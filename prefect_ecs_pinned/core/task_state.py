@@ -34,6 +34,7 @@ class Snapshot:
         container_reason: ``reason`` of the Prefect container, empty when it has none.
         other_exits: "name exited n" of other containers that failed.
         ran: Its containers were started: it has a ``startedAt``, or an exit code.
+        instance: ARN of its container instance, empty on Fargate and as long as it has none.
     """
 
     task_arn: str
@@ -46,6 +47,7 @@ class Snapshot:
     container_reason: str = ""
     other_exits: tuple[str, ...] = ()
     ran: bool = False
+    instance: str = ""
 
     @property
     def final(self) -> bool:
@@ -79,6 +81,7 @@ def snapshot(task: Mapping[str, Any]) -> Snapshot:
         container_reason=prefect.get("reason") or "",
         other_exits=tuple(others),
         ran="startedAt" in task or prefect.get("exitCode") is not None,
+        instance=task.get("containerInstanceArn") or "",
     )
 
 

@@ -118,6 +118,7 @@ class FakeTasks:
         self.describe_fault: Callable[[Sequence[str]], Fault | None] = lambda _: None
         self.recall = True
         self.list_fault: Callable[[], Fault | None] = lambda: None
+        self.stop_fault: Callable[[], Fault | None] = lambda: None
         self.hold: asyncio.Event | None = None
 
     async def run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -154,6 +155,7 @@ class FakeTasks:
             "taskDefinitionArn": request["taskDefinition"],
             "lastStatus": "PROVISIONING",
             "startedBy": request.get("startedBy"),
+            "overrides": request.get("overrides"),
             "containers": [{"name": "prefect"}],
         }
         self.tasks[str(task["taskArn"])] = task
@@ -192,8 +194,17 @@ class FakeTasks:
             raise fault
         return [dict(t) for t in self.tasks.values() if t["startedBy"] == started_by]
 
+    async def tasks_of_family(self, cluster: str, family: str) -> Sequence[Mapping[str, Any]]:
+        self.calls["ListTasks"] += 1
+        await self.clock.wait(0.05)
+        if (fault := self.list_fault()) is not None:
+            raise fault
+        return [dict(t) for t in self.tasks.values() if f"/{family}:" in t["taskDefinitionArn"]]
+
     async def stop_task(self, cluster: str, task: str, reason: str) -> None:
         self.calls["StopTask"] += 1
+        if (fault := self.stop_fault()) is not None:
+            raise fault
         self.stopped.append((task, reason))
 
 

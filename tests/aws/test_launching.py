@@ -220,12 +220,39 @@ async def test_withdrawn_with_a_lost_answer_is_found_and_stopped(api, clock, lau
 
 
 async def test_a_conflict_adopts_the_task_that_it_names(api, clock, launching):
-    """The token is ours: so is the task."""
+    """It carries the submission's id: it is the one that an earlier call has started."""
+    api.recall = False
+    api.lose = lambda _: True
+
+    def conflict(_):
+        ids = list(api.tasks)
+        return Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", ids) if ids else None
+
+    api.answer = conflict
     (task,) = await outcomes(clock, [launching.submit(request(), 900)])
-    conflict = Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", [task.task_arn])
+    assert [task.task_arn] == list(api.tasks)
+    assert api.calls["RunTask"] == 2
+
+
+async def test_a_conflict_that_names_somebody_elses_task_adopts_nothing(api, clock, launching):
+    """It carries another id. The next call takes another token."""
+    (other,) = await outcomes(clock, [launching.submit(request(), 900)])
+    conflict = [Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", [other.task_arn])]
+    api.answer = lambda _: conflict.pop() if conflict else None
+    (task,) = await outcomes(clock, [launching.submit(request(1), 900)])
+    assert task.task_arn != other.task_arn
+    assert len(api.tasks) == 2
+
+
+async def test_conflicts_without_end_end_in_two_minutes(api, clock, launching):
+    """And hang nobody."""
+    (other,) = await outcomes(clock, [launching.submit(request(), 900)])
+    conflict = Fault(Kind.CONFLICT, "RunTask", "ConflictException", "odd", [other.task_arn])
     api.answer = lambda _: conflict
-    (adopted,) = await outcomes(clock, [launching.submit(request(1), 900)])
-    assert adopted.task_arn == task.task_arn
+    before = clock.now()
+    (failure,) = await outcomes(clock, [launching.submit(request(1), 900)])
+    assert isinstance(failure, PinnedECSError)
+    assert 120 <= clock.now() - before <= 135
 
 
 async def test_an_inactive_revision_is_renewed_and_the_launches_go_on(api, clock, launching):
@@ -368,14 +395,46 @@ async def test_a_task_of_an_earlier_attempt_is_not_taken_for_this_one(api, clock
     assert isinstance(failure, LaunchTimeout)
 
 
-async def test_a_living_task_of_the_same_flow_run_is_the_one(api, clock, launching):
-    """It goes before one that has stopped."""
-    stopped = api._start(request(1))
-    api.set(stopped["taskArn"], "STOPPED", createdAt=datetime.now(timezone.utc))
-    living = api._start(request(1))
+async def test_a_living_task_of_the_same_flow_run_is_not_taken_for_this_one(api, clock, launching):
+    """An earlier attempt of the flow run is still being stopped, or somebody has patched
+    `startedBy`: only the id in its overrides makes a task the submission's."""
+    api._start(request(1))
     api.answer = lambda _: LOST
-    (task,) = await outcomes(clock, [launching.submit(request(1), 60)])
-    assert task.task_arn == living["taskArn"]
+    (failure,) = await outcomes(clock, [launching.submit(request(1), 60)])
+    assert isinstance(failure, LaunchTimeout)
+
+
+async def test_a_task_that_has_stopped_since_is_found_all_the_same(api, clock, launching):
+    """No status decides, and no clock: it was created an hour ago, if that clock is right."""
+    api.lose = lambda _: True
+    api.recall = False
+    submission = launching.submit(request(1), 60)
+    api.answer = lambda _: LOST if api.tasks else None
+    await clock.pass_time(5)
+    (task,) = api.tasks
+    long_ago = datetime.now(timezone.utc) - timedelta(hours=1)
+    api.set(task, "STOPPED", createdAt=long_ago, exit_code=0)
+    (found,) = await outcomes(clock, [submission])
+    assert (found.task_arn, found.status) == (task, "STOPPED")
+
+
+@pytest.mark.parametrize("started_by", ["", None])
+async def test_nothing_is_searched_by_a_patched_started_by(api, clock, launching, started_by):
+    """The task is looked for among those of its family."""
+    api.lose = lambda _: True
+    api.recall = False
+    asked = dict(request(7))
+    if started_by is None:
+        del asked["startedBy"]
+    submission = launching.submit(asked, 60, started_by=started_by)
+
+    async def nothing(*_):
+        raise AssertionError("it is searched by startedBy")
+
+    api.tasks_started_by = nothing
+    api.answer = lambda _: LOST if api.tasks else None
+    (task,) = await outcomes(clock, [submission])
+    assert [task.task_arn] == list(api.tasks)
 
 
 async def test_withdrawn_and_lost_to_the_end_of_the_budget_is_stopped(api, clock, launching):
