@@ -176,6 +176,7 @@ class Launching:
         gates = await queue.turn(submission)
         if gates is None:
             raise submission.cancelled()
+        submission.gates = gates
         asked_at = self._clock.now()
         try:
             if submission.withdrawn and not submission.uncertain:
@@ -198,7 +199,7 @@ class Launching:
         self, queue: QuotaQueue, submission: Submission, task: Snapshot
     ) -> Snapshot:
         """Count a task among the live ones; stop it if nobody wants it any more."""
-        self._live[submission] = queue, queue.accepted(submission, task.instance)
+        self._live[submission] = queue, queue.accepted(submission, submission.gates, task.instance)
         if not submission.withdrawn:
             return task
         if await self._stop(submission, task):

@@ -18,7 +18,7 @@ import heapq
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from prefect_ecs_pinned.aws.pacing import RUN_TASK, Pacer
@@ -116,15 +116,18 @@ class Group:
 class Gate:
     """A shortage, and the tries that find its end.
 
-    One try at a time; twice as many after each success, one again after a refusal. With `_OPEN_AT`
-    the shortage is over.
+    A task of ours that has ended gives room for as many tries as it was larger. Besides, there is
+    one try in a while, for what others have freed; after a success twice as many at once, after a
+    refusal one again. With `_OPEN_AT` at once the shortage is over.
 
     Attributes:
         shortage: Which requests it keeps back.
         refused_at: When one of those was last refused.
         next_try: When the next try is due.
         allowed: Tries at once.
-        trying: Tries under way.
+        trying: Tries under way for what others have freed.
+        room: How many requests of its size fit into what tasks of ours have freed since the last
+            refusal.
         overtaken_since: When a smaller request of its scope was first launched before those that
             it keeps back.
         reserved_until: Until when smaller requests of its scope are kept back; 0: they are not.
@@ -136,12 +139,13 @@ class Gate:
     next_try: float = 0.0
     allowed: int = 1
     trying: int = 0
+    room: float = 0.0
     overtaken_since: float | None = None
     reserved_until: float = 0.0
     reserved_for: Submission | None = None
 
     def lets_try(self, now: float) -> bool:
-        return self.trying < self.allowed and now >= self.next_try
+        return self.room >= 1 or (self.trying < self.allowed and now >= self.next_try)
 
 
 class QuotaQueue:
@@ -222,21 +226,34 @@ class QuotaQueue:
             gate.trying -= 1
         self._changed.set()
 
-    def accepted(self, submission: Submission, instance: str) -> LiveKey:
-        """A call has started a task; says under which key it is among the live ones."""
+    def accepted(self, submission: Submission, gates: Sequence[Gate], instance: str) -> LiveKey:
+        """A call has started a task; says under which key it is among the live ones.
+
+        Args:
+            submission: Which.
+            gates: Those through which it was a probe.
+            instance: ARN of its container instance, if it has one.
+        """
         assert submission.group is not None
         demand = submission.group.demand
         self.launched += 1
         self._live[demand, instance] += 1
-        for gate in list(self._gates):
-            if gate.shortage.covers(demand):
-                gate.next_try, gate.overtaken_since = 0.0, None
+        for gate in self._concerned(demand):
+            if not gate.shortage.covers(demand):
+                gate.room = max(0.0, gate.room - gate.shortage.ratio(demand))
+                if gate.overtaken_since is None:
+                    gate.overtaken_since = self._clock.now()
+                continue
+            gate.overtaken_since = None
+            if gate in gates:
+                gate.next_try = 0.0
                 gate.allowed *= 2
                 if gate.allowed >= _OPEN_AT:
                     self._remove(gate)
-            elif gate.shortage.concerns(demand) and gate.overtaken_since is None:
-                gate.overtaken_since = self._clock.now()
         return demand, instance
+
+    def _concerned(self, demand: Demand) -> list[Gate]:
+        return [gate for gate in self._gates if gate.shortage.concerns(demand)]
 
     def answered_in(self, seconds: float) -> None:
         """Take the latency of a call that was accepted into account."""
@@ -253,7 +270,7 @@ class QuotaQueue:
             gate = Gate(shortage, now)
             self._gates.append(gate)
             self._version += 1
-        gate.refused_at, gate.allowed = now, 1
+        gate.refused_at, gate.allowed, gate.room = now, 1, 0.0
         gate.next_try = now + self._interval()
         for group in self._groups.values():
             group.refusals += shortage.covers(group.demand)
@@ -271,13 +288,11 @@ class QuotaQueue:
         self._live[key] -= 1
         if self._live[key] <= 0:
             del self._live[key]
-        demand = key[0]
-        for gate in self._gates:
-            smallest = not any(
-                g is not gate and gate.shortage.within(g.shortage) for g in self._gates
-            )
-            if gate.shortage.concerns(demand) and (smallest or gate.reserved_until):
-                gate.next_try = 0.0
+        for gate in self._concerned(key[0]):
+            freed = gate.shortage.ratio(key[0])
+            # There may have been some room before, though too little.
+            least = gate.reserved_until or self._is_least(gate)
+            gate.room += max(1.0, freed) if least else freed
         self._changed.set()
 
     def snapshot(self) -> dict[str, float]:
@@ -316,11 +331,17 @@ class QuotaQueue:
             submission, gates = chosen
             assert submission.waiting is not None
             self.calls += 1
-            for gate in gates:
-                gate.trying += 1
-                if gate.allowed == 1:
-                    gate.next_try = self._clock.now() + self._interval()
-            submission.waiting.set_result(gates)
+            submission.waiting.set_result([gate for gate in gates if not self._use_room(gate)])
+
+    def _use_room(self, gate: Gate) -> bool:
+        """Whether a try goes into room that tasks of ours have freed; else it is a probe."""
+        if gate.room >= 1:
+            gate.room -= 1
+            return True
+        gate.trying += 1
+        if gate.allowed == 1:
+            gate.next_try = self._clock.now() + self._interval()
+        return False
 
     def _is_waited(self) -> bool:
         return bool(self._last) or any(group.head() for group in self._groups.values())
@@ -445,7 +466,7 @@ class QuotaQueue:
             ]
             if not gates:
                 continue
-            if all(gate.shortage.ends_with(group.demand, live) for gate in gates):
+            if all(g.reserved_until or g.shortage.ends_with(group.demand, live) for g in gates):
                 group.paused += elapsed
             else:
                 group.held += elapsed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError, TaskFateUnknown
 
 if TYPE_CHECKING:
-    from prefect_ecs_pinned.aws.queues import Group
+    from prefect_ecs_pinned.aws.queues import Gate, Group
 
 #: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
 #: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.
@@ -59,6 +59,7 @@ class Submission:
         outcome: The launched task, or the error. The task of the coroutine that launches it, so
             whatever is raised there is its outcome.
         group: Those that ask for the same; None while it is in none.
+        gates: Those through which its last call was a probe.
         waiting: Done when it is its turn, when a pause is over, or when it is withdrawn.
         withdrawn: Nobody wants the task any more.
         last_try: Its clock has run out; the next call is the last one.
@@ -80,6 +81,7 @@ class Submission:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     outcome: asyncio.Task[Snapshot] = field(init=False, repr=False)
     group: Group | None = field(default=None, repr=False)
+    gates: Sequence[Gate] = field(default=(), repr=False)
     waiting: asyncio.Future[Any] | None = field(default=None, repr=False)
     withdrawn: bool = False
     last_try: bool = False

@@ -140,6 +140,16 @@ class Shortage:
             for dimension, size in self.least
         )
 
+    def ratio(self, demand: Demand) -> float:
+        """How many requests of the refused size are as large as one; 1 where that has no number."""
+        sizes = [(getattr(demand, dimension.value), size) for dimension, size in self.least]
+        ratios = [
+            mine / least
+            for mine, least in sizes
+            if isinstance(mine, int | float) and isinstance(least, int | float) and least
+        ]
+        return min(ratios, default=1.0)
+
     def within(self, other: Shortage) -> bool:
         """Whether it says less than another of its chain: that one covers what this one does."""
         return self.chain == other.chain and all(
