@@ -268,18 +268,25 @@ class ControlPlane:
         self._loop.call(watch)
         return watched
 
-    def forget(self, watched: Watched | None, launch: Launch) -> None:
-        """A watch has ended, or its run is gone: there may be room for another launch."""
+    def forget(self, watched: Watched) -> None:
+        """A watch has ended, or its run is gone."""
 
         def forget() -> None:
-            verbs = self._on_loop()
-            if watched is not None and watched.watch is not None:
-                verbs.watching.forget(watched.watch)
-            if launch.submission is not None:
-                verbs.launching.task_stopped(launch.submission)
+            if watched.watch is not None:
+                self._on_loop().watching.forget(watched.watch)
 
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(forget)
+
+    def task_ended(self, launch: Launch) -> None:
+        """A task has ended, or its run is gone: there may be room for another launch."""
+
+        def ended() -> None:
+            if launch.submission is not None:
+                self._on_loop().launching.task_stopped(launch.submission)
+
+        with contextlib.suppress(RuntimeError):  # the control plane has been closed
+            self._loop.call(ended)
 
     async def follow(self, group: str, stream: str, sink: Sink) -> Follow:
         """See `Output.follow`."""

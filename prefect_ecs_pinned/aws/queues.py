@@ -18,13 +18,14 @@ import heapq
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from prefect_ecs_pinned.aws.pacing import RUN_TASK, Pacer
 from prefect_ecs_pinned.aws.ports import Clock
 from prefect_ecs_pinned.aws.submission import Submission
 from prefect_ecs_pinned.core.capacity import Demand, Shortage
+from prefect_ecs_pinned.core.gates import RESERVED_SECONDS, Gate, Gates
 
 logger = logging.getLogger(__name__)
 
@@ -59,14 +60,8 @@ _LONGEST_LATENCY = 1.0
 PROBE_SECONDS = 2.5
 PROBE_SHARE = 0.1
 
-#: Tries at once through a gate at which it opens.
-_OPEN_AT = 16
-
 #: Seconds between two looks at clocks and gates.
 TICK_SECONDS = 0.5
-
-#: Longest time in seconds for which smaller requests are kept back for a larger one (decision 24).
-RESERVED_SECONDS = 60.0
 
 #: A clock pauses for at most this multiple of the budget, or for so many seconds if that is more.
 _MOST_PAUSE_BUDGETS = 4.0
@@ -84,7 +79,6 @@ class Group:
         held: Seconds for which fresh refusals have kept the group back.
         paused: Seconds for which they have, while tasks of ours could make room by their end.
         refusals: How many refusals covered it.
-        nearest: The gates that keep it back, and for which version of all gates.
     """
 
     demand: Demand
@@ -93,7 +87,6 @@ class Group:
     held: float = 0.0
     paused: float = 0.0
     refusals: int = 0
-    nearest: tuple[int, list[Gate]] = field(default=(-1, []))
 
     def head(self) -> Submission | None:
         """The first that waits for its turn; those that do not any more are dropped."""
@@ -112,42 +105,6 @@ class Group:
         return self.held + self.paused > held + paused and spent >= submission.budget
 
 
-@dataclass(eq=False)
-class Gate:
-    """A shortage, and the tries that find its end.
-
-    A task of ours that has ended gives room for as many tries as it was larger. Besides, there is
-    one try in a while, for what others have freed; after a success twice as many at once, after a
-    refusal one again. With `_OPEN_AT` at once the shortage is over.
-
-    Attributes:
-        shortage: Which requests it keeps back.
-        refused_at: When one of those was last refused.
-        next_try: When the next try is due.
-        allowed: Tries at once.
-        trying: Tries under way for what others have freed.
-        room: How many requests of its size fit into what tasks of ours have freed since the last
-            refusal.
-        overtaken_since: When a smaller request of its scope was first launched before those that
-            it keeps back.
-        reserved_until: Until when smaller requests of its scope are kept back; 0: they are not.
-        reserved_for: For whom.
-    """
-
-    shortage: Shortage
-    refused_at: float
-    next_try: float = 0.0
-    allowed: int = 1
-    trying: int = 0
-    room: float = 0.0
-    overtaken_since: float | None = None
-    reserved_until: float = 0.0
-    reserved_for: Submission | None = None
-
-    def lets_try(self, now: float) -> bool:
-        return self.room >= 1 or (self.trying < self.allowed and now >= self.next_try)
-
-
 class QuotaQueue:
     """The queue of one quota bucket, its pacer, and the calls under way."""
 
@@ -164,11 +121,10 @@ class QuotaQueue:
         self._open: list[tuple[int, int, Group]] = []
         #: Submissions whose clock has run out, by arrival: each is owed one call.
         self._last: list[Submission] = []
-        self._gates: list[Gate] = []
+        self._gates = Gates()
         #: How many tasks have not ended.
         self._live: Counter[LiveKey] = Counter()
-        #: Changes with `_gates`; and whether the last permit went through one.
-        self._version = 0
+        #: Whether the last permit went through a gate.
         self._probed = False
         self._ticked_at = clock.now()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -197,14 +153,14 @@ class QuotaQueue:
         if not group.members:
             self._groups.pop(group.demand, None)
 
-    async def turn(self, submission: Submission) -> list[Gate] | None:
+    async def turn(self, submission: Submission) -> Sequence[Gate] | None:
         """Wait for the turn to make one call; `returned` has to follow.
 
         Returns:
             The gates through which it is a try; None when it was withdrawn instead.
         """
         assert submission.group is not None
-        future: asyncio.Future[list[Gate] | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Sequence[Gate] | None] = asyncio.get_running_loop().create_future()
         submission.waiting = future
         if submission.last_try:
             heapq.heappush(self._last, submission)
@@ -219,11 +175,11 @@ class QuotaQueue:
                 self.returned(gates)
             raise
 
-    def returned(self, gates: list[Gate]) -> None:
+    def returned(self, gates: Sequence[Gate]) -> None:
         """A call has returned, whatever it brought."""
         self.calls -= 1
         for gate in gates:
-            gate.trying -= 1
+            gate.probing -= 1
         self._changed.set()
 
     def accepted(self, submission: Submission, gates: Sequence[Gate], instance: str) -> LiveKey:
@@ -238,22 +194,9 @@ class QuotaQueue:
         demand = submission.group.demand
         self.launched += 1
         self._live[demand, instance] += 1
-        for gate in self._concerned(demand):
-            if not gate.shortage.covers(demand):
-                gate.room = max(0.0, gate.room - gate.shortage.ratio(demand))
-                if gate.overtaken_since is None:
-                    gate.overtaken_since = self._clock.now()
-                continue
-            gate.overtaken_since = None
-            if gate in gates:
-                gate.next_try = 0.0
-                gate.allowed *= 2
-                if gate.allowed >= _OPEN_AT:
-                    self._remove(gate)
+        if self._gates.accepted(demand, gates, self._clock.now()):
+            self._offer_all()
         return demand, instance
-
-    def _concerned(self, demand: Demand) -> list[Gate]:
-        return [gate for gate in self._gates if gate.shortage.concerns(demand)]
 
     def answered_in(self, seconds: float) -> None:
         """Take the latency of a call that was accepted into account."""
@@ -264,14 +207,8 @@ class QuotaQueue:
         """Keep back those that a refusal for want of room covers."""
         now = self._clock.now()
         self._tick(now)
-        gate = next((g for g in self._gates if g.shortage == shortage), None)
-        if gate is None:
+        if self._gates.refused(shortage, now, self._interval()):
             logger.warning("%s: %s; waiting for capacity", submission.what(), message)
-            gate = Gate(shortage, now)
-            self._gates.append(gate)
-            self._version += 1
-        gate.refused_at, gate.allowed, gate.room = now, 1, 0.0
-        gate.next_try = now + self._interval()
         for group in self._groups.values():
             group.refusals += shortage.covers(group.demand)
 
@@ -288,11 +225,7 @@ class QuotaQueue:
         self._live[key] -= 1
         if self._live[key] <= 0:
             del self._live[key]
-        for gate in self._concerned(key[0]):
-            freed = gate.shortage.ratio(key[0])
-            # There may have been some room before, though too little.
-            least = gate.reserved_until or self._is_least(gate)
-            gate.room += max(1.0, freed) if least else freed
+        self._gates.ended(key[0])
         self._changed.set()
 
     def snapshot(self) -> dict[str, float]:
@@ -331,17 +264,9 @@ class QuotaQueue:
             submission, gates = chosen
             assert submission.waiting is not None
             self.calls += 1
-            submission.waiting.set_result([gate for gate in gates if not self._use_room(gate)])
-
-    def _use_room(self, gate: Gate) -> bool:
-        """Whether a try goes into room that tasks of ours have freed; else it is a probe."""
-        if gate.room >= 1:
-            gate.room -= 1
-            return True
-        gate.trying += 1
-        if gate.allowed == 1:
-            gate.next_try = self._clock.now() + self._interval()
-        return False
+            now, interval = self._clock.now(), self._interval()
+            probes = [gate for gate in gates if not gate.uses_room(now, interval)]
+            submission.waiting.set_result(probes)
 
     def _is_waited(self) -> bool:
         return bool(self._last) or any(group.head() for group in self._groups.values())
@@ -371,7 +296,7 @@ class QuotaQueue:
 
     # -- whose turn it is ------------------------------------------------------------------------
 
-    def _next(self) -> tuple[Submission, list[Gate]] | None:
+    def _next(self) -> tuple[Submission, Sequence[Gate]] | None:
         while self._last:
             submission = heapq.heappop(self._last)
             if submission.waiting is not None and not submission.waiting.done():
@@ -389,11 +314,11 @@ class QuotaQueue:
         if (head := group.head()) is not None:
             heapq.heappush(self._open, (head.number, id(group), group))
 
-    def _first_open(self) -> tuple[Submission, list[Gate]] | None:
+    def _first_open(self) -> tuple[Submission, Sequence[Gate]] | None:
         while self._open:
             number, _, group = heapq.heappop(self._open)
             head = group.head()
-            if head is None or self._keeps_back(group):
+            if head is None or self._gates.keeps_back(group.demand):
                 continue  # it is offered again by who joins it, or when a gate goes
             if head.number != number:
                 self._offer(group)
@@ -403,51 +328,23 @@ class QuotaQueue:
             return head, []
         return None
 
-    def _probe(self) -> tuple[Submission, list[Gate]] | None:
+    def _probe(self) -> tuple[Submission, Sequence[Gate]] | None:
         """The first submission of the gate that has been due for longest."""
         now = self._clock.now()
-        for gate in sorted(self._gates, key=lambda gate: gate.next_try):
-            if not gate.lets_try(now):
-                continue
-            heads = [(head, g) for g in self._kept_back_by(gate) if (head := g.head()) is not None]
-            for head, group in sorted(heads, key=lambda item: item[0].number):
-                gates = self._nearest(group)
-                if all(other.lets_try(now) for other in gates) and not self._reserved(group):
-                    heapq.heappop(group.waiting)
+        for gate in self._gates.due(now):
+            for head in self._kept_back_by(gate):
+                assert head.group is not None
+                gates = self._gates.nearest(head.group.demand)
+                reserved = self._gates.is_reserved(head.group.demand)
+                if not reserved and all(other.lets_try(now) for other in gates):
+                    heapq.heappop(head.group.waiting)
                     return head, gates
         return None
 
-    def _kept_back_by(self, gate: Gate) -> Iterator[Group]:
-        return (group for group in self._groups.values() if gate in self._nearest(group))
-
-    def _nearest(self, group: Group) -> list[Gate]:
-        """The gates that keep a group back: of those that differ in size only, the largest."""
-        version, nearest = group.nearest
-        if version != self._version:
-            gates = [gate for gate in self._gates if gate.shortage.covers(group.demand)]
-            nearest = [
-                gate
-                for gate in gates
-                if not any(g is not gate and g.shortage.within(gate.shortage) for g in gates)
-            ]
-            group.nearest = (self._version, nearest)
-        return nearest
-
-    def _is_least(self, gate: Gate) -> bool:
-        """Whether no gate that differs in size only keeps back more than this one."""
-        return not any(g is not gate and gate.shortage.within(g.shortage) for g in self._gates)
-
-    def _reserved(self, group: Group) -> bool:
-        """Whether room is kept for a larger request of its scope."""
-        return any(
-            gate.reserved_until
-            and gate.shortage.concerns(group.demand)
-            and not gate.shortage.covers(group.demand)
-            for gate in self._gates
-        )
-
-    def _keeps_back(self, group: Group) -> bool:
-        return self._reserved(group) or bool(self._nearest(group))
+    def _kept_back_by(self, gate: Gate) -> list[Submission]:
+        """The heads of the groups that a gate keeps back, by arrival."""
+        groups = [g for g in self._groups.values() if gate in self._gates.nearest(g.demand)]
+        return sorted(head for group in groups if (head := group.head()) is not None)
 
     # -- clocks ----------------------------------------------------------------------------------
 
@@ -459,19 +356,16 @@ class QuotaQueue:
         fresh = 2 * self._interval()
         live = [(demand, instance, number) for (demand, instance), number in self._live.items()]
         for group in self._groups.values():
-            gates = [
-                gate
-                for gate in self._gates
-                if now - gate.refused_at <= fresh and gate.shortage.covers(group.demand)
-            ]
+            gates = self._gates.fresh(group.demand, now - fresh)
             if not gates:
                 continue
-            if all(g.reserved_until or g.shortage.ends_with(group.demand, live) for g in gates):
+            waits = all(gate.shortage.ends_with(group.demand, live) for gate in gates)
+            if waits or any(gate.reserved_until for gate in gates):
                 group.paused += elapsed
             else:
                 group.held += elapsed
             self._end_clocks(group)
-        for gate in list(self._gates):
+        for gate in self._gates:
             self._look_at(gate, now, fresh, live)
 
     def _end_clocks(self, group: Group) -> None:
@@ -486,41 +380,27 @@ class QuotaQueue:
     def _look_at(
         self, gate: Gate, now: float, fresh: float, live: list[tuple[Demand, str, int]]
     ) -> None:
-        """Let go of a gate that keeps nobody back; reserve its scope, or end that."""
-        heads = [head for g in self._kept_back_by(gate) if (head := g.head()) is not None]
-        if not heads and not gate.trying and now - gate.refused_at > fresh:
-            self._remove(gate)
-            return
+        """Open a gate that keeps nobody back; reserve its scope, or end that."""
+        heads = self._kept_back_by(gate)
         if gate.reserved_until:
-            done = gate.reserved_for is None or gate.reserved_for.outcome.done()
-            if done or now >= gate.reserved_until:
-                gate.reserved_until, gate.reserved_for = 0.0, None
-                for other in self._gates:
-                    if not done and other.shortage.chain == gate.shortage.chain:
-                        other.overtaken_since = now  # its scope has paid for a budget
+            launched = gate.reserved_for.outcome.done()
+            if launched or now >= gate.reserved_until:
+                self._gates.release(gate, now, in_vain=not launched)
                 self._offer_all()
-            return
-        chain = gate.shortage.chain
-        taken = any(g.reserved_until and g.shortage.chain == chain for g in self._gates)
-        if gate.overtaken_since is None or not heads or taken:
-            return
-        head = min(heads)
-        overtaken = now - gate.overtaken_since
-        assert head.group is not None
-        if overtaken >= head.budget and gate.shortage.ends_with(head.group.demand, live):
-            gate.reserved_until, gate.reserved_for = now + RESERVED_SECONDS, head
-            logger.warning(
-                "%s: smaller launches have overtaken it for %.0f s; they wait for up to %.0f s",
-                head.what(),
-                overtaken,
-                RESERVED_SECONDS,
-            )
-
-    def _remove(self, gate: Gate) -> None:
-        if gate in self._gates:
+        elif not heads and not gate.probing and now - gate.refused_at > fresh:
             self._gates.remove(gate)
-            self._version += 1
             self._offer_all()
+        elif heads and gate.overtaken_since is not None:
+            head, overtaken = heads[0], now - gate.overtaken_since
+            assert head.group is not None
+            could_fit = gate.shortage.ends_with(head.group.demand, live)
+            if overtaken >= head.budget and could_fit and self._gates.reserve(gate, head, now):
+                logger.warning(
+                    "%s: smaller launches have overtaken it for %.0f s; they wait for up to %.0f s",
+                    head.what(),
+                    overtaken,
+                    RESERVED_SECONDS,
+                )
 
     def _offer_all(self) -> None:
         for group in self._groups.values():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_ecs_pinned.aws.faults import Fault, as_error
 from prefect_ecs_pinned.aws.retrying import backoff
 from prefect_ecs_pinned.core.capacity import Demand
+from prefect_ecs_pinned.core.gates import Gate
 from prefect_ecs_pinned.core.reaction import (
     NO_ROOM,
     Fail,
@@ -28,7 +29,7 @@ from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError, TaskFateUnknown
 
 if TYPE_CHECKING:
-    from prefect_ecs_pinned.aws.queues import Gate, Group
+    from prefect_ecs_pinned.aws.queues import Group
 
 #: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
 #: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.

@@ -55,6 +55,8 @@ class Prepared:
         may_register: Whether a revision may be made.
         linked_changed: The block's fields change the linked revision.
         request: RunTask's parameters; ``taskDefinition`` is filled in when it is pinned.
+        subnets_found: Its subnets were looked up, and may be again.
+        started_by: Its own ``startedBy``; empty when customizations have set another one.
     """
 
     desired: Desired
@@ -62,6 +64,8 @@ class Prepared:
     may_register: bool
     linked_changed: bool
     request: Mapping[str, Any] = field(repr=False)  # variables may be secrets
+    subnets_found: bool = False
+    started_by: str = ""
 
 
 async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
@@ -79,9 +83,9 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
     desired, revision = await choose(block, await plane.region(), linked, plane.desired)
     given = revision is not None
     sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
-    request = launch_request(
-        block, desired, sizes, await network_configuration(block, plane, desired)
-    )
+    network = await network_configuration(block, plane, desired)
+    request = launch_request(block, desired, sizes, network)
+    flow_run_id = block.env.get("PREFECT__FLOW_RUN_ID") or ""
     if block.task_customizations.patch:
         check_reserved(request)
         check_run_task({"taskDefinition": desired.family, **request})
@@ -92,7 +96,17 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         may_register=block.registration == "on-change",
         linked_changed=linked is not None and not given,
         request=request,
+        subnets_found=not block.subnets and _subnets(request) == _subnets_of(network),
+        started_by=flow_run_id if request.get("startedBy") == flow_run_id else "",
     )
+
+
+def _subnets(request: Mapping[str, Any]) -> Any:
+    return _subnets_of(request.get("networkConfiguration"))
+
+
+def _subnets_of(network: Mapping[str, Any] | None) -> Any:
+    return ((network or {}).get("awsvpcConfiguration") or {}).get("subnets")
 
 
 #: Makes a definition of a configuration, or remembers it.

@@ -18,6 +18,7 @@ import prefect_aws.ecs
 import yaml
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
+from prefect_ecs_pinned.aws.launching import MayRun
 from prefect_ecs_pinned.aws.loop import Mailbox
 from prefect_ecs_pinned.aws.output import Follow
 from prefect_ecs_pinned.aws.pinning import Pin
@@ -95,7 +96,18 @@ class _Run:
             launched = await self._launch(prepared, pin)
         except _Unwanted:
             return await self._never_launched()
+        except MayRun:
+            if self._task_status is not None:
+                self._task_status.started("")  # an agent leaves the flow run alone then
+            raise
         del prepared  # a run that lives for hours needs no request
+        try:
+            return await self._follow(launched)
+        finally:
+            self._plane.task_ended(launched.launch)
+
+    async def _follow(self, launched: _Launched) -> prefect_aws.ecs.ECSTaskResult:
+        """From the launch to the end, whatever it is."""
         if self._task_status is not None:
             self._task_status.started(launched.identifier)
         self._tell_where(launched)
@@ -141,15 +153,38 @@ class _Run:
             self._block.launch_timeout_seconds,
             None if prepared.revision is not None else prepared.desired,
             prepared.may_register,
+            definition=prepared.desired.definition,
+            vpc_id=self._block.vpc_id,
+            subnets_found=prepared.subnets_found,
+            started_by=prepared.started_by,
         )
         try:
             task = await self._outcome(launch)
-        except (asyncio.CancelledError, _Unwanted):
-            with anyio.move_on_after(WITHDRAW_SECONDS, shield=True):
-                await self._plane.withdraw(launch)
+        except asyncio.CancelledError:
+            await self._abandon(launch)
             raise
+        except _Unwanted:
+            left = await self._plane.withdraw(launch)
+            if left is None:
+                raise
+            self._unwanted, task = True, left  # it could not be stopped: it is followed
         identifier = self._identifier(request, task)
         return _Launched(launch, task, identifier, prepared.desired.container)
+
+    async def _abandon(self, launch: Launch) -> None:
+        """Nobody is there any more to hand an identifier to: see to it that no task is left."""
+        left: Snapshot | None = None
+        with anyio.move_on_after(WITHDRAW_SECONDS, shield=True) as scope:
+            try:
+                left = await self._plane.withdraw(launch)
+            except MayRun as error:
+                self._log.error(f"{self._prefix}: {error}")
+        if left is not None:
+            self._log.error(
+                f"{self._prefix}: Task {left.task_arn} could not be stopped: it may be running."
+            )
+        elif scope.cancel_called:
+            self._log.error(f"{self._prefix}: The launch could not be withdrawn in time.")
 
     async def _outcome(self, launch: Launch) -> Snapshot:
         """Wait for the launch, for as long as Prefect wants it.
@@ -242,7 +277,7 @@ class _Run:
             raise
         finally:
             end()
-            self._plane.forget(watched, launched.launch)
+            self._plane.forget(watched)
         if follow is not None:
             await self._finish_output(follow)
         return news
