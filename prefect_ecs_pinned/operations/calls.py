@@ -6,7 +6,6 @@ with a hint. Nothing here is shared with the runs of this process (`aws.control_
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
@@ -81,7 +80,6 @@ class Calls:
         self._caller = caller
         self.clock = clock or LoopClock()
         self._pacers = {name: Pacer(p, self.clock, probing=False) for name, p in _PACES.items()}
-        self._queues = {name: asyncio.Lock() for name in _PACES}
 
     @classmethod
     def of(cls, credentials: prefect_aws.AwsCredentials) -> Calls:
@@ -130,8 +128,7 @@ class Calls:
 
         async def once() -> Mapping[str, Any]:
             if bucket is not None:
-                async with self._queues[bucket]:
-                    await self._pacers[bucket].permit()
+                await self._pacers[bucket].permit()
             asked_at = self.clock.now()
             try:
                 answer: Mapping[str, Any] = await self._caller.call(service, operation, **params)
