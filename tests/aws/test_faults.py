@@ -76,7 +76,9 @@ ENDPOINT = {"endpoint_url": "https://ecs.us-east-1.amazonaws.com"}
         (boto.PartialCredentialsError(provider="env", cred_var="x"), Kind.REFUSED),
         (boto.ProfileNotFound(profile="x"), Kind.REFUSED),
         (boto.SSLError(**ENDPOINT, error="certificate verify failed"), Kind.REFUSED),
-        (RuntimeError("can't start new thread"), Kind.REFUSED),
+        (boto.SSLError(**ENDPOINT, error="EOF occurred in violation"), Kind.OUTCOME_UNKNOWN),
+        (RuntimeError("can't start new thread"), Kind.UNREACHABLE),
+        (AttributeError("'str' object has no attribute 'get'"), Kind.OUTCOME_UNKNOWN),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
