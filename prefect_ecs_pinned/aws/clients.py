@@ -126,7 +126,7 @@ class Clients:
         Args:
             service: boto3's name.
             operation: The API action that ``work`` makes.
-            work: Gets the client.
+            work: Gets the client; returns None when it has not made the call after all.
             purpose: See `call`.
             about: The request, as far as it tells whether the same has worked before (`worked`).
         """
@@ -155,7 +155,8 @@ class Clients:
         except Exception as exception:
             failure = exception
         else:
-            self._worked.note(call.operation, call.about)
+            if answer is not None:  # None: the work has thought better of making the call
+                self._worked.note(call.operation, call.about)
             self._sessions.accepted(session)
             return answer
         # Not within the except clause: the original would go along as the error's context.

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import botocore.session
+from botocore.model import ServiceModel
 
 #: botocore's loader of the first session, which has read the service models.
 _loaders: list[Any] = []
@@ -34,6 +35,12 @@ def _model(service: str) -> Mapping[str, Any]:
     except Exception:  # no such service, or a loader that is no more
         return {}
     return model
+
+
+@lru_cache(maxsize=64)
+def input_shape(service: str, operation: str) -> Any:
+    """The shape of an operation's request."""
+    return ServiceModel(_model(service)).operation_model(operation).input_shape
 
 
 @lru_cache(maxsize=256)

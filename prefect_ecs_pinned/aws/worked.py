@@ -19,18 +19,14 @@ from prefect_ecs_pinned.aws.faults import Fault, Kind
 #: Requests that are remembered; a deployment makes a handful. A digest takes 100 bytes.
 _MOST_REMEMBERED = 4096
 
-#: Members of a request that name what it is about.
-_NAMING = (
-    "cluster",
-    "family",
-    "familyPrefix",
-    "taskDefinition",
-    "executionRoleArn",
-    "taskRoleArn",
-    "logGroupName",
-    "VpcIds",
-    "Filters",
-)
+#: Members of a request that name a family, or a revision of it.
+_FAMILY = ("taskDefinition", "family", "familyPrefix")
+
+#: Other members of a request that name what it is about.
+_NAMING = ("logGroupName", "VpcIds", "Filters")
+
+#: Members that RegisterTaskDefinition needs permissions for: PassRole.
+_ROLES = ("executionRoleArn", "taskRoleArn")
 
 #: Members of a RunTask request that differ from run to run, and that no permission depends on.
 _OF_ONE_RUN = ("clientToken", "startedBy", "overrides", "tags", "taskDefinition", "cluster")
@@ -84,13 +80,15 @@ def _about(operation: str, request: Mapping[str, Any], exactly: bool = False) ->
     """
     about = {name: request[name] for name in _NAMING if name in request}
     about["cluster"] = _last(request.get("cluster") or "default")
-    about["tags"] = sorted({str(tag.get("key")) for tag in request.get("tags") or ()})
+    revision = _last(next((request[name] for name in _FAMILY if name in request), ""))
+    about["family"] = revision if exactly else revision.partition(":")[0]
+    if operation in ("RunTask", "RegisterTaskDefinition"):
+        about["tags"] = sorted({str(tag.get("key")) for tag in request.get("tags") or ()})
+        about["roles"] = [request.get(name) for name in _ROLES]
     if operation == "RunTask":
         overrides = request.get("overrides") or {}
         about.update({n: v for n, v in request.items() if n not in _OF_ONE_RUN})
         about["overrides"] = {n: v for n, v in overrides.items() if n not in _OVERRIDES_OF_ONE_RUN}
-    if not exactly:
-        about["taskDefinition"] = _last(about.get("taskDefinition", "")).partition(":")[0]
     return _digest([operation, exactly, about])
 
 
