@@ -1,4 +1,7 @@
-"""Answers with tasks in them, of which only what is needed is read.
+"""What is read of answers: that they are whole, and of tasks no more than is needed.
+
+An answer without what every answer has is not AWS's: a proxy's page with status 200 is read by
+botocore as an answer without members.
 
 A described task is about 2.7 KB in a hundred members, and botocore walks through all of them:
 17 ms of CPU for a hundred tasks, a tenth of a core and more for an agent that watches ten
@@ -9,10 +12,13 @@ parsing: a botocore without that event reads all of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import orjson
+
+from prefect_ecs_pinned.aws.faults import Fault, Kind
 
 #: botocore's events that are given the raw answer to a client's call. RunTask's has the same shape.
 BEFORE_TASKS_ARE_READ = ("before-parse.ecs.DescribeTasks", "before-parse.ecs.RunTask")
@@ -71,3 +77,28 @@ def _trimmed(task: dict[str, Any]) -> dict[str, Any]:
             for container in task["containers"]
         ]
     return trimmed
+
+
+def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:
+    """A member that every answer has. Without it the answer is a proxy's page, or was cut short.
+
+    Raises:
+        Fault: It is not there: nobody knows what AWS did.
+    """
+    if name not in answer:
+        code = "MalformedAnswer"
+        raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer without {name!r}")
+    return answer[name]
+
+
+def items(answer: Mapping[str, Any], name: str, operation: str, of: type = Mapping) -> Any:
+    """A member that is a list of objects, or ``of`` something else.
+
+    Raises:
+        Fault: It is not there, or something else: nobody knows what AWS did.
+    """
+    value = member(answer, name, operation)
+    if not isinstance(value, list) or not all(isinstance(item, of) for item in value):
+        code = "MalformedAnswer"
+        raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer whose {name!r} is odd")
+    return value

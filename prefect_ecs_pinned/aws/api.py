@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import botocore.session
 from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
+from prefect_ecs_pinned.aws.answers import items, member
 from prefect_ecs_pinned.aws.clients import Clients
 from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error, presentable, understand
+from prefect_ecs_pinned.aws.models import input_shape
 
 #: API_ListTaskDefinitions, "maxResults": at most 100 a page.
 LIST_PAGE = 100
@@ -27,34 +29,18 @@ _FRESH_SECONDS = 0.1
 #: do so in time.
 _MOST_LOOKS = 3
 
+#: Names of which it is remembered when they were described; a registration follows at once.
+_MOST_DESCRIBED = 256
+
 #: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two, a family more.
 LIST_TASKS = 100
 LIST_PAGES = 10
 
 
-def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:
-    """A member that every answer has. Without it the answer is a proxy's page, or was cut short.
-
-    Raises:
-        Fault: It is not there: nobody knows what AWS did.
-    """
-    if name not in answer:
-        code = "MalformedAnswer"
-        raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer without {name!r}")
-    return answer[name]
-
-
-@lru_cache
-def _input_of(operation: str) -> Any:
-    """The shape of an operation's request, as the installed botocore knows it."""
-    model = botocore.session.get_session().get_service_model("ecs")
-    return model.operation_model(operation).input_shape
-
-
 @lru_cache(maxsize=1)
 def registrable_members() -> frozenset[str]:
     """The members that RegisterTaskDefinition accepts, as the installed botocore knows them."""
-    return frozenset(_input_of("RegisterTaskDefinition").members)
+    return frozenset(input_shape("ecs", "RegisterTaskDefinition").members)
 
 
 def check_run_task(request: Mapping[str, Any]) -> None:
@@ -65,7 +51,7 @@ def check_run_task(request: Mapping[str, Any]) -> None:
     Raises:
         PinnedECSError: botocore knows that it is not.
     """
-    report = ParamValidator().validate(request, _input_of("RunTask"))
+    report = ParamValidator().validate(request, input_shape("ecs", "RunTask"))
     if report.has_errors():
         wrong = presentable(ParamValidationError(report=report.generate_report()))
         raise as_error(understand(wrong, "RunTask"), "cannot launch") from wrong
@@ -92,7 +78,9 @@ class EcsApi:
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
-        #: When the description of each name was asked for that was answered last.
+        #: Guards the table below: calls are made on several threads.
+        self._lock = threading.Lock()
+        #: When each name was described last, the latest at the end.
         self._described_at: dict[str, float] = {}
 
     async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
@@ -101,11 +89,20 @@ class EcsApi:
             try:
                 return client.describe_task_definition(taskDefinition=name)
             finally:
-                self._described_at[name] = asked_at
+                self._asked_for(name, asked_at)
 
-        answer = await self._clients.do("ecs", "DescribeTaskDefinition", describe)
+        answer = await self._clients.do(
+            "ecs", "DescribeTaskDefinition", describe, about={"taskDefinition": name}
+        )
         definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
         return definition
+
+    def _asked_for(self, name: str, asked_at: float) -> None:
+        with self._lock:
+            self._described_at.pop(name, None)
+            self._described_at[name] = asked_at
+            if len(self._described_at) > _MOST_DESCRIBED:
+                del self._described_at[next(iter(self._described_at))]
 
     async def list_task_definitions(self, family: str, limit: int) -> Sequence[str]:
         arns: list[str] = []
@@ -120,7 +117,7 @@ class EcsApi:
                 maxResults=min(LIST_PAGE, limit),
                 **token,
             )
-            arns += member(answer, "taskDefinitionArns", "ListTaskDefinitions")
+            arns += items(answer, "taskDefinitionArns", "ListTaskDefinitions", str)
             if not answer.get("nextToken"):
                 break
             token = {"nextToken": answer["nextToken"]}
@@ -140,7 +137,7 @@ class EcsApi:
                     return None
             return client.register_task_definition(**definition)
 
-        answer = await self._clients.do("ecs", "RegisterTaskDefinition", register)
+        answer = await self._clients.do("ecs", "RegisterTaskDefinition", register, about=definition)
         if answer is None:
             return None
         registered: Mapping[str, Any] = member(answer, "taskDefinition", "RegisterTaskDefinition")
@@ -153,7 +150,10 @@ class EcsApi:
         return answer
 
     async def stop_task(self, cluster: str, task: str, reason: str) -> None:
-        await self._clients.call("ecs", "StopTask", cluster=cluster, task=task, reason=reason)
+        answer = await self._clients.call(
+            "ecs", "StopTask", "watching", cluster=cluster, task=task, reason=reason
+        )
+        member(answer, "task", "StopTask")  # a proxy's page has stopped nothing
 
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
         answer = await self._describe(cluster, [task])
@@ -183,7 +183,7 @@ class EcsApi:
             answer = await self._clients.call(
                 "ecs", "ListTasks", cluster=cluster, maxResults=LIST_TASKS, **which, **token
             )
-            arns += member(answer, "taskArns", "ListTasks")
+            arns += items(answer, "taskArns", "ListTasks", str)
             if not answer.get("nextToken"):
                 return arns
             token = {"nextToken": answer["nextToken"]}
@@ -199,7 +199,7 @@ class EcsApi:
         answer: Mapping[str, Any] = await self._clients.call(
             "ecs", "DescribeTasks", purpose, cluster=cluster, tasks=list(tasks)
         )
-        member(answer, "tasks", "DescribeTasks")
+        items(answer, "tasks", "DescribeTasks")
         return answer
 
 
@@ -216,13 +216,13 @@ class Ec2Api:
             else {"Filters": [{"Name": "isDefault", "Values": ["true"]}]}
         )
         answer = await self._clients.call("ec2", "DescribeVpcs", **which)
-        vpcs: Sequence[Mapping[str, Any]] = member(answer, "Vpcs", "DescribeVpcs")
+        vpcs: Sequence[Mapping[str, Any]] = items(answer, "Vpcs", "DescribeVpcs")
         return vpcs
 
     async def describe_subnets(self, vpc_id: str) -> Sequence[Mapping[str, Any]]:
         of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
         answer = await self._clients.call("ec2", "DescribeSubnets", Filters=of_vpc)
-        subnets: Sequence[Mapping[str, Any]] = member(answer, "Subnets", "DescribeSubnets")
+        subnets: Sequence[Mapping[str, Any]] = items(answer, "Subnets", "DescribeSubnets")
         return subnets
 
 
@@ -244,6 +244,7 @@ class LogsApi:
             startTime=start,
             **more,
         )
+        items(answer, "events", "FilterLogEvents")
         return answer
 
     async def get_log_events(
@@ -259,4 +260,5 @@ class LogsApi:
             startFromHead=True,
             **more,
         )
+        items(answer, "events", "GetLogEvents")
         return answer

@@ -1,8 +1,4 @@
-"""One boto3 session and a few clients for all runs of a process.
-
-A session costs 100 ms of CPU and a client 30 ms, so they are made once per credentials and
-Region, and once again when the credentials have expired or were rotated. AWS's service models,
-25 MB and most of that time, are read once in a process: sessions share one loader.
+"""The calls of all runs of a process, made with shared clients on daemon threads.
 
 botocore logs requests, answers and signatures at DEBUG, with the values of environment variables
 in them. Records of that level from our own threads are dropped; other users of boto3 in the
@@ -11,28 +7,32 @@ process keep theirs.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from botocore.config import Config
+from botocore.exceptions import ClientError, ParamValidationError
 
-from prefect_ecs_pinned.aws.answers import BEFORE_TASKS_ARE_READ, trim_tasks
-from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.codes import is_skewed
+from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.aws.models import share_models
+from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.aws.sessions import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Access,
+    Session,
+    Sessions,
+)
 from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
+from prefect_ecs_pinned.aws.worked import Worked
 
-#: Repeating is decided by the verbs, who know what is safe to repeat: botocore makes one
-#: attempt. (Its default mode and count have changed between releases.)
-_ONE_ATTEMPT: Any = {"mode": "standard", "total_max_attempts": 1}
+__all__ = ["Access", "Clients", "share_models"]
 
-#: Longest time in seconds to connect, and without a byte of an answer, unless
-#: `aws_client_parameters` says otherwise. botocore's own 60 s would hold a thread for as long.
-_CONNECT_SECONDS = 10
-_READ_SECONDS = 30
-
+#: Kinds of refusals that say nothing against the credentials: AWS knows who asked.
+_AUTHENTICATED = frozenset(Kind) - PASSING - {Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.UNKNOWN}
 
 #: botocore's loggers that show what is sent and what is answered.
 _TALKATIVE = ("auth", "endpoint", "hooks", "httpsession", "parsers", "regions", "utils")
@@ -47,20 +47,14 @@ for _name in _TALKATIVE:
 
 
 @dataclass(frozen=True)
-class Access:
-    """How to reach AWS: what shared state is keyed by.
+class _Call:
+    """One call that is to be made; ``about`` is what of the request `worked` is told."""
 
-    Attributes:
-        key: Equal for equal credentials, Region and client parameters. A digest, no secret.
-        region: The Region; empty when boto3 is to find it.
-        session: Makes a new boto3 session, reading the credentials afresh.
-        client_parameters: Makes the arguments of every client, such as ``endpoint_url``.
-    """
-
-    key: str
-    region: str
-    session: Callable[[], Any] = field(repr=False)
-    client_parameters: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+    service: str
+    operation: str
+    purpose: str
+    work: Callable[[Any], Any]
+    about: Mapping[str, Any]
 
 
 class Clients:
@@ -71,20 +65,27 @@ class Clients:
         threads: Where most calls are made.
         launching: Where RunTask is made: launches never keep a stop or a watch waiting.
         connections: Size of the connection pool of the launching client.
+        watching: Where DescribeTasks and StopTask are made, which wait for no other call; with
+            most calls when it is left out.
+        clock: Time, of the pauses between sessions.
+        timeouts: Seconds to connect, and without a byte of an answer.
     """
 
     def __init__(
-        self, access: Access, threads: Threads, launching: Threads, connections: int
+        self,
+        access: Access,
+        threads: Threads,
+        launching: Threads,
+        connections: int,
+        watching: Threads | None = None,
+        clock: Clock | None = None,
+        timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
     ) -> None:
-        self._access = access
-        self._threads = {"launching": launching}
+        self._threads = {"launching": launching, "watching": watching or threads}
         self._others = threads
-        self._connections = {"launching": connections}
-        self._generation = 0
-        #: Sessions are not thread-safe: clients are made one after the other.
-        self._making = asyncio.Lock()
-        self._session: Any = None
-        self._clients: dict[str, asyncio.Task[Any]] = {}
+        pools = {"launching": connections}
+        self._sessions = Sessions(access, clock or LoopClock(), pools, timeouts)
+        self._worked = Worked()
 
     async def region(self) -> str:
         """The Region that calls go to.
@@ -92,10 +93,11 @@ class Clients:
         Raises:
             Fault: No Region or credentials can be found.
         """
-        return str((await self._client("ecs", "")).meta.region_name)
+        client = await self._sessions.client(self._sessions.newest, "ecs", "")
+        return str(client.meta.region_name)
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
-        """Make one call; renew the credentials and repeat it once if they have expired.
+        """Make one call; renew the credentials and repeat it once if they are not accepted.
 
         Args:
             service: boto3's name, such as ``ecs``.
@@ -104,123 +106,85 @@ class Clients:
             params: The request.
 
         Raises:
-            Fault: AWS answered something else, or nothing.
+            Fault: AWS answered something else, or nothing; with ``worked`` set.
         """
         name = _method_name(operation)
         return await self.do(
-            service, operation, lambda client: getattr(client, name)(**params), purpose
+            service, operation, lambda client: getattr(client, name)(**params), purpose, params
         )
 
     async def do(
-        self, service: str, operation: str, work: Callable[[Any], Any], purpose: str = ""
+        self,
+        service: str,
+        operation: str,
+        work: Callable[[Any], Any],
+        purpose: str = "",
+        about: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Do something with a client, on a thread; see `call`."""
-        generation = self._generation
+        """Do something with a client, on a thread; see `call`.
+
+        Args:
+            service: boto3's name.
+            operation: The API action that ``work`` makes.
+            work: Gets the client; returns None when it has not made the call after all.
+            purpose: See `call`.
+            about: The request, as far as it tells whether the same has worked before (`worked`).
+        """
+        call = _Call(service, operation, purpose, work, about or {})
+        session = self._sessions.newest
         try:
-            return await self._attempt(service, operation, work, purpose)
+            return await self._attempt(session, call)
         except Fault as fault:
-            if fault.kind is not Kind.EXPIRED:
+            if not _is_renewable(fault) or not self._sessions.renew(session):
                 raise
-            self._renew(generation)
-        return await self._attempt(service, operation, work, purpose)
+        return await self._attempt(self._sessions.newest, call)
 
     def close(self) -> None:
         """Let go of session, connections and threads."""
-        self._drop_session()
-        self._others.close()
-        for threads in self._threads.values():
+        self._sessions.close()
+        for threads in (self._others, *self._threads.values()):
             threads.close()
 
-    def _drop_session(self) -> None:
-        self._generation += 1
-        self._session = None
-        clients, self._clients = self._clients, {}
-        for making in clients.values():
-            making.add_done_callback(_close_client)
-
-    async def _attempt(
-        self, service: str, operation: str, work: Callable[[Any], Any], purpose: str
-    ) -> Any:
-        client = await self._client(service, purpose)
+    async def _attempt(self, session: Session, call: _Call) -> Any:
+        ready = False
         try:
-            return await self._threads.get(purpose, self._others).run(lambda: work(client))
+            client = await self._sessions.client(session, call.service, call.purpose)
+            threads = self._threads.get(call.purpose, self._others)
+            ready = True
+            answer = await threads.run(lambda: call.work(client))
         except Exception as exception:
             failure = exception
+        else:
+            if answer is not None:  # None: the work has thought better of making the call
+                self._worked.note(call.operation, call.about)
+            self._sessions.accepted(session)
+            return answer
         # Not within the except clause: the original would go along as the error's context.
         if isinstance(failure, Fault):
-            raise failure
-        raise understand(failure, operation) from presentable(failure)
+            raise self._judged(failure, call, is_local=not ready)
+        fault = understand(failure, call.operation, call.service)
+        if isinstance(failure, ClientError) and fault.kind in _AUTHENTICATED:
+            self._worked.credentials = True
+            self._sessions.accepted(session)
+        is_local = not isinstance(failure, (ClientError, ParamValidationError))
+        raise self._judged(fault, call, is_local) from presentable(failure)
 
-    def _renew(self, generation: int) -> None:
-        """Drop session and clients, once however many calls found them expired.
+    def _judged(self, fault: Fault, call: _Call, is_local: bool) -> Fault:
+        """A fault that says whether what was refused has worked before.
 
-        Calls that are under way end on the old connections.
+        What botocore itself does not accept (a profile, a certificate) passes as well when it has
+        worked: somebody is writing the file, or has changed the proxy.
         """
-        if generation == self._generation:
-            self._drop_session()
-
-    async def _client(self, service: str, purpose: str) -> Any:
-        name = f"{service} {purpose}"
-        if name not in self._clients:
-            self._clients[name] = asyncio.create_task(self._make_client(service, purpose))
-        making = self._clients[name]
-        try:
-            return making.result() if making.done() else await asyncio.shield(making)
-        except Fault:
-            self._clients.pop(name, None)  # tried again by the next call
-            raise
-
-    async def _make_client(self, service: str, purpose: str) -> Any:
-        parameters = self._parameters(purpose)
-        async with self._making:
-            try:
-                if self._session is None:
-                    session = await self._others.run(self._access.session)
-                    share_models(session)
-                    self._session = session
-                make = self._session.client
-                client = await self._others.run(lambda: make(service, **parameters))
-                if purpose:  # commands read more of a task than launching and watching do
-                    for event in BEFORE_TASKS_ARE_READ:
-                        client.meta.events.register(event, trim_tasks)
-                return client
-            except Exception as exception:
-                self._session = None
-                raise understand(exception, f"client {service}") from exception
-
-    def _parameters(self, purpose: str) -> dict[str, Any]:
-        parameters = dict(self._access.client_parameters())
-        ours = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
-        theirs = parameters.get("config")
-        config = ours.merge(theirs) if theirs is not None else ours
-        limits = Config(
-            retries=_ONE_ATTEMPT,
-            parameter_validation=purpose != "launching",  # `api.check_run_task` is for that
-            max_pool_connections=max(
-                getattr(config, "max_pool_connections", 10), self._connections.get(purpose, 10)
-            ),
-        )
-        return {**parameters, "config": config.merge(limits)}
+        if is_local and fault.kind is Kind.REFUSED and self._worked.credentials:
+            fault.kind = Kind.UNREACHABLE
+        self._worked.stamp(fault, call.about)
+        return fault
 
 
-#: botocore's loader of the first session, which has read the service models.
-_models: list[Any] = []
-
-
-def share_models(session: Any) -> None:
-    """Let a boto3 session use the service models that the first one has read."""
-    core = getattr(session, "_session", None)
-    if core is None:
-        return  # not boto3's own class
-    if not _models:
-        _models.append(core.get_component("data_loader"))
-    core.register_component("data_loader", _models[0])
-
-
-def _close_client(making: asyncio.Task[Any]) -> None:
-    if not making.cancelled() and making.exception() is None:
-        with contextlib.suppress(Exception):
-            making.result().close()
+def _is_renewable(fault: Fault) -> bool:
+    """Whether other credentials may help; they do not against a clock that is wrong."""
+    rejected = fault.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE)
+    return rejected and not is_skewed(fault.code, fault.message)
 
 
 def _method_name(operation: str) -> str:

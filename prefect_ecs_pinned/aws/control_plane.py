@@ -26,6 +26,7 @@ from prefect_ecs_pinned.aws.notices import Listener, nobody
 from prefect_ecs_pinned.aws.output import Follow, Output, Sink
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.pinning import Pin, Pinning
+from prefect_ecs_pinned.aws.ports import Clock
 from prefect_ecs_pinned.aws.progress import Progress
 from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.sharing import Shared
@@ -36,8 +37,9 @@ from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown
 
-#: Threads for every call but RunTask.
-_OTHER_CALLS = 3
+#: Threads for DescribeTasks and StopTask, and for every call but these and RunTask.
+_WATCHING_CALLS = 2
+_OTHER_CALLS = 2
 
 #: Built definitions that are remembered; a deployment needs one or two.
 _REMEMBERED_DEFINITIONS = 1024
@@ -47,6 +49,9 @@ _REMEMBERED_DEFINITIONS = 1024
 #: time. One that has to be made again costs a client and a DescribeTaskDefinition.
 _KEPT_PLANES = 8
 _KEPT_SECONDS = 600.0
+
+#: Seconds between looks for control planes that nobody has asked for in that time.
+_TIDY_SECONDS = 60.0
 
 
 @dataclass
@@ -61,6 +66,7 @@ class _Verbs:
     network: Network
     output: Output
     progress: Progress
+    clock: Clock
     region: str = ""
     definitions: OrderedDict[str, Desired] = field(default_factory=OrderedDict)
 
@@ -212,8 +218,8 @@ class ControlPlane:
             assert desired is not None
             return (await self._on_loop().pinning.renew(desired, stale, may_register)).arn
 
-        async def heal(stale: Sequence[str]) -> Sequence[str]:
-            return await self._on_loop().network.replaced(vpc_id, stale)
+        async def heal(gone: Sequence[str]) -> Sequence[str]:
+            return await self._on_loop().network.replaced(vpc_id, gone)
 
         def submit() -> None:
             try:
@@ -321,7 +327,7 @@ class ControlPlane:
 
         async def stop() -> None:
             verbs = self._on_loop()
-            await patiently(lambda: verbs.ecs.stop_task(cluster, task, reason), LoopClock())
+            await patiently(lambda: verbs.ecs.stop_task(cluster, task, reason), verbs.clock)
 
         try:
             await self._loop.run(stop())
@@ -342,6 +348,10 @@ class ControlPlane:
 
         return await self._loop.run(snapshot())
 
+    def tidy_up(self) -> None:
+        """Let go of idle control planes from time to time, for as long as this one is there."""
+        self._loop.call(_tidy_up)
+
     def close(self) -> None:
         """Let go of everything; runs that are being watched hear no more."""
         self._let_go()
@@ -355,6 +365,8 @@ class ControlPlane:
                 Threads(_OTHER_CALLS, "call", all_at_once=True),
                 Threads(MOST_CALLS, "launch"),
                 connections=MOST_CALLS,
+                watching=Threads(_WATCHING_CALLS, "watch", all_at_once=True),
+                clock=clock,
             )
             ecs = EcsApi(clients)
             launching = Launching(ecs, clock)
@@ -368,6 +380,7 @@ class ControlPlane:
                 network=Network(Ec2Api(clients), clock),
                 output=Output(LogsApi(clients), clock),
                 progress=Progress(launching.snapshot, self._tell, clock),
+                clock=clock,
             )
             self._made.append(verbs)
         return self._made[0]
@@ -400,7 +413,19 @@ def shared(access: Access, tell: Listener = nobody) -> ControlPlane:
 
     Whoever asks first is told what goes on.
     """
-    return _planes.get(access.key, lambda: ControlPlane(access, tell))
+
+    def make() -> ControlPlane:
+        plane = ControlPlane(access, tell)
+        plane.tidy_up()
+        return plane
+
+    return _planes.get(access.key, make)
+
+
+def _tidy_up() -> None:
+    """On the control loop of each plane, so that one in use lets go of those that are not."""
+    _planes.tidy()
+    asyncio.get_running_loop().call_later(_TIDY_SECONDS, _tidy_up)
 
 
 def forget_all() -> None:

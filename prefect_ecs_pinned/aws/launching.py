@@ -21,6 +21,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws import lookup
 from prefect_ecs_pinned.aws.faults import Fault, Kind, in_band
+from prefect_ecs_pinned.aws.network import missing_subnets
 from prefect_ecs_pinned.aws.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.queues import MOST_CALLS, LiveKey, QuotaQueue
 from prefect_ecs_pinned.aws.retrying import patiently
@@ -143,7 +144,7 @@ class Launching:
             return await self._launch(queue, submission)
         finally:
             queue.leave(submission)
-            submission.request.clear()  # hundreds of runs live on for hours without it
+            submission.let_go()
             self._open.discard(submission)
 
     async def _launch(self, queue: QuotaQueue, submission: Submission) -> Snapshot:
@@ -165,7 +166,7 @@ class Launching:
                 case Wait():
                     queue.refused(submission, reaction.shortage, said.message)
                 case Renew():
-                    await self._renew(queue, submission, reaction.member)
+                    await self._renew(queue, submission, reaction.member, said)
                 case Fail():
                     raise submission.failure(reaction, said, queue.held_back(submission))
 
@@ -251,21 +252,23 @@ class Launching:
         submission.new_token()
         return None
 
-    async def _renew(self, queue: QuotaQueue, submission: Submission, member: str) -> None:
-        """Ask for another revision, or other subnets; it may ask for something else then."""
+    async def _renew(
+        self, queue: QuotaQueue, submission: Submission, member: str, said: Fault
+    ) -> None:
+        """Ask for another revision, or other subnets: it may demand something else then."""
         submission.renewals += 1
+        request = submission.request
         if member == "taskDefinition":
             assert submission.renew is not None
-            stale = str(submission.request["taskDefinition"])
-            submission.request["taskDefinition"] = await submission.renew(stale)
+            request["taskDefinition"] = await submission.renew(str(request["taskDefinition"]))
         else:
             assert submission.heal is not None
-            network = submission.request["networkConfiguration"]["awsvpcConfiguration"]
-            subnets = list(await submission.heal(network["subnets"]))
+            network = request["networkConfiguration"]["awsvpcConfiguration"]
+            subnets = list(await submission.heal(missing_subnets(said) or network["subnets"]))
             if set(subnets) == set(network["subnets"]):  # EC2 still lists one that is gone
                 await self._pause(submission, REFUSED_PAUSE)
             healed = {**network, "subnets": subnets}
-            submission.request["networkConfiguration"] = {"awsvpcConfiguration": healed}
+            request["networkConfiguration"] = {"awsvpcConfiguration": healed}
         queue.leave(submission)
 
     async def _pause(self, submission: Submission, longest: float) -> None:

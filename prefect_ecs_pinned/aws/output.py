@@ -109,7 +109,6 @@ class Output:
         self._readers: set[asyncio.Task[None]] = set()
         self._filters = Pacer(FILTER_LOG_EVENTS, clock, probing=False)
         self._gets = Pacer(GET_LOG_EVENTS, clock, probing=False)
-        self._filtering, self._getting = asyncio.Lock(), asyncio.Lock()
         self._may_filter = True
 
     def follow(self, group: str, stream: str, sink: Sink) -> Follow:
@@ -185,8 +184,7 @@ class Output:
         start = min(follow.since for follow in follows)
         newest, token = start, None
         while True:
-            async with self._filtering:
-                await self._filters.permit()
+            await self._filters.permit()
             asked_at = self._clock.now()
             try:
                 page = await self._api.filter_log_events(group, list(by_name), start, token)
@@ -224,8 +222,7 @@ class Output:
         """Read one stream; say whether all there was has been read, or nothing ever will be."""
         met_again = follow.handed if follow.token is None else 0
         while not follow.done.is_set():
-            async with self._getting:
-                await self._gets.permit()
+            await self._gets.permit()
             asked_at = self._clock.now()
             before = follow.token
             try:

@@ -14,6 +14,7 @@ the processor's caches warm, and cost half of what they cost one by one.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 
@@ -79,15 +80,22 @@ class Pacer:
         self._filled_at = clock.now()
         self._raised_at = clock.now()
         self._lowered_at = float("-inf")
+        #: Held by the one coroutine that waits for tokens; the others queue for it, first in,
+        #: first out. It guards nothing else: the fields belong to the event loop.
+        self._turn = asyncio.Lock()
         self.rate = pace.rate
         self.throttles = 0
 
     async def permit(self) -> None:
-        """Wait for a permit. One coroutine at a time may wait."""
-        while (shortfall := self._shortfall()) > 0:
-            breath = self._pace.breath * random.uniform(0.5, 1.5)  # not in step with others
-            await self._clock.wait(max(shortfall / self.rate, breath))
-        self._tokens -= 1
+        """Wait for a permit, behind those who asked before.
+
+        A coroutine that is cancelled takes none, and leaves its place to the next.
+        """
+        async with self._turn:
+            while (shortfall := self._shortfall()) > 0:
+                breath = self._pace.breath * random.uniform(0.5, 1.5)  # not in step with others
+                await self._clock.wait(max(shortfall / self.rate, breath))
+            self._tokens -= 1
 
     def give_back(self) -> None:
         """Return a permit that was not used."""

@@ -105,7 +105,6 @@ class Pinning:
         self._tell = tell
         self._reads = reads
         self._clock = clock
-        self._reading = asyncio.Lock()
         self._pins: dict[Key, Pin] = {}
         self._resolving: dict[tuple[Key, bool], asyncio.Task[Pin]] = {}
         self._families: dict[str, _Family] = {}
@@ -274,8 +273,7 @@ class Pinning:
         if not self._may_list:
             return []
         try:
-            async with self._reading:
-                await self._reads.permit()
+            await self._reads.permit()
             arns = await patiently(
                 lambda: self._api.list_task_definitions(name, SCAN_LIMIT), self._clock
             )
@@ -351,8 +349,7 @@ class Pinning:
 
     async def _patiently_describe(self, name: str) -> Mapping[str, Any]:
         async def describe() -> Mapping[str, Any]:
-            async with self._reading:
-                await self._reads.permit()
+            await self._reads.permit()
             asked_at = self._clock.now()
             try:
                 return await self._api.describe_task_definition(name)

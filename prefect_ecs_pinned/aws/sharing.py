@@ -56,9 +56,20 @@ class Shared(Generic[T]):
                 value = self._alive[key] = make()
             self._recent[key] = (self._now(), value)
             self._recent.move_to_end(key)
-            while len(self._recent) > self._kept or self._oldest() > self._kept_seconds:
-                let_go.append(self._recent.popitem(last=False)[1][1])
+            self._forget(let_go)
         return value
+
+    def tidy(self) -> None:
+        """Let go of what was not asked for in a while; nobody has to ask for another value."""
+        let_go: list[T] = []
+        with self._lock:
+            self._forget(let_go)
+
+    def _forget(self, let_go: list[T]) -> None:
+        while self._recent:
+            if len(self._recent) <= self._kept and self._oldest() <= self._kept_seconds:
+                return
+            let_go.append(self._recent.popitem(last=False)[1][1])
 
     def _oldest(self) -> float:
         """Seconds since the value was asked for that was asked for longest ago."""

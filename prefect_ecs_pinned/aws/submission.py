@@ -113,6 +113,12 @@ class Submission:
         if self.waiting is not None and not self.waiting.done() and not self.uncertain:
             self.waiting.set_result(None)
 
+    def let_go(self) -> None:
+        """Keep nothing that only a launch needs: hundreds of runs live on for hours without it."""
+        self.request.clear()
+        self.definition = self.renew = self.heal = self.waiting = None
+        self.gates = ()
+
     def new_token(self) -> None:
         """After a refusal: ECS would replay it for the same token."""
         self.token = uuid.uuid4().hex

@@ -101,7 +101,6 @@ class Watching:
         self._api = api
         self._reads = reads
         self._clock = clock
-        self._permits = asyncio.Lock()
         self._clusters: dict[str, _Cluster] = {}
         self._stops: set[asyncio.Task[None]] = set()
 
@@ -177,8 +176,7 @@ class Watching:
 
     async def _poll(self, name: str, cluster: _Cluster, arns: Sequence[str]) -> bool:
         """Ask for up to a hundred tasks; say whether there was an answer."""
-        async with self._permits:
-            await self._reads.permit()
+        await self._reads.permit()
         asked_at = self._clock.now()
         try:
             answer = await self._api.describe_tasks(name, arns)

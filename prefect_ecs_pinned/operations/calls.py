@@ -1,17 +1,18 @@
 """The AWS calls that commands make: paced within half of the quotas, patient with throttles.
 
 The other half is for the agents that launch meanwhile. What AWS refuses for good is an error
-with a hint. Nothing here is shared with the runs of this process (`aws.control_plane`).
+with a hint; so is what may pass but has not within 10 s, since a person is waiting.
+Nothing here is shared with the runs of this process (`aws.control_plane`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import prefect_aws
 
+from prefect_ecs_pinned.aws.answers import member
 from prefect_ecs_pinned.aws.clients import Clients
 from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.loop import LoopClock
@@ -28,6 +29,14 @@ from prefect_ecs_pinned.block.access import access_of
 
 #: Calls that are under way at once.
 _AT_ONCE = 8
+
+#: Seconds for which a call is repeated that is not answered, or refused with what may pass; and for
+#: which one is that is throttled: a command makes as many calls as its account has revisions.
+PATIENCE_SECONDS = 10.0
+THROTTLED_SECONDS = 120.0
+
+#: Seconds to connect, and without a byte of an answer.
+_TIMEOUTS = (5.0, 10.0)
 
 #: Under the bucket that DeregisterTaskDefinition shares with RegisterTaskDefinition (1/s, burst
 #: 20), so that an agent which needs a revision meanwhile gets one.
@@ -52,6 +61,27 @@ _PACES: Mapping[str, Pace] = {
     "tasks": DESCRIBE_TASKS,
     "modify": MODIFY_TASK_DEFINITION,
     "delete": DELETE_TASK_DEFINITIONS,
+}
+
+#: Action -> the member that its answer always has; without it, it is a proxy's page.
+_ANSWERS: Mapping[str, str] = {
+    "DescribeTaskDefinition": "taskDefinition",
+    "DeregisterTaskDefinition": "taskDefinition",
+    "ListTaskDefinitions": "taskDefinitionArns",
+    "DescribeTasks": "tasks",
+    "ListTasks": "taskArns",
+    "StopTask": "task",
+    "ListClusters": "clusterArns",
+    "DescribeClusters": "clusters",
+    "ListServices": "serviceArns",
+    "DescribeServices": "services",
+    "DescribeLogGroups": "logGroups",
+    "GetCallerIdentity": "Account",
+    "DescribeVpcs": "Vpcs",
+    "DescribeSubnets": "Subnets",
+    "DescribeSecurityGroups": "SecurityGroups",
+    "GetRole": "Role",
+    "GetPolicy": "Policy",
 }
 
 
@@ -81,13 +111,13 @@ class Calls:
         self._caller = caller
         self.clock = clock or LoopClock()
         self._pacers = {name: Pacer(p, self.clock, probing=False) for name, p in _PACES.items()}
-        self._queues = {name: asyncio.Lock() for name in _PACES}
 
     @classmethod
     def of(cls, credentials: prefect_aws.AwsCredentials) -> Calls:
         """Calls with a block's credentials, Region and client parameters."""
         threads = Threads(_AT_ONCE, "pinned-ecs-command")
-        return cls(Clients(access_of(credentials), threads, threads, connections=_AT_ONCE))
+        access = access_of(credentials)
+        return cls(Clients(access, threads, threads, connections=_AT_ONCE, timeouts=_TIMEOUTS))
 
     async def region(self) -> str:
         """The Region that calls go to.
@@ -110,7 +140,7 @@ class Calls:
 
         Raises:
             PinnedECSError: AWS refuses (`AccessDenied`, `ClusterNotFound`, …), or could not be
-                reached for two minutes (`Unavailable`).
+                reached for 10 s (`Unavailable`).
         """
         try:
             return await self.attempt(service, operation, **params)
@@ -124,14 +154,14 @@ class Calls:
         """As `call`, for those who want to know what AWS answered.
 
         Raises:
-            Fault: A lasting one; or a passing one, after two minutes.
+            Fault: A lasting one; or a passing one that has not passed within 10 s, or, of a
+                throttle, within 2 minutes.
         """
         bucket = _BUCKETS.get(operation)
 
         async def once() -> Mapping[str, Any]:
             if bucket is not None:
-                async with self._queues[bucket]:
-                    await self._pacers[bucket].permit()
+                await self._pacers[bucket].permit()
             asked_at = self.clock.now()
             try:
                 answer: Mapping[str, Any] = await self._caller.call(service, operation, **params)
@@ -139,9 +169,11 @@ class Calls:
                 if bucket is not None and fault.kind is Kind.THROTTLED:
                     self._pacers[bucket].throttled(asked_at)
                 raise
+            if operation in _ANSWERS:
+                member(answer, _ANSWERS[operation], operation)
             return answer
 
-        return await patiently(once, self.clock)
+        return await patiently(once, self.clock, PATIENCE_SECONDS, THROTTLED_SECONDS)
 
     async def pages(
         self, service: str, operation: str, member: str, **params: Any

@@ -250,7 +250,7 @@ _RUN_TASK = (
         "InvalidParameterException",
         "Error retrieving subnet information for [subnet-0]: The subnet ID 'subnet-0' does not "
         "exist (ErrorCode: InvalidSubnetID.NotFound)",
-        Kind.REFUSED,
+        Kind.NO_SUBNET,
         errors.AwsError,
         "check subnets, vpc_id and the Region",
     ),

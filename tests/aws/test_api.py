@@ -39,7 +39,9 @@ class FakeClients:
     def __init__(self, client: FakeClient) -> None:
         self.client = client
 
-    async def do(self, service: str, operation: str, work: Any, purpose: str = "") -> Any:
+    async def do(
+        self, service: str, operation: str, work: Any, purpose: str = "", about: Any = None
+    ) -> Any:
         try:
             return work(self.client)
         except ClientError as error:

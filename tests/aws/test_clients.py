@@ -115,7 +115,7 @@ async def test_two_thousand_renewals_leave_one_session(world):
         world.sessions = []
         world.expired = number
         world.session = _numbered(world, number + 1)
-        world.clients._access = Access("key", "us-east-1", world.session)
+        world.clients._sessions._access = Access("key", "us-east-1", world.session)
     gc.collect()
     assert sum(session() is not None for session in sessions) <= 1
 
@@ -135,10 +135,10 @@ async def test_a_session_that_cannot_be_made_is_tried_again(world):
     def fail():
         raise OSError("no such file")
 
-    world.clients._access = Access("key", "", fail)
+    world.clients._sessions._access = Access("key", "", fail)
     with pytest.raises(Fault, match="no such file"):
         await world.describe()
-    world.clients._access = Access("key", "", make)
+    world.clients._sessions._access = Access("key", "", make)
     assert await world.describe() == {"tasks": []}
 
 
@@ -178,7 +178,7 @@ async def test_renewing_boto3_sessions_leaks_no_files(ecs, monkeypatch):
     files = []
     for _ in range(30):
         await clients.call("ecs", "ListClusters")
-        clients._renew(clients._generation)
+        clients._sessions.replace()
         await asyncio.sleep(0)
         files.append(psutil.Process().num_fds())
     clients.close()

@@ -47,7 +47,11 @@ def test_every_refusal_is_told(row):
             errors.Unavailable,
             "check the proxy",
         ),
-        (boto.SSLError(**ENDPOINT, error="x"), errors.AwsError, "check verify and the CA bundle"),
+        (
+            boto.SSLError(**ENDPOINT, error="certificate verify failed: self-signed certificate"),
+            errors.AwsError,
+            "check verify and the CA bundle",
+        ),
         (boto.ReadTimeoutError(**ENDPOINT, error="x"), errors.Unavailable, "try again later"),
         (
             boto.ParamValidationError(report="x"),

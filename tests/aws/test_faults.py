@@ -76,7 +76,9 @@ ENDPOINT = {"endpoint_url": "https://ecs.us-east-1.amazonaws.com"}
         (boto.PartialCredentialsError(provider="env", cred_var="x"), Kind.REFUSED),
         (boto.ProfileNotFound(profile="x"), Kind.REFUSED),
         (boto.SSLError(**ENDPOINT, error="certificate verify failed"), Kind.REFUSED),
-        (RuntimeError("can't start new thread"), Kind.REFUSED),
+        (boto.SSLError(**ENDPOINT, error="EOF occurred in violation"), Kind.OUTCOME_UNKNOWN),
+        (RuntimeError("can't start new thread"), Kind.UNREACHABLE),
+        (AttributeError("'str' object has no attribute 'get'"), Kind.OUTCOME_UNKNOWN),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -109,8 +111,8 @@ def test_a_refusal_of_the_call_that_fetches_the_credentials(code, kind):
         ("Capacity is unavailable at this time. Please try again later", Kind.CAPACITY),
         ("You've reached the limit on the number of vCPUs you can run", Kind.VCPU_QUOTA),
         ("You’ve reached the limit on the number of vCPUs you can run", Kind.VCPU_QUOTA),
-        ("LOCATION", Kind.REFUSED),
-        ("ATTRIBUTE", Kind.REFUSED),
+        ("LOCATION", Kind.NO_PLACE),
+        ("ATTRIBUTE", Kind.NO_PLACE),
     ],
 )
 def test_refusals_inside_a_200(reason, kind):
@@ -120,8 +122,8 @@ def test_refusals_inside_a_200(reason, kind):
 
 
 def test_a_200_without_task_or_reason():
-    """With ``failures`` it is a refusal; without, the answer is not ECS's."""
-    assert in_band({"tasks": [], "failures": []}).kind is Kind.REFUSED
+    """With ``failures`` it is a refusal of an unknown kind; without, the answer is not ECS's."""
+    assert in_band({"tasks": [], "failures": []}).kind is Kind.UNKNOWN
     assert in_band({"message": "<html>"}).kind is Kind.OUTCOME_UNKNOWN
 
 

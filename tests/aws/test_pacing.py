@@ -212,3 +212,43 @@ async def test_a_permit_that_was_not_used_is_there_for_the_next(clock):
     assert clock.now() == before
     await clock.run(pacer.permit())
     assert clock.now() == pytest.approx(before + 1.0)
+
+
+async def test_many_may_wait_and_come_in_the_order_of_asking(clock):
+    """Fifty at once: not one permit more than the pace allows, first come, first served."""
+    pacer = Pacer(Pace(rate=10.0, burst=5.0), clock, probing=False)
+    given: list[tuple[int, float]] = []
+
+    async def take_one(number: int) -> None:
+        await pacer.permit()
+        given.append((number, clock.now()))
+
+    await clock.run(asyncio.gather(*(take_one(number) for number in range(50))))
+    assert [number for number, _ in given] == list(range(50))
+    assert [at for _, at in given] == pytest.approx([max(0, n - 4) / 10 for n in range(50)])
+
+
+@pytest.mark.parametrize("cancelled", [0, 1, 25, 49], ids="the {}th".format)
+async def test_a_cancelled_wait_takes_no_permit_and_keeps_nobody_waiting(clock, cancelled):
+    """The head of the queue, or anybody in it: those behind move up by one."""
+    pacer = Pacer(Pace(rate=10.0, burst=1.0), clock, probing=False)
+    await clock.run(pacer.permit())
+    waiting = [asyncio.create_task(pacer.permit()) for _ in range(50)]
+    await clock.pass_time(0.05)
+    waiting[cancelled].cancel()
+    await clock.run(asyncio.wait(waiting))
+    assert [task.cancelled() for task in waiting] == [n == cancelled for n in range(50)]
+    assert clock.now() == pytest.approx(4.9)
+
+
+async def test_whoever_is_cancelled_at_random_no_permit_is_lost(clock):
+    """Two hundred ask, sixty go at random moments: the others have theirs at the pace."""
+    pacer = Pacer(Pace(rate=10.0, burst=1.0), clock, probing=False)
+    waiting = [asyncio.create_task(pacer.permit()) for _ in range(200)]
+    for task in random.sample(waiting, 60):
+        await clock.pass_time(random.uniform(0.0, 0.1))
+        task.cancel()
+    await clock.run(asyncio.wait(waiting))
+    served = sum(not task.cancelled() for task in waiting)
+    assert served >= 140
+    assert clock.now() == pytest.approx((served - 1) / 10, abs=0.11)

@@ -1,0 +1,106 @@
+"""What AWS has let through before in this process, so that a refusal of it is known to pass.
+
+Credentials are rotated, IAM is eventually consistent, a cluster is looked up where it has not
+arrived yet: what worked a minute ago is refused for a moment. What has never worked is refused
+for good. So it counts what exactly has worked: a role that may not be passed is refused at once,
+however many runs with other roles are launched meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_ecs_pinned.aws.faults import Fault, Kind
+
+#: Requests that are remembered; a deployment makes a handful. A digest takes 100 bytes.
+_MOST_REMEMBERED = 4096
+
+#: Members of a request that name a family, or a revision of it.
+_FAMILY = ("taskDefinition", "family", "familyPrefix")
+
+#: Other members of a request that name what it is about.
+_NAMING = ("logGroupName", "VpcIds", "Filters")
+
+#: Members that RegisterTaskDefinition needs permissions for: PassRole.
+_ROLES = ("executionRoleArn", "taskRoleArn")
+
+#: Members of a RunTask request that differ from run to run, and that no permission depends on.
+_OF_ONE_RUN = ("clientToken", "startedBy", "overrides", "tags", "taskDefinition", "cluster")
+
+#: Members of its ``overrides`` that do likewise: variables, commands, and sizes.
+_OVERRIDES_OF_ONE_RUN = ("containerOverrides", "cpu", "memory", "ephemeralStorage")
+
+
+class Worked:
+    """Remembers requests by what they were about; lives on the control loop.
+
+    Attributes:
+        credentials: Whether AWS has accepted the credentials at all.
+    """
+
+    def __init__(self) -> None:
+        self.credentials = False
+        #: Digests, the latest last.
+        self._requests: OrderedDict[bytes, None] = OrderedDict()
+
+    def note(self, operation: str, request: Mapping[str, Any]) -> None:
+        """Remember that a request has worked."""
+        self.credentials = True
+        for digest in (
+            _about(operation, request),
+            _about(operation, request, exactly=True),
+            _cluster(request),
+        ):
+            self._requests[digest] = None
+            self._requests.move_to_end(digest)
+        while len(self._requests) > _MOST_REMEMBERED:
+            self._requests.popitem(last=False)
+
+    def stamp(self, fault: Fault, request: Mapping[str, Any]) -> None:
+        """Set ``worked`` of a fault that AWS answered to a request."""
+        if fault.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE):
+            fault.worked = self.credentials
+        elif fault.kind is Kind.DENIED:
+            # The roles of a revision are not in the request: only the very revision tells.
+            exactly = "iam:PassRole" in fault.message
+            fault.worked = _about(fault.operation, request, exactly) in self._requests
+        elif fault.kind is Kind.NO_CLUSTER:
+            fault.worked = _cluster(request) in self._requests
+
+
+def _about(operation: str, request: Mapping[str, Any], exactly: bool = False) -> bytes:
+    """Digest of what a request is about.
+
+    RunTask: the cluster, the revision's family (``exactly``: the revision), the roles, the keys of
+    the tags, and all else but what differs from run to run. Others: what they name.
+    """
+    about = {name: request[name] for name in _NAMING if name in request}
+    about["cluster"] = _last(request.get("cluster") or "default")
+    revision = _last(next((request[name] for name in _FAMILY if name in request), ""))
+    about["family"] = revision if exactly else revision.partition(":")[0]
+    if operation in ("RunTask", "RegisterTaskDefinition"):
+        about["tags"] = sorted({str(tag.get("key")) for tag in request.get("tags") or ()})
+        about["roles"] = [request.get(name) for name in _ROLES]
+    if operation == "RunTask":
+        overrides = request.get("overrides") or {}
+        about.update({n: v for n, v in request.items() if n not in _OF_ONE_RUN})
+        about["overrides"] = {n: v for n, v in overrides.items() if n not in _OVERRIDES_OF_ONE_RUN}
+    return _digest([operation, exactly, about])
+
+
+def _cluster(request: Mapping[str, Any]) -> bytes:
+    return _digest(_last(request.get("cluster") or "default"))
+
+
+def _last(name: Any) -> str:
+    """Of an ARN the name: ``arn:aws:ecs:us-east-1:123456789012:cluster/etl`` -> ``etl``."""
+    return str(name).rsplit("/", 1)[-1]
+
+
+def _digest(value: Any) -> bytes:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).digest()
