@@ -160,17 +160,19 @@ class Clients:
             self._sessions.accepted(session)
             return answer
         # Not within the except clause: the original would go along as the error's context.
-        if isinstance(failure, Fault):
-            raise self._judged(failure, call, is_local=not ready)
-        fault = understand(failure, call.operation, call.service)
-        if isinstance(failure, ClientError) and fault.kind in _AUTHENTICATED:
+        fault = _as_fault(failure, call)
+        source = failure.__cause__ if failure is fault else failure
+        if isinstance(source, ClientError) and ready and fault.kind in _AUTHENTICATED:
             self._worked.credentials = True
             self._sessions.accepted(session)
-        is_local = not isinstance(failure, (ClientError, ParamValidationError))
-        raise self._judged(fault, call, is_local) from presentable(failure)
+        is_local = not ready or not isinstance(source, (ClientError, ParamValidationError))
+        self._judge(fault, call, is_local)
+        if fault is failure:
+            raise fault
+        raise fault from presentable(failure)
 
-    def _judged(self, fault: Fault, call: _Call, is_local: bool) -> Fault:
-        """A fault that says whether what was refused has worked before.
+    def _judge(self, fault: Fault, call: _Call, is_local: bool) -> None:
+        """Say of a fault whether what was refused has worked before.
 
         What botocore itself does not accept (a profile, a certificate) passes as well when it has
         worked: somebody is writing the file, or has changed the proxy.
@@ -178,7 +180,12 @@ class Clients:
         if is_local and fault.kind is Kind.REFUSED and self._worked.credentials:
             fault.kind = Kind.UNREACHABLE
         self._worked.stamp(fault, call.about)
-        return fault
+
+
+def _as_fault(failure: Exception, call: _Call) -> Fault:
+    if isinstance(failure, Fault):
+        return failure
+    return understand(failure, call.operation, call.service)
 
 
 def _is_renewable(fault: Fault) -> bool:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from prefect_ecs_pinned.aws.answers import BEFORE_TASKS_ARE_READ, trim_tasks
-from prefect_ecs_pinned.aws.faults import Fault, understand
+from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
 from prefect_ecs_pinned.aws.models import share_models
 from prefect_ecs_pinned.aws.once import Once
 from prefect_ecs_pinned.aws.ports import Clock
@@ -172,7 +174,7 @@ class Sessions:
         try:
             made = await self._threads.run(make)
         except Exception as exception:
-            self._failure = understand(exception, what)
+            self._failure = _failure_of(exception, what)
             raise self._failure from exception
         self._failure = None
         return made
@@ -191,6 +193,15 @@ class Sessions:
             ),
         )
         return {**parameters, "config": config.merge(limits)}
+
+
+def _failure_of(exception: Exception, what: str) -> Fault:
+    """Why there is no session or client. No call was made, so that is never the question."""
+    fault = understand(exception, what)
+    if fault.kind is Kind.OUTCOME_UNKNOWN:
+        is_network = isinstance(exception, (BotoCoreError, ClientError, ResponseParserError))
+        fault.kind = Kind.UNREACHABLE if is_network else Kind.REFUSED
+    return fault
 
 
 def _close(client: Any) -> None:

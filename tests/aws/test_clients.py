@@ -7,13 +7,14 @@ import gc
 import logging
 import threading
 import weakref
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import psutil
 import pytest
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
 
 from prefect_ecs_pinned.aws.clients import Access, Clients, share_models
 from prefect_ecs_pinned.aws.faults import Fault, Kind
@@ -142,16 +143,223 @@ async def test_a_session_that_cannot_be_made_is_tried_again(world):
     assert await world.describe() == {"tasks": []}
 
 
+class SteppedClock:
+    """A `ports.Clock` that a test sets; nobody waits by it here."""
+
+    time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def wait(self, seconds: float) -> None:
+        raise AssertionError("nothing waits")
+
+
+def assume_role_denied() -> Any:
+    message = "User: x is not authorized to perform: sts:AssumeRole"
+    response = {
+        "Error": {"Code": "AccessDenied", "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": 403},
+    }
+    raise ClientError(response, "AssumeRole")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("callers", [1, 2, 50, 500])
+async def test_credentials_that_cannot_be_had_make_two_sessions_at_most(callers):
+    """However many ask at once: the first, and one to make sure. All get the failure."""
+    made = []
+
+    def session() -> Any:
+        made.append(1)
+        assume_role_denied()
+
+    clients = Clients(Access("k", "", session), Threads(8, "c"), Threads(8, "l"), 8)
+    faults = await asyncio.gather(
+        *(clients.call("ecs", "DescribeTasks", "watching") for _ in range(callers)),
+        return_exceptions=True,
+    )
+    clients.close()
+    assert len(made) <= 2
+    assert [(f.kind, f.passing) for f in faults] == [(Kind.EXPIRED, False)] * callers  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("where", ["made", "used"])
+async def test_one_session_per_pause_while_credentials_fail(where):
+    """A call every 50 ms for five minutes: each fails at once, and few make a session."""
+    clock, world, made = SteppedClock(), World(), []
+
+    def session() -> Any:
+        made.append(clock.time)
+        if where == "made":
+            assume_role_denied()
+        return FakeSession(world, 0)
+
+    world.expired = 10**6
+    clients = Clients(Access("k", "", session), Threads(2, "c"), Threads(2, "l"), 8, clock=clock)
+    for _ in range(6000):
+        clock.time += 0.05
+        with pytest.raises(Fault) as fault:
+            await clients.call("ecs", "DescribeTasks")
+        assert fault.value.kind is Kind.EXPIRED
+    pauses = [after - before for before, after in pairwise(made[1:])]
+    assert all(pause >= 0.2 for pause in pauses)
+    assert len(made) <= 45
+    assert min(pauses[-5:]) >= 9.9  # half of the longest pause, by jitter
+    world.expired = -1
+    clock.time += 21.0
+    if where == "used":
+        assert await clients.call("ecs", "DescribeTasks") == {"tasks": []}
+    clients.close()
+
+
+async def test_after_credentials_have_worked_again_the_next_incident_is_mended_at_once(world):
+    """The pauses belong to one incident."""
+    await world.describe()
+    for number in range(20):
+        world.expired = number
+        assert await world.describe() == {"tasks": []}
+    assert len(world.sessions) == 21
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "sessions"),
+    [
+        ("InvalidSignatureException", "The request signature we calculated does not match", 2),
+        ("UnrecognizedClientException", "The security token included is invalid", 2),
+        ("InvalidSignatureException", "Signature expired: 2026 is now earlier than 2027", 1),
+        ("RequestTimeTooSkewed", "The difference is too large", 1),
+        ("RequestExpired", "Request has expired", 1),
+        ("AccessDeniedException", "no", 1),
+        ("SomethingNew", "no", 1),
+    ],
+)
+async def test_what_other_credentials_may_help_against(world, code, message, sessions):
+    """A key and a secret that do not fit may have been read while somebody wrote them."""
+
+    def refuse(client: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": message}}, "DescribeTasks")
+
+    with pytest.raises(Fault):
+        await world.clients.do("ecs", "DescribeTasks", refuse)
+    assert len(world.sessions) == sessions
+
+
+async def test_a_fault_says_whether_the_same_has_worked_before(world):
+    """Of credentials whatever worked, of a permission the very thing."""
+
+    def refuse(code: str):
+        def work(client: Any) -> Any:
+            response = {"Error": {"Code": code, "Message": "no"}}
+            raise ClientError(response, "DescribeTasks")  # type: ignore[arg-type]
+
+        return work
+
+    async def fault(code: str, **about: Any) -> Fault:
+        with pytest.raises(Fault) as raised:
+            await world.clients.do("ecs", "DescribeTasks", refuse(code), about=about)
+        return raised.value
+
+    assert not (await fault("ExpiredToken")).worked
+    await world.clients.call("ecs", "DescribeTasks", cluster="etl")
+    assert (await fault("ExpiredToken")).passing
+    assert (await fault("AccessDeniedException", cluster="etl")).passing
+    assert not (await fault("AccessDeniedException", cluster="other")).passing
+    assert (await fault("ClusterNotFoundException", cluster="etl")).worked
+
+
+async def test_a_refusal_shows_that_the_credentials_work(world):
+    """AWS knows who asks; a throttle or a page of a proxy shows nothing."""
+
+    def answer(code: str, status: int):
+        def work(client: Any) -> Any:
+            metadata = {"HTTPStatusCode": status}
+            response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata}
+            raise ClientError(response, "DescribeTasks")  # type: ignore[arg-type]
+
+        return work
+
+    for code, status, known in (
+        ("ThrottlingException", 400, False),
+        ("403", 403, False),
+        ("InternalFailure", 500, False),
+        ("SomethingNew", 400, False),
+        ("InvalidSignatureException", 403, False),
+        ("InvalidParameterException", 400, True),
+    ):
+        with pytest.raises(Fault):
+            await world.clients.do("ecs", "DescribeTasks", answer(code, status))
+        with pytest.raises(Fault) as fault:
+            await world.clients.do("ecs", "DescribeTasks", answer("ExpiredToken", 400))
+        assert fault.value.worked is known
+
+
+@pytest.mark.parametrize("failure", [OSError("being written"), ProfileNotFound(profile="p")])
+async def test_a_configuration_that_has_worked_before_passes(world, failure):
+    """The file is being written while credentials are renewed; at first it is just wrong."""
+
+    def fail() -> Any:
+        raise failure
+
+    make = world.clients._sessions._access
+    world.clients._sessions._access = Access("key", "", fail)
+    with pytest.raises(Fault) as fault:
+        await world.describe()
+    assert (fault.value.kind, fault.value.passing) == (Kind.REFUSED, False)
+    world.clients._sessions._access = make
+    await world.describe()
+    world.expired = 0
+    world.clients._sessions._access = Access("key", "", fail)
+    with pytest.raises(Fault) as fault:
+        await world.describe()
+    assert (fault.value.kind, fault.value.passing) == (Kind.UNREACHABLE, True)
+
+
 async def test_launches_have_threads_of_their_own(world):
-    """They never keep a stop or a look waiting."""
+    """They never keep a stop or a look waiting; nor does any other call."""
     names = []
 
     def where(client):
         names.append(threading.current_thread().name)
 
-    await world.clients.do("ecs", "RunTask", where, "launching")
-    await world.clients.do("ecs", "StopTask", where)
-    assert names == ["pinned-ecs-l", "pinned-ecs-c"]
+    watching = Threads(1, "w")
+    access = Access("key", "", world.session)
+    clients = Clients(access, Threads(1, "c"), Threads(1, "l"), 8, watching)
+    await clients.do("ecs", "RunTask", where, "launching")
+    await clients.do("ecs", "StopTask", where, "watching")
+    await clients.do("logs", "GetLogEvents", where)
+    clients.close()
+    assert names == ["pinned-ecs-l", "pinned-ecs-w", "pinned-ecs-c"]
+
+
+async def test_a_stop_waits_for_no_other_call_and_for_no_client(world):
+    """Every other thread reads logs that do not come, more calls queue, and clients are made."""
+    hold, held = threading.Event(), threading.Barrier(5)
+
+    def read(client: Any) -> None:
+        held.wait(10)
+        hold.wait(10)
+
+    access = Access("key", "", world.session)
+    clients = Clients(access, Threads(2, "c"), Threads(2, "l"), 8, Threads(2, "w"))
+    busy = [
+        asyncio.create_task(clients.do(service, "X", read, purpose))
+        for service, purpose in [("logs", ""), ("ecs", "")] * 5 + [("ecs", "launching")] * 5
+    ]
+    await asyncio.to_thread(held.wait, 10)
+    assert await clients.call("ecs", "DescribeTasks", "watching") == {"tasks": []}
+    new = asyncio.create_task(clients.call("ec2", "DescribeTasks", ""))  # its client is new
+    assert await clients.call("ecs", "DescribeTasks", "watching") == {"tasks": []}
+    hold.set()
+    held.abort()
+    await asyncio.gather(*busy, new, return_exceptions=True)
+    clients.close()
+
+
+async def test_who_launches_can_stop(world):
+    """The client for that is there before a task is."""
+    await world.clients.do("ecs", "RunTask", lambda _: None, "launching")
+    known = world.clients._sessions.newest.clients
+    assert known.peek("ecs watching") is not None
 
 
 # -- with boto3 ------------------------------------------------------------------------------------

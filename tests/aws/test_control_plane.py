@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import boto3
@@ -71,6 +72,21 @@ def ours() -> list[str]:
 
 
 # -- letting go ------------------------------------------------------------------------------------
+
+
+async def test_idle_credentials_let_go_of_what_they_hold(ecs, monkeypatch):
+    """Nobody asks for others meanwhile: those in use go on, the idle ones have no thread left."""
+    monkeypatch.setattr(control_plane._planes, "_kept_seconds", 0.3)
+    monkeypatch.setattr(control_plane, "_TIDY_SECONDS", 0.05)
+    used, idle = shared(access(ecs, "used")), shared(access(ecs, "idle"))
+    for plane in (used, idle):
+        await plane.desired(SPEC)
+    loops = [t for t in threading.enumerate() if t.name == "pinned-ecs-control"]
+    gone = weakref.ref(idle)
+    del plane, idle
+    await until(lambda: gc.collect() is not None and gone() is None)
+    await until(lambda: sum(thread.is_alive() for thread in loops) == len(loops) - 1)
+    assert shared(access(ecs, "used")) is used
 
 
 async def test_the_same_access_shares_one_control_plane(ecs):

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.network import Network
+from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.network import Network, missing_subnets
 from prefect_ecs_pinned.aws.ports import Clock
 from prefect_ecs_pinned.errors import AccessDenied, ConfigurationError, Unavailable
 from tests.aws.virtual import VirtualClock
@@ -135,3 +136,154 @@ async def test_a_failure_is_not_remembered(api, clock, network):
         await clock.run(network.subnets("vpc-1"))
     api.fault = lambda action: None
     assert await clock.run(network.subnets("vpc-1")) == ["c"]
+
+
+@pytest.mark.parametrize("odd", [[{}], [None], ["x"], [{"VpcId": None}], [{"VpcId": 7}], None, 7])
+@pytest.mark.parametrize("action", ["DescribeVpcs", "DescribeSubnets"])
+async def test_an_odd_answer_is_asked_for_again_and_poisons_nothing(api, clock, action, odd):
+    """Once or five times in a row: no run hears of it, and nothing of it is remembered."""
+    odds = Odd(api, action, odd)
+    network = Network(odds, clock)
+    for times in (1, 5):
+        odds.left = times
+        assert await clock.run(network.subnets(None)) == ["a", "b"]
+        assert odds.left == 0
+        network._known.clear()
+
+
+@pytest.mark.parametrize("action", ["DescribeVpcs", "DescribeSubnets"])
+async def test_nothing_but_odd_answers_end_as_unavailable(api, clock, action):
+    """And the next who asks gets a good one."""
+    odds = Odd(api, action, [{}])
+    odds.left = 10**6
+    network = Network(odds, clock)
+    results = await clock.run(
+        asyncio.gather(*(network.subnets(None) for _ in range(20)), return_exceptions=True)
+    )
+    assert {type(result) for result in results} == {Unavailable}
+    odds.left = 0
+    assert await clock.run(network.subnets(None)) == ["a", "b"]
+
+
+class Odd:
+    """`ports.NetworkApi`: odd answers to an action, as often as ``left`` says."""
+
+    def __init__(self, api: FakeNetwork, action: str, odd: Any) -> None:
+        self.api, self.action, self.odd, self.left = api, action, odd, 0
+
+    async def describe_vpcs(self, vpc_id: str | None) -> Any:
+        return await self._or_odd("DescribeVpcs", self.api.describe_vpcs(vpc_id))
+
+    async def describe_subnets(self, vpc_id: str) -> Any:
+        return await self._or_odd("DescribeSubnets", self.api.describe_subnets(vpc_id))
+
+    async def _or_odd(self, action: str, answer: Any) -> Any:
+        good = await answer
+        if action != self.action or not self.left:
+            return good
+        self.left -= 1
+        return self.odd
+
+
+# -- subnets that are gone -------------------------------------------------------------------------
+
+
+async def test_a_subnet_that_is_gone_is_looked_for_once_per_incident(api, clock, network):
+    """Two hundred launches report it, at once and one after the other."""
+    assert await clock.run(network.subnets("vpc-1")) == ["c"]
+    api.of_vpc["vpc-1"] = ["d"]
+    reports = [network.replaced("vpc-1", ["c"]) for _ in range(200)]
+    assert await clock.run(asyncio.gather(*reports)) == [["d"]] * 200
+    for _ in range(20):
+        await clock.pass_time(1.0)
+        assert await clock.run(network.replaced("vpc-1", ["c"])) == ["d"]
+    assert network.remembered("vpc-1") == ["d"]
+    assert api.calls == {"DescribeVpcs": 2, "DescribeSubnets": 2}
+
+
+async def test_a_default_vpc_that_was_made_anew_is_found(api, clock, network):
+    """With other subnets."""
+    await clock.run(network.subnets(None))
+    api.vpcs[None] = "vpc-1"
+    assert await clock.run(network.replaced(None, {"a"})) == ["c"]
+
+
+async def test_a_subnet_that_ec2_still_lists_is_left_out(api, clock, network):
+    """ECS has seen it go before."""
+    await clock.run(network.subnets(None))
+    assert await clock.run(network.replaced(None, ["a"])) == ["b"]
+    assert await clock.run(network.subnets(None)) == ["b"]
+    assert api.calls["DescribeSubnets"] == 2
+
+
+async def test_the_only_subnet_is_kept_and_looked_for_every_few_seconds(api, clock, network):
+    """EC2 lists it, ECS does not know it: a hundred reports in ten seconds, three look-ups."""
+    await clock.run(network.subnets("vpc-1"))
+    for _ in range(100):
+        assert await clock.run(network.replaced("vpc-1", ["c"])) == ["c"]
+        await clock.pass_time(0.1)
+    assert api.calls["DescribeSubnets"] <= 1 + 3
+    api.of_vpc["vpc-1"] = ["d"]
+    await clock.pass_time(5.0)
+    assert await clock.run(network.replaced("vpc-1", ["c"])) == ["d"]
+
+
+async def test_two_subnets_go_one_after_the_other(api, clock, network):
+    """The second one within the seconds in which the look-up is trusted."""
+    api.of_vpc["vpc-1"] = ["a", "b", "c"]
+    await clock.run(network.subnets("vpc-1"))
+    assert await clock.run(network.replaced("vpc-1", ["a"])) == ["b", "c"]
+    assert await clock.run(network.replaced("vpc-1", ["b"])) == ["c"]
+    assert await clock.run(network.replaced("vpc-1", ["a", "b"])) == ["c"]
+
+
+async def test_a_failed_look_up_is_told_to_all_and_forgotten(api, clock, network):
+    """The VPC itself is gone; then it is there again."""
+    await clock.run(network.subnets("vpc-1"))
+    api.of_vpc["vpc-1"] = []
+    reports = [network.replaced("vpc-1", ["c"]) for _ in range(20)]
+    failures = await clock.run(asyncio.gather(*reports, return_exceptions=True))
+    assert {type(failure) for failure in failures} == {ConfigurationError}
+    api.of_vpc["vpc-1"] = ["d"]
+    assert await clock.run(network.replaced("vpc-1", ["c"])) == ["d"]
+
+
+async def test_what_is_remembered_of_vpcs_is_bounded(api, clock, network):
+    """A thousand VPCs that come and go."""
+    for number in range(1000):
+        name = f"vpc-{number}"
+        api.vpcs[name], api.of_vpc[name] = name, ["a", "b"]
+        await clock.run(network.subnets(name))
+        await clock.run(network.replaced(name, ["a"]))
+    assert (len(network._known), len(network._replaced_at)) == (256, 256)
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "ClientException"])
+@pytest.mark.parametrize(
+    ("message", "missing"),
+    [
+        (
+            "Error retrieving subnet information for [subnet-0a, subnet-0b]: The subnet ID "
+            "'subnet-0b' does not exist (ErrorCode: InvalidSubnetID.NotFound)",
+            ("subnet-0b",),
+        ),
+        (
+            "The subnet IDs 'subnet-0a, subnet-0b' do not exist (ErrorCode: "
+            "InvalidSubnetID.NotFound)",
+            ("subnet-0a", "subnet-0b"),
+        ),
+        (
+            "Error retrieving subnet information for [subnet-0a]: gone (ErrorCode: "
+            "InvalidSubnetID.NotFound)",
+            ("subnet-0a",),
+        ),
+        ("The security group 'sg-0' does not exist (ErrorCode: InvalidGroup.NotFound)", ()),
+        ("Error retrieving subnet information for [subnet-0]: (ErrorCode: Throttling)", ()),
+        ("TaskDefinition is inactive", ()),
+    ],
+)
+def test_the_subnets_that_run_task_names(code, message, missing):
+    """By their ids; for any other refusal there are none."""
+    response = {"Error": {"Code": code, "Message": message}}
+    fault = understand(ClientError(response, "RunTask"), "RunTask")  # type: ignore[arg-type]
+    assert missing_subnets(fault) == missing

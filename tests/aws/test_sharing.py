@@ -62,6 +62,25 @@ def test_one_that_was_not_asked_for_in_a_while_goes():
     assert len(values) == 1
 
 
+def test_one_goes_in_time_though_nobody_asks_for_another():
+    """Only `tidy` is called; one that is held stays."""
+    now = [0.0]
+    values = shared(seconds=600.0, now=lambda: now[0])
+    held = values.get("held", Value)
+    values.get("idle", Value)
+    for now[0] in (1.0, 600.0):
+        values.tidy()
+        gc.collect()
+        assert len(values) == 2
+    now[0] = 601.0
+    values.tidy()
+    gc.collect()
+    assert len(values) == 1
+    assert values.get("held", Value) is held
+    values.clear()
+    values.tidy()
+
+
 def test_a_value_may_ask_for_another_when_it_goes():
     """No lock is held while it does."""
     values = shared(kept=1)
