@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 
+from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.errors import AccessDenied
 from prefect_ecs_pinned.local.faults import Fault
 from tests.block.conftest import Status, World, messages
@@ -144,7 +145,11 @@ async def test_a_throttled_stop_is_repeated(world: World):
 
 
 async def test_other_refusals_are_passed_on(world: World):
-    """With a hint, and not as if the task did not exist."""
+    """With a hint, and not as if the task did not exist; by credentials that have never stopped any.
+
+    (What has worked before is tried again for a while: IAM is eventually consistent.)
+    """
+    control_plane.forget_all()
     fault = Fault("error", "StopTask", code="AccessDeniedException", message="not authorized")
     world.ecs.faults(fault)
     with pytest.raises(AccessDenied, match=r"cannot stop task[\s\S]*hint: allow ecs:StopTask"):
