@@ -145,10 +145,8 @@ async def test_a_throttled_stop_is_repeated(world: World):
 
 
 async def test_other_refusals_are_passed_on(world: World):
-    """With a hint, and not as if the task did not exist; by credentials that have never stopped any.
-
-    (What has worked before is tried again for a while: IAM is eventually consistent.)
-    """
+    """With a hint, and not as if the task did not exist. The credentials have stopped no task yet:
+    what has worked before is tried again for a while, since IAM is eventually consistent."""
     control_plane.forget_all()
     fault = Fault("error", "StopTask", code="AccessDeniedException", message="not authorized")
     world.ecs.faults(fault)
