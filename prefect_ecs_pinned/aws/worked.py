@@ -44,19 +44,20 @@ class Worked:
 
     def __init__(self) -> None:
         self.credentials = False
-        #: Digests, the latest last.
-        self._requests: OrderedDict[bytes, None] = OrderedDict()
+        #: What requests were about, the latest last; of launches digests.
+        self._requests: OrderedDict[tuple[str, ...], None] = OrderedDict()
 
     def note(self, operation: str, request: Mapping[str, Any]) -> None:
         """Remember that a request has worked."""
         self.credentials = True
-        for digest in (
-            _about(operation, request),
-            _about(operation, request, exactly=True),
+        about, revision = _about(operation, request), _revision(request)
+        for key in (
+            (*about, _family(revision)),
+            (*about, revision),
             _cluster(request),
         ):
-            self._requests[digest] = None
-            self._requests.move_to_end(digest)
+            self._requests[key] = None
+            self._requests.move_to_end(key)
         while len(self._requests) > _MOST_REMEMBERED:
             self._requests.popitem(last=False)
 
@@ -65,23 +66,21 @@ class Worked:
         if fault.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE):
             fault.worked = self.credentials
         elif fault.kind is Kind.DENIED:
+            revision = _revision(request)
             # The roles of a revision are not in the request: only the very revision tells.
-            exactly = "iam:PassRole" in fault.message
-            fault.worked = _about(fault.operation, request, exactly) in self._requests
+            what = revision if "iam:PassRole" in fault.message else _family(revision)
+            fault.worked = (*_about(fault.operation, request), what) in self._requests
         elif fault.kind is Kind.NO_CLUSTER:
             fault.worked = _cluster(request) in self._requests
 
 
-def _about(operation: str, request: Mapping[str, Any], exactly: bool = False) -> bytes:
-    """Digest of what a request is about.
+def _about(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a request is about, but for the family or revision.
 
-    RunTask: the cluster, the revision's family (``exactly``: the revision), the roles, the keys of
-    the tags, and all else but what differs from run to run. Others: what they name.
+    RunTask: the cluster, the roles, the keys of the tags, and all else but what differs from run
+    to run. RegisterTaskDefinition: the roles and the keys of the tags. Others: what they name.
     """
-    about = {name: request[name] for name in _NAMING if name in request}
-    about["cluster"] = _last(request.get("cluster") or "default")
-    revision = _last(next((request[name] for name in _FAMILY if name in request), ""))
-    about["family"] = revision if exactly else revision.partition(":")[0]
+    about: dict[str, Any] = {name: request[name] for name in _NAMING if name in request}
     if operation in ("RunTask", "RegisterTaskDefinition"):
         about["tags"] = sorted({str(tag.get("key")) for tag in request.get("tags") or ()})
         about["roles"] = [request.get(name) for name in _ROLES]
@@ -89,11 +88,19 @@ def _about(operation: str, request: Mapping[str, Any], exactly: bool = False) ->
         overrides = request.get("overrides") or {}
         about.update({n: v for n, v in request.items() if n not in _OF_ONE_RUN})
         about["overrides"] = {n: v for n, v in overrides.items() if n not in _OVERRIDES_OF_ONE_RUN}
-    return _digest([operation, exactly, about])
+    return (operation, *_cluster(request), _digest(about) if about else "")
 
 
-def _cluster(request: Mapping[str, Any]) -> bytes:
-    return _digest(_last(request.get("cluster") or "default"))
+def _cluster(request: Mapping[str, Any]) -> tuple[str]:
+    return (_last(request.get("cluster") or "default"),)
+
+
+def _revision(request: Mapping[str, Any]) -> str:
+    return _last(next((request[name] for name in _FAMILY if name in request), ""))
+
+
+def _family(revision: str) -> str:
+    return revision.partition(":")[0]
 
 
 def _last(name: Any) -> str:
@@ -101,6 +108,6 @@ def _last(name: Any) -> str:
     return str(name).rsplit("/", 1)[-1]
 
 
-def _digest(value: Any) -> bytes:
+def _digest(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode()).hexdigest()
