@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,9 @@ _MOST_DESCRIBED = 256
 #: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two, a family more.
 LIST_TASKS = 100
 LIST_PAGES = 10
+
+#: What a Region may look like: it becomes a part of a host name (botocore.utils).
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @lru_cache(maxsize=1)
@@ -227,32 +231,36 @@ class Ec2Api:
 
 
 class LogsApi:
-    """`ports.OutputApi`."""
+    """`ports.OutputApi`, of the access's Region or another.
 
-    def __init__(self, clients: Clients) -> None:
+    Events are read by `core.log_events`: one that is odd spoils no page.
+    """
+
+    def __init__(self, clients: Clients, region: str = "") -> None:
         self._clients = clients
+        self._region = region
+
+    def in_region(self, region: str) -> LogsApi:
+        """The calls to a Region: that of ``awslogs-region``, which need not be the task's."""
+        return LogsApi(self._clients, region)
 
     async def filter_log_events(
         self, group: str, streams: Sequence[str], start: int, token: str | None
     ) -> Mapping[str, Any]:
         more = {"nextToken": token} if token else {}
-        answer: Mapping[str, Any] = await self._clients.call(
-            "logs",
+        return await self._call(
             "FilterLogEvents",
             logGroupName=group,
             logStreamNames=list(streams),
             startTime=start,
             **more,
         )
-        items(answer, "events", "FilterLogEvents")
-        return answer
 
     async def get_log_events(
         self, group: str, stream: str, start: int, token: str | None
     ) -> Mapping[str, Any]:
         more = {"nextToken": token} if token else {}
-        answer: Mapping[str, Any] = await self._clients.call(
-            "logs",
+        return await self._call(
             "GetLogEvents",
             logGroupName=group,
             logStreamName=stream,
@@ -260,5 +268,11 @@ class LogsApi:
             startFromHead=True,
             **more,
         )
-        items(answer, "events", "GetLogEvents")
+
+    async def _call(self, operation: str, **params: Any) -> Mapping[str, Any]:
+        if self._region and not _REGION.fullmatch(self._region):
+            raise Fault(Kind.REFUSED, operation, "", f"{self._region!r} is not a Region")
+        answer: Mapping[str, Any] = await self._clients.call(
+            "logs", operation, region=self._region, **params
+        )
         return answer

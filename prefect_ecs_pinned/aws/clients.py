@@ -55,6 +55,7 @@ class _Call:
     purpose: str
     work: Callable[[Any], Any]
     about: Mapping[str, Any]
+    region: str
 
 
 class Clients:
@@ -96,22 +97,24 @@ class Clients:
         client = await self._sessions.client(self._sessions.newest, "ecs", "")
         return str(client.meta.region_name)
 
-    async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
+    async def call(
+        self, service: str, operation: str, purpose: str = "", region: str = "", **params: Any
+    ) -> Any:
         """Make one call; renew the credentials and repeat it once if they are not accepted.
 
         Args:
             service: boto3's name, such as ``ecs``.
             operation: The API action, such as ``RunTask``.
             purpose: A client and threads of their own for ``launching`` and ``watching``.
+            region: Another Region than the access's.
             params: The request.
 
         Raises:
             Fault: AWS answered something else, or nothing; with ``worked`` set.
         """
         name = _method_name(operation)
-        return await self.do(
-            service, operation, lambda client: getattr(client, name)(**params), purpose, params
-        )
+        work: Callable[[Any], Any] = lambda client: getattr(client, name)(**params)  # noqa: E731
+        return await self.do(service, operation, work, purpose, params, region)
 
     async def do(
         self,
@@ -120,6 +123,7 @@ class Clients:
         work: Callable[[Any], Any],
         purpose: str = "",
         about: Mapping[str, Any] | None = None,
+        region: str = "",
     ) -> Any:
         """Do something with a client, on a thread; see `call`.
 
@@ -129,8 +133,9 @@ class Clients:
             work: Gets the client; returns None when it has not made the call after all.
             purpose: See `call`.
             about: The request, as far as it tells whether the same has worked before (`worked`).
+            region: See `call`.
         """
-        call = _Call(service, operation, purpose, work, about or {})
+        call = _Call(service, operation, purpose, work, about or {}, region)
         session = self._sessions.newest
         try:
             return await self._attempt(session, call)
@@ -148,7 +153,7 @@ class Clients:
     async def _attempt(self, session: Session, call: _Call) -> Any:
         ready = False
         try:
-            client = await self._sessions.client(session, call.service, call.purpose)
+            client = await self._sessions.client(session, call.service, call.purpose, call.region)
             threads = self._threads.get(call.purpose, self._others)
             ready = True
             answer = await threads.run(lambda: call.work(client))

@@ -18,15 +18,17 @@ from typing import Any
 from prefect_ecs_pinned.aws.api import Ec2Api, EcsApi, LogsApi
 from prefect_ecs_pinned.aws.clients import Access, Clients
 from prefect_ecs_pinned.aws.faults import Fault, as_error
+from prefect_ecs_pinned.aws.followed import Followed
 from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
 from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox, Post
 from prefect_ecs_pinned.aws.network import Network
 from prefect_ecs_pinned.aws.notices import Listener, nobody
-from prefect_ecs_pinned.aws.output import Follow, Output, Sink
+from prefect_ecs_pinned.aws.output import Output
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.pinning import Pin, Pinning
 from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.aws.printing import Sink
 from prefect_ecs_pinned.aws.progress import Progress
 from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.sharing import Shared
@@ -294,29 +296,26 @@ class ControlPlane:
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(ended)
 
-    async def follow(self, group: str, stream: str, sink: Sink) -> Follow:
-        """See `Output.follow`."""
+    def follow(self, group: str, stream: str, sink: Sink, region: str = "") -> Followed:
+        """See `Output.follow`; like `launch`, it awaits nothing.
 
-        async def follow() -> Follow:
-            return self._on_loop().output.follow(group, stream, sink)
+        Args:
+            group: Name of the log group.
+            stream: Name of the log stream, which need not exist yet.
+            sink: Called with each line on a thread that does nothing else: it may wait, and raise.
+            region: The Region of the log group; empty: that of the access.
+        """
+        followed = Followed(self._loop, lambda: self._on_loop().output, sink)
+        followed.begin(group, stream, region)
+        return followed
 
-        return await self._loop.run(follow())
+    async def finish(self, followed: Followed) -> int:
+        """See `Followed.finish`."""
+        return await followed.finish()
 
-    async def finish(self, follow: Follow) -> None:
-        """See `Output.finish`."""
-
-        async def finish() -> None:
-            await self._on_loop().output.finish(follow)
-
-        await self._loop.run(finish())
-
-    def abandon(self, follow: Follow) -> None:
-        """See `Output.abandon`."""
-
-        async def abandon() -> None:
-            self._on_loop().output.abandon(follow)
-
-        self._loop.start(abandon())
+    def abandon(self, followed: Followed) -> None:
+        """See `Followed.abandon`."""
+        followed.abandon()
 
     async def stop(self, cluster: str, task: str, reason: str) -> None:
         """Stop a task. It is repeated through throttles, and never waits behind launches.
@@ -368,7 +367,7 @@ class ControlPlane:
                 watching=Threads(_WATCHING_CALLS, "watch", all_at_once=True),
                 clock=clock,
             )
-            ecs = EcsApi(clients)
+            ecs, logs = EcsApi(clients), LogsApi(clients)
             launching = Launching(ecs, clock)
             reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
             verbs = _Verbs(
@@ -378,7 +377,7 @@ class ControlPlane:
                 launching=launching,
                 watching=Watching(ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock),
                 network=Network(Ec2Api(clients), clock),
-                output=Output(LogsApi(clients), clock),
+                output=Output(logs, clock, in_region=logs.in_region),
                 progress=Progress(launching.snapshot, self._tell, clock),
                 clock=clock,
             )

@@ -109,7 +109,12 @@ class ControlLoop:
 
         Cancelling the caller cancels the coroutine; what it shares with others, it shields.
         """
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop has closed
+            work.close()
+            raise
+        return await asyncio.wrap_future(future)
 
     def call(self, work: Callable[[], object]) -> None:
         """Call a function on the control loop, after everything that was asked of it before."""

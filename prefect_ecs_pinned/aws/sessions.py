@@ -33,6 +33,9 @@ _ONE_ATTEMPT: Any = {"mode": "standard", "total_max_attempts": 1}
 CONNECT_SECONDS = 10
 READ_SECONDS = 30
 
+#: Clients for other Regions than the access's that are kept: log groups may be in any.
+MOST_REGIONS = 8
+
 
 @dataclass(frozen=True)
 class Access:
@@ -57,11 +60,13 @@ class Session:
     def __init__(self) -> None:
         self.boto3: Once[str, Any] = Once()
         self.clients: Once[str, Any] = Once(released=_close)
+        self.elsewhere: Once[str, Any] = Once(MOST_REGIONS, released=_close)
 
     def close(self) -> None:
         """Close the clients. Calls that are under way end on the old connections."""
         self.boto3.clear()
         self.clients.clear()
+        self.elsewhere.clear()
 
 
 class Sessions:
@@ -99,13 +104,14 @@ class Sessions:
         self._next_at = float("-inf")
         self._failure: Fault | None = None
 
-    async def client(self, session: Session, service: str, purpose: str) -> Any:
+    async def client(self, session: Session, service: str, purpose: str, region: str = "") -> Any:
         """A client of a session.
 
         Args:
             session: The newest one, or one that was.
             service: boto3's name.
             purpose: ``launching``, ``watching``, or empty.
+            region: Another Region than the access's.
 
         Raises:
             Fault: It cannot be made.
@@ -113,8 +119,10 @@ class Sessions:
         if purpose == "launching":
             # Whoever launches will watch and stop: that client is there when it is needed.
             await self.client(session, service, "watching")
-        return await session.clients.get(
-            f"{service} {purpose}", lambda: self._make_client(session, service, purpose)
+        clients = session.elsewhere if region else session.clients
+        return await clients.get(
+            f"{service} {purpose} {region}",
+            lambda: self._make_client(session, service, purpose, region),
         )
 
     def renew(self, session: Session) -> bool:
@@ -144,9 +152,11 @@ class Sessions:
         self.replace()
         self._threads.close()
 
-    async def _make_client(self, session: Session, service: str, purpose: str) -> Any:
+    async def _make_client(self, session: Session, service: str, purpose: str, region: str) -> Any:
         of_boto3 = await session.boto3.get("", self._make_session)
         parameters = self._parameters(purpose)
+        if region:
+            parameters["region_name"] = region
         try:
             client = await self._make(
                 f"client {service}", lambda: of_boto3.client(service, **parameters)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,11 @@ import prefect_aws.ecs
 import yaml
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
+from prefect_ecs_pinned.aws.followed import Followed
 from prefect_ecs_pinned.aws.launching import MayRun
 from prefect_ecs_pinned.aws.loop import Mailbox
-from prefect_ecs_pinned.aws.output import Follow
 from prefect_ecs_pinned.aws.pinning import Pin
+from prefect_ecs_pinned.aws.stderr import write_line
 from prefect_ecs_pinned.aws.watching import News
 from prefect_ecs_pinned.block.flow_runs import (
     CANCELLED,
@@ -249,7 +249,7 @@ class _Run:
             block.task_start_timeout_seconds,
             mailbox,
         )
-        follow: Follow | None = None
+        followed: Followed | None = None
         running = False
         # With ``prefect flow-run execute`` the agent leaves cancelling to the process in the
         # container. As long as there is none, it is done here.
@@ -268,18 +268,18 @@ class _Run:
                     running = True
                     end()
                     self._say_command(launched.container)
-                    follow = await self._follow_output(launched)
+                    followed = self._follow_output(launched)
                 if news.final:
                     break
         except BaseException:  # cancelled, too: nobody is there for the rest of the output
-            if follow is not None:
-                self._plane.abandon(follow)
+            if followed is not None:
+                self._plane.abandon(followed)
             raise
         finally:
             end()
             self._plane.forget(watched)
-        if follow is not None:
-            await self._finish_output(follow)
+        if followed is not None:
+            await self._finish_output(followed)
         return news
 
     async def _stop_unwanted(self, task: Snapshot) -> None:
@@ -296,7 +296,7 @@ class _Run:
             f"{PREFECT_CONTAINER!r} ({container.get('image')})..."
         )
 
-    async def _follow_output(self, launched: _Launched) -> Follow | None:
+    def _follow_output(self, launched: _Launched) -> Followed | None:
         if not self._block.stream_output:
             return None
         logs = launched.container.get("logConfiguration")
@@ -314,19 +314,26 @@ class _Run:
             )
             return None
         self._log.info(f"{self._prefix}: Streaming output from container {PREFECT_CONTAINER!r}...")
-        return await self._plane.follow(logs["options"]["awslogs-group"], stream, self._print)
+        options = logs["options"]
+        region = options.get("awslogs-region") or ""
+        return self._plane.follow(options["awslogs-group"], stream, self._print, region)
 
-    async def _finish_output(self, follow: Follow) -> None:
+    async def _finish_output(self, followed: Followed) -> None:
         try:
-            await self._plane.finish(follow)
-        except BaseException:
-            self._plane.abandon(follow)
+            unprinted = await self._plane.finish(followed)
+        except BaseException:  # cancelled
+            self._plane.abandon(followed)
             raise
+        if unprinted:
+            self._log.warning(
+                f"{self._prefix}: {unprinted} lines of output were not printed: stderr is full, "
+                "closed, or not read."
+            )
 
     def _print(self, line: str, several: bool) -> None:
         """Print a line of the container where `ECSTask` prints it; say whose it is."""
         label = f"[{self._block.name or self._flow_run_id or self._prefix}] " if several else ""
-        print(label + line, file=sys.stderr)
+        write_line(label + line)
 
     def _tell_where(self, launched: _Launched) -> None:
         if not self._flow_run_id:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
 
-from prefect_ecs_pinned.aws.clients import Access, Clients, share_models
+from prefect_ecs_pinned.aws.api import LogsApi
+from prefect_ecs_pinned.aws.clients import _MOST_REGIONS, Access, Clients, share_models
 from prefect_ecs_pinned.aws.faults import Fault, Kind
 from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.local import LocalECS, Settings
@@ -434,3 +435,49 @@ async def test_the_original_error_is_chained_without_values(ecs, monkeypatch):
     while seen is not None:
         assert "hunter2" not in f"{seen} {seen!r}"
         seen = seen.__cause__ or seen.__context__
+
+
+async def test_a_client_of_another_region_is_made_once_and_few_are_kept(world):
+    """Log groups may be in any Region; the access's own clients stay."""
+    asked: list[str] = []
+    make = FakeSession.client
+
+    def client(session: FakeSession, service: str, **parameters: Any) -> FakeClient:
+        asked.append(parameters.get("region_name", ""))
+        return make(session, service)
+
+    session = world.session()
+    session.client = client.__get__(session)  # type: ignore[method-assign]
+    world.clients._session = session
+    for _ in range(2):
+        for region in ("", "eu-west-1", "eu-west-1"):
+            await world.clients.call("ecs", "DescribeTasks", region=region)
+    assert asked == ["", "eu-west-1"]
+    for number in range(20):
+        await world.clients.call("ecs", "DescribeTasks", region=f"r-{number}")
+    await world.describe()
+    assert asked.count("") == 1
+    assert sum(not client.closed for client in session.clients) <= 1 + _MOST_REGIONS
+
+
+async def test_a_log_group_is_read_in_its_region(world):
+    """By a client of it; what can be no Region reaches no client."""
+    asked: list[Any] = []
+
+    class Recording:
+        async def call(self, *call: Any, **params: Any) -> dict[str, Any]:
+            asked.append((*call, params["region"]))
+            return {"events": []}
+
+    logs = LogsApi(Recording())  # type: ignore[arg-type]
+    await logs.get_log_events("g", "s", 0, None)
+    await logs.in_region("eu-west-1").get_log_events("g", "s", 0, None)
+    await logs.in_region("eu-west-1").filter_log_events("g", ["s"], 0, None)
+    for wrong in ("eu west", "../x", "-", "EU", "x" * 64, "a.b"):
+        with pytest.raises(Fault, match="not a Region"):
+            await logs.in_region(wrong).get_log_events("g", "s", 0, None)
+    assert asked == [
+        ("logs", "GetLogEvents", ""),
+        ("logs", "GetLogEvents", "eu-west-1"),
+        ("logs", "FilterLogEvents", "eu-west-1"),
+    ]
