@@ -22,11 +22,14 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> 
 
     Raises:
         asyncio.TimeoutError: It was over.
+        ConnectionError: The coroutine was cancelled by itself, which is no reason for its caller.
     """
     task = asyncio.ensure_future(work)
     timer = asyncio.ensure_future(clock.wait(seconds))
     try:
         await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if task.cancelled():
+            raise ConnectionError("the call was cancelled")
         if task.done():
             return task.result()
         raise asyncio.TimeoutError

@@ -24,8 +24,8 @@ T = TypeVar("T")
 #: Prefect's default for PREFECT_API_DEFAULT_LIMIT, and the longest page that is asked for.
 LONGEST_PAGE = 200
 
-#: Pages in a row that may bring nothing new. A list that grows while it is read shows some of its
-#: members twice; a server that ignores ``offset`` shows all of them for ever.
+#: Full pages in a row that bring nothing new. A list that grows while it is read shows some of its
+#: members twice; a server that ignores ``offset`` shows a page of them for ever.
 _STALE_PAGES = 3
 
 #: PREFECT_API_URL (None is the ephemeral API) -> longest page that it allows, if it is shorter.
@@ -118,7 +118,7 @@ async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
     """A whole list, each member once.
 
     A page is not the last because it is short: a server, or what stands before it, may give less
-    than it was asked for.
+    than it was asked for. The last is one that is short and brings nothing new.
 
     Args:
         read: Reads a page, given ``limit`` and ``offset``. What it returns has an ``id``.
@@ -127,22 +127,24 @@ async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
         Unavailable: An answer is no page of such things, or the same page comes again and again.
     """
     found: dict[Any, T] = {}
-    offset = stale = 0
+    offset = stale = asked = 0
+
+    async def read_page(limit: int) -> Sequence[T]:
+        nonlocal asked
+        asked = limit
+        return await read(limit=limit, offset=offset)
+
     while stale < _STALE_PAGES:
         before = len(found)
-
-        async def read_page(limit: int) -> Sequence[T]:
-            return await read(limit=limit, offset=offset)  # noqa: B023 - it is awaited right here
-
         try:
             page = await within_limit(read_page)
             found.update((member.id, member) for member in page)  # type: ignore[attr-defined]
         except (json.JSONDecodeError, ValidationError) as error:
             raise _odd(f"an answer is not what Prefect gives: {type(error).__name__}") from None
-        if not page:
+        stale = 0 if len(found) > before else stale + 1
+        if stale and len(page) < asked:
             return list(found.values())
         offset += len(page)
-        stale = 0 if len(found) > before else stale + 1
     raise _odd("it gives the same page again and again")
 
 
