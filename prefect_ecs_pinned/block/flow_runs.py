@@ -6,15 +6,19 @@ wait are looked up: many runs, one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from uuid import UUID
 
-from prefect.exceptions import Abort
+from prefect.client.orchestration import PrefectClient
+from prefect.exceptions import PrefectSignal
 from prefect.logging.loggers import get_logger
 from prefect.states import Cancelled, Crashed
 from prefect.utilities.engine import propose_state
 
+from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 
 #: Types of the states in which a flow run is not to be launched any more.
@@ -24,17 +28,24 @@ UNWANTED = frozenset({"CANCELLING", "CANCELLED", "COMPLETED", "CRASHED", "FAILED
 #: its end before anybody has heard that its task runs: that is no reason.
 CANCELLED = frozenset({"CANCELLING", "CANCELLED"})
 
+#: Seconds that a report is given: Prefect's client repeats it for two minutes by itself.
+_REPORT_SECONDS = 180.0
+
+#: Seconds after which a report that failed is made again: of what the client does not repeat.
+_AGAIN_SECONDS = (1.0, 4.0)
+
 
 def when_in(
     states: Collection[str], flow_run_id: str, call: Callable[[], object]
 ) -> Callable[[], Any]:
     """Have a function called when a flow run that waits is in one of these states, or deleted.
 
-    It is called again and again then. As long as the API does not answer, it is not.
+    It is called again and again then. As long as the API does not answer, it is not. One look
+    does not show that a flow run is deleted, see `block.following`.
 
     Args:
         states: Types of states.
-        flow_run_id: UUID of the flow run.
+        flow_run_id: UUID of the flow run; nothing is ever heard of an ID that is none.
         call: The function.
 
     Returns:
@@ -45,7 +56,18 @@ def when_in(
         if state is None or state in states:
             call()
 
-    return PrefectApi.here().follow(flow_run_id, heard)
+    id_ = parse_id(flow_run_id)
+    if id_ is None:  # the API would refuse all of a call that has it
+        return lambda: None
+    return PrefectApi.here().following.follow(str(id_), heard)
+
+
+def parse_id(flow_run_id: str) -> UUID | None:
+    """A flow run's ID, which a block's variables may give in any spelling; None if it is none."""
+    try:
+        return UUID(flow_run_id)
+    except ValueError:
+        return None
 
 
 async def report_crash(flow_run_id: str, reason: str) -> None:
@@ -54,21 +76,44 @@ async def report_crash(flow_run_id: str, reason: str) -> None:
     The agent would set the state Crashed too, with nothing but a status code; the server keeps
     the first.
     """
-    try:
-        async with PrefectApi.here().client() as client:
-            await propose_state(client, Crashed(message=reason), flow_run_id=UUID(flow_run_id))
-    except Abort:
-        pass  # it has a final state already
-    except Exception as exception:
-        get_logger(__name__).error("Could not report on flow run %s: %s", flow_run_id, exception)
+
+    async def propose(client: PrefectClient, id_: UUID) -> None:
+        with contextlib.suppress(PrefectSignal):  # it has a final state already
+            await propose_state(client, Crashed(message=reason), flow_run_id=id_)
+
+    await _insist(propose, flow_run_id)
 
 
 async def confirm_cancelled(flow_run_id: str, reason: str) -> None:
     """Turn Cancelling into Cancelled, when whatever would have done so was never started."""
-    try:
+
+    async def confirm(client: PrefectClient, id_: UUID) -> None:
+        flow_run = await client.read_flow_run(id_)
+        if flow_run.state is not None and flow_run.state.is_cancelling():
+            await client.set_flow_run_state(id_, Cancelled(message=reason), force=True)
+
+    await _insist(confirm, flow_run_id)
+
+
+async def _insist(
+    report: Callable[[PrefectClient, UUID], Awaitable[None]], flow_run_id: str
+) -> None:
+    """Report on a flow run, again if that fails; a report never ends what it reports on."""
+    id_, clock = parse_id(flow_run_id), LoopClock()
+    if id_ is None:
+        return
+
+    async def call() -> None:
         async with PrefectApi.here().client() as client:
-            flow_run = await client.read_flow_run(UUID(flow_run_id))
-            if flow_run.state is not None and flow_run.state.is_cancelling():
-                await client.set_flow_run_state(flow_run.id, Cancelled(message=reason), force=True)
-    except Exception as exception:
-        get_logger(__name__).error("Could not report on flow run %s: %s", flow_run_id, exception)
+            await report(client, id_)
+
+    for pause in (*_AGAIN_SECONDS, None):
+        try:
+            await within(clock, _REPORT_SECONDS, call())
+            break
+        except Exception as exception:
+            if pause is None:
+                text = "Could not report on flow run %s: %s"
+                get_logger(__name__).error(text, flow_run_id, reason_of(exception))
+            else:
+                await clock.wait(pause)

@@ -1,6 +1,7 @@
 """Prefect's API as the runs of one event loop use it: one client, and many runs a call.
 
-A client costs 30 ms of CPU, most of it for certificates, so one is kept for as long as it is
+Flow runs that wait are looked at together (`Following`), and log lines are stored together. A
+client costs 30 ms of CPU, most of it for certificates, so one is kept for as long as it is
 used. It belongs to an event loop, and so does everything here.
 """
 
@@ -11,13 +12,15 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import orjson
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import get_logger
 from prefect.settings import (
     PREFECT_API_KEY,
@@ -25,17 +28,12 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
 )
 
-from prefect_ecs_pinned.aws.batching import in_batches
-
-#: The API's page size: PREFECT_API_DEFAULT_LIMIT.
-READ_FLOW_RUNS_LIMIT = 200
+from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.block.following import Following
+from prefect_ecs_pinned.block.pages import for_all
 
 #: Log lines in a call; together they stay far below PREFECT_LOGGING_TO_API_BATCH_SIZE, 4 MB.
 _MOST_LINES = 200
-
-#: Seconds between two looks at the flow runs that are followed: the longest time for which a flow
-#: run that is cancelled in Prefect may still be launched.
-LOOK_SECONDS = 10.0
 
 #: Seconds for which a client is kept that nobody uses.
 _KEPT_SECONDS = 30.0
@@ -50,13 +48,16 @@ logger = get_logger(__name__)
 
 
 class PrefectApi:
-    """One client of one event loop, its look-ups and log lines batched; see `here`."""
+    """One client of one event loop, its look-ups and log lines batched; see `here`.
+
+    Attributes:
+        following: The flow runs that are looked at.
+    """
 
     def __init__(self, where: tuple[str | None, str | None]) -> None:
         self._loop = weakref.ref(asyncio.get_running_loop())
         self._where = where
-        self._followed: dict[object, tuple[str, Callable[[str | None], object]]] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self.following = Following(self, LoopClock())
         self._lines: list[dict[str, Any]] = []
         self._sending: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -73,38 +74,6 @@ class PrefectApi:
         if known is None or known._loop() is not loop or known._where != where:
             known = _here.known = PrefectApi(where)
         return known
-
-    def follow(self, flow_run_id: str, heard: Callable[[str | None], object]) -> Callable[[], Any]:
-        """Look at a flow run every ten seconds, together with all others that are followed.
-
-        A timer for each that waits would cost more than the looks.
-
-        Args:
-            flow_run_id: UUID of the flow run.
-            heard: Is told the type of the flow run's state, such as ``PENDING``; None when there
-                is no such run. When the API does not answer it hears nothing.
-
-        Returns:
-            What ends it.
-        """
-        key = object()
-        self._followed[key] = (flow_run_id, heard)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
-        return partial(self._followed.pop, key, None)
-
-    async def _look(self) -> None:
-        while self._followed:
-            await asyncio.sleep(LOOK_SECONDS)
-            for batch in in_batches(list(self._followed.items()), READ_FLOW_RUNS_LIMIT):
-                try:
-                    states = await self._read({flow_run_id for _, (flow_run_id, _) in batch})
-                except Exception as exception:
-                    logger.debug("Could not read %d flow runs: %s", len(batch), exception)
-                    continue
-                for key, (flow_run_id, heard) in batch:
-                    if key in self._followed:
-                        heard(states.get(flow_run_id))
 
     def write(self, line: dict[str, Any]) -> None:
         """Have a log line stored, with others of the next seconds.
@@ -142,6 +111,7 @@ class PrefectApi:
                 logger.debug("Could not close a client: %s", exception)
             else:
                 ready.set_exception(exception)
+                ready.exception()  # whoever asked may have been cancelled
         finally:
             if self._ready is ready:
                 self._ready = None
@@ -152,17 +122,45 @@ class PrefectApi:
     def _is_used(self) -> bool:
         return self._uses > 0 or time.monotonic() - self._used_at < _KEPT_SECONDS
 
-    async def _read(self, ids: Iterable[str]) -> Mapping[str, str]:
-        """States of flow runs.
+    async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
+        """As of `StatesApi`.
 
         Not by `read_flow_runs`, which makes a model of each, 0.4 ms of CPU, of which one field
         would be read.
         """
-        body = {"flow_runs": {"id": {"any_": list(ids)}}, "limit": READ_FLOW_RUNS_LIMIT}
         async with self.client() as client:
-            response = await client._client.post("/flow_runs/filter", json=body)
-        runs = orjson.loads(response.content)
-        return {run["id"]: (run.get("state") or {}).get("type", "") for run in runs}
+
+            async def read(some: Sequence[str], limit: int) -> Sequence[tuple[str, str]]:
+                body = {"flow_runs": {"id": {"any_": list(some)}}, "limit": limit}
+                response = await client._client.post("/flow_runs/filter", json=body)
+                return _states_in(response.content)
+
+            found: dict[str, str] = {}
+            for flow_run_id, state in await for_all(ids, read):
+                # Two answers that contradict each other say no more than that there is such a run.
+                found[flow_run_id] = state if found.get(flow_run_id, state) == state else ""
+            return found
+
+    async def state(self, flow_run_id: str, /) -> str | None:
+        """As of `StatesApi`."""
+        try:
+            flow_run = await self.flow_run(flow_run_id)
+        except ObjectNotFound:
+            return None
+        return flow_run.state.type.value if flow_run.state is not None else ""
+
+    async def flow_run(self, flow_run_id: str) -> FlowRun:
+        """One flow run.
+
+        Raises:
+            ObjectNotFound: The API answers 404.
+            ValueError: It answers something else than that flow run.
+        """
+        async with self.client() as client:
+            flow_run = await client.read_flow_run(UUID(flow_run_id))
+        if flow_run.id != UUID(flow_run_id):
+            raise ValueError("the answer is another flow run")
+        return flow_run
 
     async def _send_lines(self) -> None:
         try:
@@ -198,3 +196,21 @@ class PrefectApi:
         """Give up the oldest lines, as Prefect does."""
         del self._lines[:count]
         logger.warning("%d log lines could not be stored: %s", count, exception)
+
+
+def _states_in(answer: bytes) -> list[tuple[str, str]]:
+    """(flow run, type of its state) of an answer's members that can be read.
+
+    Raises:
+        ValueError: The answer is no list in JSON.
+    """
+    flow_runs = orjson.loads(answer)
+    if not isinstance(flow_runs, list):
+        raise ValueError("the answer is no list")
+    found = []
+    for flow_run in flow_runs:
+        if isinstance(flow_run, dict) and isinstance(flow_run_id := flow_run.get("id"), str):
+            state = flow_run.get("state")
+            kind = state.get("type") if isinstance(state, dict) else None
+            found.append((flow_run_id, kind if isinstance(kind, str) else ""))
+    return found

@@ -30,6 +30,7 @@ from prefect_ecs_pinned.block.flow_runs import (
     report_crash,
     when_in,
 )
+from prefect_ecs_pinned.block.interruptions import report_interruption, was_interrupted
 from prefect_ecs_pinned.block.logs import page_logger, run_logger
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url, task_id
@@ -354,6 +355,8 @@ class _Run:
             error = TaskFailedToStart(diagnosis.summary, diagnosis.detail, diagnosis.hint)
             return await self._failed_to_start(launched, error)
         await self._report_exit(diagnosis)
+        if self._flow_run_id and was_interrupted(end):
+            await self._report_interruption(self._flow_run_id, end)
         code = NO_EXIT_CODE if diagnosis.exit_code is None else diagnosis.exit_code
         return prefect_aws.ecs.ECSTaskResult(identifier=launched.identifier, status_code=code)
 
@@ -375,6 +378,10 @@ class _Run:
         if self._task_status is not None and self._flow_run_id:
             text = PinnedECSError(diagnosis.summary, diagnosis.detail, diagnosis.hint)
             await report_crash(self._flow_run_id, str(text))
+
+    async def _report_interruption(self, flow_run_id: str, end: Snapshot) -> None:
+        if reason := await report_interruption(flow_run_id, end):
+            self._log.error(f"{self._prefix}: {reason}")
 
     async def _failed_to_start(
         self, launched: _Launched, error: TaskFailedToStart

@@ -22,7 +22,6 @@ from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.core.fingerprint import prefect_container
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.saved import (
-    PAGE,
     SLUG,
     Deployment,
     prefect_api,
@@ -33,7 +32,6 @@ from prefect_ecs_pinned.operations.saved import (
 )
 
 __all__ = [
-    "PAGE",
     "SLUG",
     "Configuration",
     "Deployment",

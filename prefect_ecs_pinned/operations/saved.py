@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
+from prefect_ecs_pinned.block.pages import all_pages
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
 SLUG = "pinned-ecs-task"
 
-#: The API's page size: PREFECT_API_DEFAULT_LIMIT.
-PAGE = 200
+#: HTTP statuses below 500 after which the same call may succeed later.
+_LATER = frozenset({408, 429})
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
     """A client of the Prefect API, whose failures are errors with a hint.
 
     Raises:
-        Unavailable: The API can not be reached, or fails.
+        Unavailable: The API can not be reached, fails, or gives answers that are none.
         PinnedECSError: It refuses.
     """
     where = PREFECT_API_URL.value() or "the ephemeral API"
@@ -59,8 +61,11 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
             yield client
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
-        kind = Unavailable if status >= 500 else PinnedECSError
+        kind = Unavailable if status >= 500 or status in _LATER else PinnedECSError
         raise kind("the Prefect API refuses", f"HTTP {status} from {where}", hint) from error
+    except json.JSONDecodeError as error:
+        why = f"an answer from {where} is not JSON"
+        raise Unavailable("cannot read the Prefect API", why, hint) from error
     except (httpx.HTTPError, OSError) as error:
         why = f"{where}: {type(error).__name__} {error}".rstrip()
         raise Unavailable("cannot reach the Prefect API", why, hint) from error
@@ -106,11 +111,11 @@ async def read_documents(client: PrefectClient, slug: str = SLUG) -> list[BlockD
 
 async def read_deployments(client: PrefectClient) -> list[Deployment]:
     """All deployments that run on a saved block of any type, by name."""
-    flows = {flow.id: flow.name for flow in await _all_pages(client.read_flows)}
-    pools = {pool.name: pool for pool in await _all_pages(client.read_work_pools)}
+    flows = {flow.id: flow.name for flow in await all_pages(client.read_flows)}
+    pools = {pool.name: pool for pool in await all_pages(client.read_work_pools)}
     found = []
-    for deployment in await _all_pages(client.read_deployments):
-        pool = pools.get(deployment.work_pool_name)
+    for deployment in await all_pages(client.read_deployments):
+        pool = pools.get(deployment.work_pool_name or "")
         by_worker = pool is not None and pool.type == "block"
         document_id = (
             _document_of_pool(pool.base_job_template, deployment)
@@ -133,24 +138,15 @@ async def read_deployments(client: PrefectClient) -> list[Deployment]:
 async def read_links(client: PrefectClient) -> list[tuple[str, str]]:
     """Revisions that work pools and deployments on workers name: (who, ARN or family)."""
     links: list[tuple[str, Any]] = []
-    for pool in await _all_pages(client.read_work_pools):
+    for pool in await all_pages(client.read_work_pools):
         properties = (pool.base_job_template.get("variables") or {}).get("properties") or {}
         default = (properties.get("task_definition_arn") or {}).get("default")
         links.append((f"work pool {pool.name}", default))
-    for deployment in await _all_pages(client.read_deployments):
+    for deployment in await all_pages(client.read_deployments):
         if deployment.infrastructure_document_id is None:
             variables = deployment.job_variables or {}
             links.append((f"deployment {deployment.name}", variables.get("task_definition_arn")))
     return [(name, str(link)) for name, link in links if link]
-
-
-async def _all_pages(read: Any) -> list[Any]:
-    found: list[Any] = []
-    while True:
-        page = await read(limit=PAGE, offset=len(found))
-        found += page
-        if len(page) < PAGE:
-            return found
 
 
 def _document_of_pool(template: Mapping[str, Any], deployment: DeploymentResponse) -> UUID | None:

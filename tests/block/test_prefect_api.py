@@ -6,28 +6,37 @@ These tests share one server; it takes seconds to make its database.
 from __future__ import annotations
 
 import asyncio
+import http.server
 import logging
-from collections import Counter
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
+import httpx
+import orjson
 import pytest
 from prefect import flow, get_client
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateType
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
-from prefect.states import Cancelling, Completed, Pending
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
+from prefect.states import Cancelling, Completed, Pending, Running, State
 from prefect.testing.utilities import prefect_test_harness
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.block import prefect_api
-from prefect_ecs_pinned.block.flow_runs import CANCELLED, UNWANTED, when_in
+from prefect_ecs_pinned.block import flow_runs as block_flow_runs
+from prefect_ecs_pinned.block import following, interruptions
+from prefect_ecs_pinned.block.flow_runs import CANCELLED, UNWANTED, report_crash, when_in
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
-from tests.block.conftest import Status, World
+from tests.block.conftest import Status, World, until
 from tests.databases import fill_database
 
 pytestmark = pytest.mark.xdist_group("block-api")
@@ -205,8 +214,12 @@ async def test_a_line_of_no_flow_run_spoils_no_other(to_api):
 
 
 async def test_runs_that_are_not_wanted_any_more(monkeypatch):
-    """Those being cancelled, ended, or deleted; a pending one is, and all are one call."""
-    monkeypatch.setattr(prefect_api, "LOOK_SECONDS", 0.05)
+    """Those being cancelled, ended, or deleted; a pending one is, and all are one call.
+
+    For the deleted one `read_flow_run` is asked, twice.
+    """
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(following, "GONE_SECONDS", 0.1)
     (pending,), (ended,), (cancelling,), (deleted,) = [
         await flow_runs(1, state) for state in (Pending(), Completed(), Pending(), Pending())
     ]
@@ -214,60 +227,206 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
         await client.update_flow_run(cancelling, infrastructure_pid="default::arn")
         await client.set_flow_run_state(cancelling, Cancelling(), force=True)
         await client.delete_flow_run(deleted)
-    looks, read, unwanted = [], PrefectApi._read, set()
+    looks, read, unwanted = [], PrefectApi.states, set()
+    singles, read_one = [], PrefectApi.state
 
-    async def counted(self, ids):
+    async def counted(self, ids, /):
         states = await read(self, ids)
         looks.append(len(ids))
         return states
 
-    monkeypatch.setattr(PrefectApi, "_read", counted)
-    ends = [
-        when_in(UNWANTED, str(id_), lambda id_=id_: unwanted.add(id_))
-        for id_ in (pending, ended, cancelling, deleted)
-    ]
+    async def counted_one(self, flow_run_id, /):
+        singles.append(flow_run_id)
+        return await read_one(self, flow_run_id)
+
+    monkeypatch.setattr(PrefectApi, "states", counted)
+    monkeypatch.setattr(PrefectApi, "state", counted_one)
+    every = (pending, ended, cancelling, deleted)
+    # A block's variables may spell the ID otherwise than Prefect does.
+    ends = [when_in(UNWANTED, id_.hex.upper(), lambda id_=id_: unwanted.add(id_)) for id_ in every]
     to_stop = set()
-    ends += [
-        when_in(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_))
-        for id_ in (pending, ended, cancelling, deleted)
-    ]
-    while len(looks) < 2:  # noqa: ASYNC110 - the API is asked by another task
-        await asyncio.sleep(0.01)
+    ends += [when_in(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_)) for id_ in every]
+    ends.append(when_in(UNWANTED, "no-uuid", lambda: unwanted.add("no-uuid")))
+    await until(lambda: deleted in unwanted)
     assert unwanted == {ended, cancelling, deleted}
     assert to_stop == {cancelling, deleted}, "a flow that has ended by itself is left alone"
-    assert set(looks) == {4}
+    assert looks[:2] == [4, 1], "the one that is missing is asked for again"
+    assert singles == [str(deleted)] * 2
     for end in ends[1:]:
         end()
         end()
     unwanted.clear()
     looks.clear()
-    while len(looks) < 2:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await until(lambda: len(looks) >= 2)
     assert looks[-1] == 1
     assert unwanted == set()
     ends[0]()
 
 
-async def test_many_runs_are_looked_at_in_few_calls(monkeypatch):
-    """As many a call as the API has on a page; a call that fails is made again."""
-    monkeypatch.setattr(prefect_api, "LOOK_SECONDS", 0.01)
-    sizes, heard = [], Counter()
+class _Odd(http.server.BaseHTTPRequestHandler):
+    """Answers every request with what its server was made for."""
 
-    async def read(self, ids):
-        sizes.append(len(ids))
-        if len(sizes) == 1:
-            raise RuntimeError("no answer")
-        return {id_: "PENDING" for id_ in ids}
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, body, headers = self.server.answer  # type: ignore[attr-defined]
+        if "/csrf-token" in self.path:  # Prefect's client asks for it first
+            status, body, headers = 404, b"", {}
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
-    monkeypatch.setattr(PrefectApi, "_read", read)
+    do_GET = do_POST = _answer  # noqa: N815
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def odd_server():
+    """Has an API at PREFECT_API_URL answer everything with (status, body, headers)."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Odd) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+            yield lambda *answer: setattr(server, "answer", answer)
+        server.shutdown()
+
+
+KNOWN, OTHER = str(UUID(int=1)), str(UUID(int=2))
+
+
+def answer(*flow_runs: object) -> bytes:
+    return orjson.dumps(flow_runs)
+
+
+def pending(id_: object, state: object = "PENDING") -> dict[str, object]:
+    return {"id": id_, "state": {"type": state}}
+
+
+@pytest.mark.parametrize(
+    ("body", "states"),
+    [
+        (answer(pending(KNOWN)), {KNOWN: "PENDING"}),
+        (answer(pending(KNOWN), pending(KNOWN)), {KNOWN: "PENDING"}),
+        (answer(pending(KNOWN), pending(KNOWN, "CANCELLED")), {KNOWN: ""}),
+        (answer({"id": KNOWN, "state": None}), {KNOWN: ""}),
+        (answer({"id": KNOWN}), {KNOWN: ""}),
+        (answer(pending(KNOWN, None)), {KNOWN: ""}),
+        (answer({"id": KNOWN, "state": "CANCELLED"}), {KNOWN: ""}),
+        (answer(None, 7, {}, pending(7), pending(KNOWN)), {KNOWN: "PENDING"}),
+        (answer(*[pending(KNOWN)] * 500), {KNOWN: "PENDING"}),
+        (answer(), {}),
+    ],
+    ids=range(10),
+)
+async def test_what_is_odd_in_an_answer_says_nothing(odd_server, body, states):
+    """Neither that a run is cancelled nor that it is deleted, and the rest of it counts."""
+    odd_server(200, body, {})
+    assert await PrefectApi.here().states([KNOWN]) == states
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (200, b"<html>"),
+        (200, b"null"),
+        (200, b"{}"),
+        (200, b'"CANCELLED"'),
+        (204, b""),
+        (302, b""),
+        (404, b"{}"),
+        (422, b"{}"),
+        (429, b""),
+        (500, b"oops"),
+        (503, b""),
+    ],
+)
+async def test_what_can_not_be_read_is_raised(odd_server, status, body):
+    """It is no list of states that lacks every run."""
+    odd_server(status, body, {})
+    with pytest.raises(Exception, match=r"."):
+        await PrefectApi.here().states([KNOWN])
+
+
+async def test_one_flow_run_is_read(odd_server):
+    """404 is no flow run; a flow run that was not asked for says nothing."""
     api = PrefectApi.here()
-    ends = [
-        api.follow(str(number), lambda state, n=number: heard.update([(n, state)]))
-        for number in range(450)
-    ]
-    while len(sizes) < 6:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    assert sizes[:6] == [200, 200, 50] * 2
-    assert heard[0, "PENDING"] == heard[449, "PENDING"] - 1
-    for end in ends:
-        end()
+    one = {"id": KNOWN, "flow_id": OTHER, "name": "x", "state": None}
+    odd_server(200, orjson.dumps(one), {})
+    assert await api.state(KNOWN) == ""
+    odd_server(404, b"", {})
+    assert await api.state(KNOWN) is None
+    odd_server(200, orjson.dumps({**one, "id": OTHER}), {})
+    with pytest.raises(ValueError, match="another flow run"):
+        await api.state(KNOWN)
+    for status in (401, 429, 500):
+        odd_server(status, b"{}", {})
+        with pytest.raises(httpx.HTTPStatusError):
+            await api.state(KNOWN)
+
+
+async def test_a_report_is_made_again_when_it_fails(odd_server, monkeypatch, log):
+    """Three times, then said; a report that fails ends nothing."""
+    monkeypatch.setattr(block_flow_runs, "_AGAIN_SECONDS", (0.01, 0.01))
+    calls, propose = [], block_flow_runs.propose_state
+
+    async def counted(*args, **kwargs):
+        calls.append(kwargs["flow_run_id"])
+        return await propose(*args, **kwargs)
+
+    monkeypatch.setattr(block_flow_runs, "propose_state", counted)
+    odd_server(500, b"s3cret", {})
+    await report_crash(KNOWN, "it crashed")
+    assert calls == [UUID(KNOWN)] * 3
+    assert f"Could not report on flow run {KNOWN}: HTTP 500" in log.text
+    assert "s3cret" not in log.text
+    await report_crash("no-uuid", "it crashed")
+    assert len(calls) == 3
+
+
+async def interrupted(world: World, state) -> tuple[int, State]:
+    """The end of a run whose task is stopped from outside, and exits with 0."""
+    world.ecs.change(task_seconds=1000.0)
+    async with get_client() as client:
+        flow_run = await client.create_flow_run(healthcheck, state=Pending())
+    status = Status()
+    run = asyncio.create_task(world.block().prepare_for_flow_run(flow_run).run(status))
+    identifier = await status.identifier
+    async with get_client() as client:
+        await client.update_flow_run(flow_run.id, infrastructure_pid=identifier)
+        await client.set_flow_run_state(flow_run.id, state, force=True)
+    arn = identifier.split("::")[1]
+    task = world.ecs.model.find(arn)
+    task.exit_code = 0
+    await until(
+        lambda: (
+            world.ecs.model.answer("DescribeTasks", {"tasks": [arn]}, "us-east-1")["tasks"][0][
+                "lastStatus"
+            ]
+            == "RUNNING"
+        )
+    )
+    stop = {"task": arn, "reason": "drained by hand"}
+    world.ecs.model.answer("StopTask", stop, "us-east-1")
+    result = await run
+    async with get_client() as client:
+        return result.status_code, (await client.read_flow_run(flow_run.id)).state
+
+
+async def test_an_interruption_that_ended_with_0_is_on_the_flow_runs_page(world, monkeypatch):
+    """The flow run would be Running for ever; the agent does nothing about a 0."""
+    monkeypatch.setattr(interruptions, "GRACE_SECONDS", 0.2)
+    code, state = await interrupted(world, Running())
+    assert code == 0
+    assert state.type is StateType.CRASHED
+    assert state.message.startswith("the task was interrupted (UserInitiated)")
+    assert "drained by hand" in state.message
+
+
+async def test_an_interruption_of_a_flow_that_has_ended_changes_nothing(world):
+    """And takes no minute."""
+    code, state = await interrupted(world, Completed())
+    assert (code, state.type) == (0, StateType.COMPLETED)

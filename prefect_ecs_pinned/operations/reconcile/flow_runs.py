@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -20,9 +21,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed, State
 
-from prefect_ecs_pinned.aws.batching import in_batches
+from prefect_ecs_pinned.block.pages import all_pages, for_all
 from prefect_ecs_pinned.core.arn import TaskIdentifier
-from prefect_ecs_pinned.operations.blocks import PAGE
 from prefect_ecs_pinned.operations.reconcile.verdict import UNFINISHED, Action, Run
 
 
@@ -65,30 +65,22 @@ async def unfinished(client: PrefectClient, deployments: Sequence[UUID] | None) 
     types = FlowRunFilterStateType(any_=[StateType(state) for state in UNFINISHED])
     wanted = FlowRunFilterState(type=types, name=None)
     of = FlowRunFilterDeploymentId(any_=list(deployments)) if deployments is not None else None
-    found: dict[UUID, Subject] = {}
-    offset = 0
-    while True:
-        page = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=wanted, deployment_id=of),
-            sort=FlowRunSort.ID_DESC,
-            limit=PAGE,
-            offset=offset,
-        )
-        found.update((subject.id, subject) for subject in _subjects(page))
-        offset += len(page)
-        if len(page) < PAGE:
-            return list(found.values())
+    read = partial(
+        client.read_flow_runs,
+        flow_run_filter=FlowRunFilter(state=wanted, deployment_id=of),
+        sort=FlowRunSort.ID_DESC,
+    )
+    return _subjects(await all_pages(read))
 
 
 async def by_id(client: PrefectClient, ids: Iterable[UUID]) -> list[Subject]:
     """The flow runs of these ids that this Prefect server knows."""
-    found: list[Subject] = []
-    for batch in in_batches(list(ids), PAGE):
-        page = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(batch))), limit=PAGE
-        )
-        found += _subjects(page)
-    return found
+
+    async def read(some: Sequence[UUID], limit: int) -> Sequence[FlowRun]:
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(some)))
+        return await client.read_flow_runs(flow_run_filter=wanted, limit=limit)
+
+    return _subjects(await for_all(list(ids), read))
 
 
 async def again(client: PrefectClient, subject: Subject) -> Subject | None:
