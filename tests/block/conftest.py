@@ -20,6 +20,7 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.core.request import SUBMISSION_VARIABLE
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.settings import Phases
 
@@ -52,8 +53,10 @@ class Launched:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that the launch sent."""
-        return {v["name"]: v["value"] for v in self.override["environment"]}
+        """Variables that the launch sent, without its own id."""
+        variables = {v["name"]: v["value"] for v in self.override["environment"]}
+        assert len(variables.pop(SUBMISSION_VARIABLE)) == 24
+        return variables
 
     @property
     def revision(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 
 import pytest
@@ -75,11 +76,13 @@ async def test_overrides_that_are_too_long(world: World):
 
 
 async def test_overrides_of_exactly_the_limit_are_sent(world: World):
-    """ECS accepts 8,192 characters, and not one more."""
+    """ECS accepts 8,192 characters, and not one more; 60 of them are for the launch's own id."""
     with pytest.raises(OverridesTooLarge) as error:
         await world.block(env={"LARGE": "y" * 8192}).run()
-    room = 8192 - (error.value.size - 8192)
+    room = 8192 - (error.value.size - 8192) - 60
     launched = await world.run(world.block(env={"LARGE": "y" * room}))
+    overrides = json.dumps(launched.request["overrides"], separators=(",", ":"))
+    assert len(overrides) == 8192
     assert launched.environment["LARGE"] == "y" * room
     await refusal(world, env={"LARGE": "y" * (room + 1)})
     assert world.refused("RunTask") == 0
@@ -264,10 +267,10 @@ async def test_a_denied_listing_costs_a_warning_only(world: World, fresh, log):
 
 @pytest.mark.parametrize("code", ["UnrecognizedClientException", "ExpiredTokenException"])
 async def test_credentials_that_aws_does_not_know(world: World, fresh, code):
-    """They are read afresh once."""
+    """They have never worked: they are read afresh once, and that is all."""
     fault = Fault("error", "DescribeTaskDefinition", code=code, message="The token is invalid.")
     world.ecs.faults(fault)
-    error = await refusal(world)
+    error = await refusal(world, subnets=["subnet-0123456789abcdef0"])
     assert isinstance(error, CredentialsInvalid)
     assert "renew the AWS credentials" in error.hint
     assert world.calls("DescribeTaskDefinition") == 2

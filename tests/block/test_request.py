@@ -14,6 +14,7 @@ from prefect.infrastructure.base import Infrastructure
 from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, temporary_settings
 from prefect.utilities.pydantic import JsonPatch
 
+from prefect_ecs_pinned.core.request import SUBMISSION_VARIABLE
 from prefect_ecs_pinned.errors import ConfigurationError
 from tests.block.conftest import EXECUTION_ROLE, TASK_ROLE, World
 
@@ -31,7 +32,12 @@ def original(revision: str, network: dict[str, Any] | None, **fields: Any) -> di
 def in_ecs_tasks_words(request: dict[str, Any]) -> dict[str, Any]:
     """A request as ECS has received it, without what no `ECSTask` sends."""
     ours = ("clientToken",)
-    return {k: v for k, v in request.items() if k not in ours and v not in ([], None)}
+    sent = {k: v for k, v in request.items() if k not in ours and v not in ([], None)}
+    for container in sent["overrides"]["containerOverrides"]:
+        container["environment"] = [
+            v for v in container["environment"] if v["name"] != SUBMISSION_VARIABLE
+        ]
+    return sent
 
 
 @pytest.mark.parametrize(
