@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.v1 import ValidationError
 from pydantic.v1.error_wrappers import ErrorWrapper
+from pydantic.v1.errors import PydanticErrorMixin
 
 from prefect_ecs_pinned.block.access import hidden_of
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS
@@ -63,7 +64,7 @@ def _hide_one(error: Any, hidden: Collection[str]) -> Any:
     exception: Exception = error.exc
     if isinstance(exception, ValidationError):
         inner: Exception = ValidationError(_hide(exception.raw_errors, hidden), exception.model)
-    elif hasattr(exception, "msg_template"):
+    elif isinstance(exception, PydanticErrorMixin):
         inner = _without_context(exception)
     else:
         kind = type(exception)

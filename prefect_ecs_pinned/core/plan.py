@@ -20,7 +20,7 @@ from prefect_ecs_pinned.core.fingerprint import (
     without_sizes,
 )
 from prefect_ecs_pinned.core.showable import DEFINITION
-from prefect_ecs_pinned.core.shown import Rule, named, part, shown
+from prefect_ecs_pinned.core.shown import Rule, named, part, plain, shown
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Desired:
     def container(self) -> Mapping[str, Any]:
         """The Prefect container's definition."""
         return prefect_container(self.definition) or {}
+
+    @property
+    def image(self) -> str:
+        """The Prefect container's image, fit to be shown."""
+        return str(plain(self.container.get("image", "")))
 
     @cached_property
     def secret_names(self) -> frozenset[str]:

@@ -36,8 +36,8 @@ _PATCH_OPERATIONS = ("add", "remove", "replace", "move", "copy", "test")
 
 _ARN = re.compile(r"arn:[\w-]+:[\w-]+:[\w-]*:\d*:[\w+=,.@/:*-]+")
 
-#: Digits, or a task's size with its unit (API_RegisterTaskDefinition, "cpu").
-_NUMBER = re.compile(r"\d+(\.\d+)?( ?(vCPU|GB))?", re.IGNORECASE)
+#: Digits, a task's size with its unit (API_RegisterTaskDefinition, "cpu"), or a truth.
+_NUMBER = re.compile(r"\d+(\.\d+)?( ?(vCPU|GB))?|true|false", re.IGNORECASE)
 
 #: ``user:password@`` of a URL.
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
@@ -86,7 +86,7 @@ def plain(value: Any) -> Any:
 
 
 def number(value: Any) -> Any:
-    """A number or a truth; text only where it is one: digits, with the unit of a size."""
+    """A number or a truth; text only where it is one, with the unit of a size."""
     if isinstance(value, str):
         return value if _NUMBER.fullmatch(value.strip()) else HIDDEN
     return plain(value)

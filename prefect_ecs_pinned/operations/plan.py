@@ -180,7 +180,7 @@ async def step(target: Target) -> Step:
         against=str(newest["taskDefinitionArn"]) if newest is not None else None,
         changes=readable(changes(newest or {}, desired.definition)) if action == REGISTER else (),
         per_run={c.name: per_run(prepared, c) for c, prepared in target.members},
-        image=str(desired.container.get("image", "")),
+        image=desired.image,
         image_unset=target.image_unset,
         refused=tuple(
             c.name for c, p in target.members if action == REGISTER and not p.may_register

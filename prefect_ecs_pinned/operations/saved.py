@@ -16,6 +16,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
+from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
@@ -52,7 +53,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         Unavailable: The API can not be reached, or fails.
         PinnedECSError: It refuses.
     """
-    where = PREFECT_API_URL.value() or "the ephemeral API"
+    where = str(plain(PREFECT_API_URL.value() or "the ephemeral API"))
     hint = "check PREFECT_API_URL and PREFECT_API_KEY: `prefect config view`"
     try:
         async with get_client() as client:
@@ -62,7 +63,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         kind = Unavailable if status >= 500 else PinnedECSError
         raise kind("the Prefect API refuses", f"HTTP {status} from {where}", hint) from error
     except (httpx.HTTPError, OSError) as error:
-        why = f"{where}: {type(error).__name__} {error}".rstrip()
+        why = f"{where}: {type(error).__name__} {plain(str(error))}".rstrip()
         raise Unavailable("cannot reach the Prefect API", why, hint) from error
 
 
