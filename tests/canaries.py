@@ -7,13 +7,16 @@ short, wrapped into two lines, escaped or in Base64 it is found as well.
 from __future__ import annotations
 
 import base64
+import itertools
 import random
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import botocore.session
+import prefect_aws
+from pydantic.v1 import SecretStr
 
 #: Neither in words of English nor in digests.
 _ALPHABET = "QXZJKVWY2357"
@@ -103,6 +106,14 @@ def _parts(value: str) -> set[str]:
     return {form[i : i + size] for form in forms for i in range(len(form) - size + 1)}
 
 
+def assert_hidden(text: str, hidden: Mapping[str, str]) -> None:
+    """Fail with what stands around a canary."""
+    seen = found(text, hidden)
+    assert not seen, {
+        path: text[max(0, text.find(hidden[path]) - 200) :][:300] for path in sorted(seen)
+    }
+
+
 def everything_of(error: BaseException | None) -> str:
     """All that an exception could show: text, repr, attributes, and of its chain, hidden or not."""
     if error is None:
@@ -130,3 +141,85 @@ def _inner(raw: Any) -> Iterator[BaseException]:
             yield from _inner(item)
     elif isinstance(getattr(raw, "exc", None), BaseException):
         yield raw.exc
+
+
+# -- fields of a block ---------------------------------------------------------------------------
+
+#: Of `fields`: canaries that may not be shown.
+HIDDEN = {
+    name: canary(name)
+    for name in (
+        "secret key",
+        "session token",
+        "config",
+        "env",
+        "env url",
+        "labels",
+        "command",
+        "log option",
+        "customization",
+        "tag",
+        "api key",
+    )
+}
+
+_SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"
+
+_numbers = itertools.count()
+
+
+def fields(
+    credentials: prefect_aws.AwsCredentials, definition: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Valid values for the fields of a block that take text, a canary in each."""
+    parameters = credentials.aws_client_parameters
+    changed = {
+        "aws_secret_access_key": SecretStr(canary("secret key")),
+        "aws_session_token": canary("session token"),
+        "aws_client_parameters": parameters.copy(
+            update={"config": {"user_agent_extra": canary("config")}}
+        ),
+    }
+    return {
+        "aws_credentials": credentials.copy(update=changed),
+        "name": canary("name"),
+        "family": canary("family").lower(),
+        "image": canary("image"),
+        "execution_role_arn": f"arn:aws:iam::123456789012:role/{canary('execution_role_arn')}",
+        "task_role_arn": f"arn:aws:iam::123456789012:role/{canary('task_role_arn')}",
+        "cluster": "default",
+        "env": {"VARIABLE": canary("env"), "URL": f"https://u:{canary('env url')}@host/x"},
+        "labels": {"team": canary("labels")},
+        "command": ["sh", "-c", f"export A={canary('command')}"],
+        "configure_cloudwatch_logs": definition is None,
+        "cloudwatch_logs_options": {} if definition else {"awslogs-x": canary("log option")},
+        "secrets": {"KEY": _SECRET},
+        "launch_type": "EC2",
+        "task_definition": definition,
+        "task_customizations": [
+            {"op": "add", "path": "/referenceId", "value": canary("customization")},
+            {"op": "add", "path": "/tags/-", "value": {"key": "x", "value": canary("tag")}},
+        ],
+        "task_watch_poll_interval": 0.05,
+        "launch_timeout_seconds": 2,
+    }
+
+
+def full_fields(
+    credentials: prefect_aws.AwsCredentials, may_be_shown: Collection[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Fields of a block with a whole definition, and the canaries that may not be shown.
+
+    Args:
+        credentials: To reach ECS with.
+        may_be_shown: Members of a definition, as `Filled` names them.
+    """
+    filled = Filled("RegisterTaskDefinition", valid=True)
+    family = f"{canary('family').lower()}-{next(_numbers)}"  # each test registers anew
+    definition = {**filled.document, "family": family}
+    definition["containerDefinitions"][0]["name"] = "prefect"
+    for size in ("cpu", "memory"):
+        definition.pop(size)
+    hidden = {path: c for path, c in filled.canaries.items() if path not in may_be_shown}
+    others = {name: value for name, value in HIDDEN.items() if name != "log option"}
+    return {**fields(credentials, definition), "family": family}, {**hidden, **others}

@@ -13,10 +13,8 @@ import json
 import logging
 import pprint
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 
-import prefect_aws
 import pytest
 import yaml
 from prefect.events import worker
@@ -42,7 +40,18 @@ from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.errors import TaskFailedToStart
 from prefect_ecs_pinned.local.faults import Fault
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
-from tests.canaries import Filled, canary, everything_of, found, members, replaced
+from tests.canaries import (
+    HIDDEN,
+    Filled,
+    assert_hidden,
+    canary,
+    everything_of,
+    fields,
+    found,
+    full_fields,
+    members,
+    replaced,
+)
 from tests.core.test_shown import MAY_BE_SHOWN
 
 #: Field -> why its canaries may be shown; the others' may not.
@@ -62,83 +71,10 @@ SHOWN_FIELDS = {
 
 DEFINITION = "RegisterTaskDefinition"
 
-_numbers = count()
-
-
-def fields(world: World, definition: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Valid values for all fields that take text, a canary in each."""
-    credentials = prefect_aws.AwsCredentials(
-        aws_access_key_id=canary("access key"),
-        aws_secret_access_key=canary("secret key"),
-        aws_session_token=canary("session token"),
-        region_name="us-east-1",
-        aws_client_parameters={
-            "endpoint_url": world.ecs.endpoint_url,
-            "config": {"user_agent_extra": canary("config")},
-        },
-    )
-    return {
-        "aws_credentials": credentials,
-        "name": canary("name"),
-        "family": canary("family").lower(),
-        "image": canary("image"),
-        "execution_role_arn": f"arn:aws:iam::123456789012:role/{canary('execution_role_arn')}",
-        "task_role_arn": f"arn:aws:iam::123456789012:role/{canary('task_role_arn')}",
-        "cluster": "default",
-        "env": {"VARIABLE": canary("env"), "URL": f"https://u:{canary('env url')}@host/x"},
-        "labels": {"team": canary("labels")},
-        "command": ["sh", "-c", f"export A={canary('command')}"],
-        "configure_cloudwatch_logs": definition is None,
-        "cloudwatch_logs_options": {} if definition else {"awslogs-x": canary("log option")},
-        "secrets": {"KEY": SECRET},
-        "launch_type": "EC2",
-        "task_definition": definition,
-        "task_customizations": [
-            {"op": "add", "path": "/referenceId", "value": canary("customization")},
-            {"op": "add", "path": "/tags/-", "value": {"key": "x", "value": canary("tag")}},
-        ],
-        "task_watch_poll_interval": 0.05,
-        "launch_timeout_seconds": 2,
-    }
-
-
-#: Of `fields`: canaries that may not be shown.
-HIDDEN = {
-    name: canary(name)
-    for name in (
-        "access key",
-        "secret key",
-        "session token",
-        "config",
-        "env",
-        "env url",
-        "labels",
-        "command",
-        "log option",
-        "customization",
-        "tag",
-        "api key",
-    )
-}
-
 
 def full(world: World) -> tuple[dict[str, Any], dict[str, str]]:
     """Fields of a block with a whole definition, and the canaries that may not be shown."""
-    filled = Filled(DEFINITION, valid=True)
-    family = f"{canary('family').lower()}-{next(_numbers)}"  # each test registers anew
-    definition = {**filled.document, "family": family}
-    definition["containerDefinitions"][0]["name"] = "prefect"
-    for size in ("cpu", "memory"):
-        definition.pop(size)
-    hidden = {p: c for p, c in filled.canaries.items() if p not in MAY_BE_SHOWN[DEFINITION]}
-    others = {name: value for name, value in HIDDEN.items() if name != "log option"}
-    return {**fields(world, definition), "family": family}, {**hidden, **others}
-
-
-def assert_hidden(text: str, hidden: Mapping[str, str]) -> None:
-    assert not found(text, hidden), {
-        path: text[max(0, text.find(hidden[path]) - 200) :][:300] for path in found(text, hidden)
-    }
+    return full_fields(world.credentials(), MAY_BE_SHOWN[DEFINITION])
 
 
 @pytest.fixture
@@ -185,7 +121,9 @@ def rich_text(thing: Any) -> str:
 @pytest.mark.parametrize("kind", ["with a definition", "without"])
 def test_a_block_shows_what_may_be_shown(world: World, show, kind):
     """Names of what is hidden are among it."""
-    given, hidden = full(world) if kind == "with a definition" else (fields(world), HIDDEN)
+    given, hidden = (
+        full(world) if kind == "with a definition" else (fields(world.credentials()), HIDDEN)
+    )
     with temporary_settings({PREFECT_API_KEY: canary("api key")}):
         text = show(PinnedECSTask(**given))
     assert_hidden(text, hidden)
@@ -343,9 +281,8 @@ async def test_reasons_of_ecs_are_shown_without_what_they_quote(world: World, to
     given, hidden = full(world)
     reasons = [quoting(given, hidden, call) for call in ("RegisterTaskDefinition", "RunTask")]
     refused = f'CannotStartContainerError: exec: "export A={canary("command")}": not found'
-    world.ecs.model.start_failures.append(
-        ("TaskFailedToStart", f"{quoted} {quoting(given, hidden)}")
-    )
+    failure = ("TaskFailedToStart", " ".join([refused, *reasons]))
+    world.ecs.model.start_failures.append(failure)
     block = PinnedECSTask(**given)
     with (
         temporary_settings({PREFECT_API_KEY: canary("api key")}),
@@ -367,7 +304,7 @@ async def test_a_registration_is_an_event_without_values(world: World, monkeypat
         block = PinnedECSTask(**given)
         plane = block._control_plane()
         pin = await plane.pin((await prepare(block, plane)).desired, True)
-        worker.EventsWorker.drain_all()
+        await worker.EventsWorker.drain_all()
     events = [event for client in AssertingEventsClient.all for event in client.events]
     AssertingEventsClient.reset()
     assert pin.how == "registered"
