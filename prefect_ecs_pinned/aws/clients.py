@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from prefect_ecs_pinned.aws.codes import is_skewed
 from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, presentable, understand
-from prefect_ecs_pinned.aws.hiding import hide, hidden_of_request, keep_libraries_quiet
+from prefect_ecs_pinned.aws.hiding import hidden_of_request, hide, keep_libraries_quiet
 from prefect_ecs_pinned.aws.loop import LoopClock
 from prefect_ecs_pinned.aws.models import share_models
 from prefect_ecs_pinned.aws.ports import Clock
@@ -74,6 +74,7 @@ class Clients:
         self._threads = {"launching": launching, "watching": watching or threads}
         self._others = threads
         pools = {"launching": connections}
+        self._access = access
         self._sessions = Sessions(access, clock or LoopClock(), pools, timeouts)
         self._worked = Worked()
 

@@ -21,7 +21,6 @@ from prefect_ecs_pinned.core.shown import Rule, hidden_texts, without
 #: What our calls go through, and what logs more at DEBUG than may be shown.
 _LIBRARIES = ("boto3", "botocore", "urllib3")
 
-
 #: Calls whose requests have secrets in them, and what of them may be shown.
 _RULES: Mapping[str, Rule] = {"RegisterTaskDefinition": DEFINITION, "RunTask": REQUEST}
 
@@ -79,11 +78,11 @@ def keep_libraries_quiet() -> None:
 
 def _modules(library: str) -> Iterator[str]:
     """Names of a library and all of its modules, without importing them."""
-    yield library
     spec = importlib.util.find_spec(library)
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         packages = [init.parent for init in Path(folder).glob("*/__init__.py")]
         for file in (
             file for package in (Path(folder), *packages) for file in package.glob("*.py")
         ):
-            yield ".".join((library, *file.relative_to(folder).with_suffix("").parts))
+            words = file.relative_to(folder).with_suffix("").parts
+            yield ".".join((library, *words)).removesuffix(".__init__")

@@ -39,6 +39,9 @@ _ARN = re.compile(r"arn:[\w-]+:[\w-]+:[\w-]*:\d*:[\w+=,.@/:*-]+")
 #: Digits, a task's size with its unit (API_RegisterTaskDefinition, "cpu"), or a truth.
 _NUMBER = re.compile(r"\d+(\.\d+)?( ?(vCPU|GB))?|true|false", re.IGNORECASE)
 
+#: Is written alike everywhere.
+_PLAIN = re.compile(r"[\w .,:;/@#%&+=*?!()<>-]*", re.ASCII)
+
 #: ``user:password@`` of a URL.
 _USER_OF_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 
@@ -176,7 +179,8 @@ def without(written: str, hidden: Collection[str]) -> str:
         hidden: Of `hidden_texts`. Those of fewer than four characters are left in; shorter ones
             than eight are taken out as words of their own only.
     """
-    for value in sorted(_spellings(hidden), key=len, reverse=True):
+    quoted = [value for value in _spellings(hidden) if value in written]
+    for value in sorted(quoted, key=len, reverse=True):
         edge = r"\b" if len(value) < 2 * _SHORTEST_HIDDEN else ""
         before = edge if value[0].isalnum() else ""
         after = edge if value[-1].isalnum() else ""
@@ -188,6 +192,8 @@ def _spellings(hidden: Collection[str]) -> set[str]:
     found = set()
     for value in hidden:
         if len(value.strip()) >= _SHORTEST_HIDDEN and value != HIDDEN:
-            found |= {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
-            found |= {json.dumps(value, ensure_ascii=False)[1:-1], value.strip()}
+            found |= {value, value.strip()}
+            if not _PLAIN.fullmatch(value):
+                found |= {repr(value)[1:-1], json.dumps(value)[1:-1]}
+                found.add(json.dumps(value, ensure_ascii=False)[1:-1])
     return found
