@@ -70,11 +70,13 @@ def _newest(client: Any, family: str) -> int:
     try:
         answer = client.describe_task_definition(taskDefinition=family)
     except Exception as exception:
-        fault = understand(exception, "DescribeTaskDefinition")
-        if fault.kind is not Kind.NO_DEFINITION:
-            raise fault from presentable(exception)
-        return 0
-    return int(member(answer, "taskDefinition", "DescribeTaskDefinition")["revision"])
+        failure = exception
+    else:
+        return int(member(answer, "taskDefinition", "DescribeTaskDefinition")["revision"])
+    fault = understand(failure, "DescribeTaskDefinition")
+    if fault.kind is not Kind.NO_DEFINITION:
+        raise fault from presentable(failure)
+    return 0
 
 
 class EcsApi:

@@ -1,13 +1,11 @@
 """The calls of all runs of a process, made with shared clients on daemon threads.
 
-botocore logs requests, answers and signatures at DEBUG, with the values of environment variables
-in them. Records of that level from our own threads are dropped; other users of boto3 in the
-process keep theirs.
+What AWS's libraries log at DEBUG from our own threads is dropped, and faults quote nothing of a
+request or of the credentials that may not be shown (`hiding`).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from prefect_ecs_pinned.aws.codes import is_skewed
 from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.hiding import hidden_of_request, hide, keep_libraries_quiet
 from prefect_ecs_pinned.aws.loop import LoopClock
 from prefect_ecs_pinned.aws.models import share_models
 from prefect_ecs_pinned.aws.ports import Clock
@@ -26,7 +25,7 @@ from prefect_ecs_pinned.aws.sessions import (
     Session,
     Sessions,
 )
-from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
+from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.aws.worked import Worked
 
 __all__ = ["Access", "Clients", "share_models"]
@@ -34,16 +33,7 @@ __all__ = ["Access", "Clients", "share_models"]
 #: Kinds of refusals that say nothing against the credentials: AWS knows who asked.
 _AUTHENTICATED = frozenset(Kind) - PASSING - {Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.UNKNOWN}
 
-#: botocore's loggers that show what is sent and what is answered.
-_TALKATIVE = ("auth", "endpoint", "hooks", "httpsession", "parsers", "regions", "utils")
-
-
-def _may_be_shown(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not (record.threadName or "").startswith(THREAD_NAMES)
-
-
-for _name in _TALKATIVE:
-    logging.getLogger(f"botocore.{_name}").addFilter(_may_be_shown)
+keep_libraries_quiet()
 
 
 @dataclass(frozen=True)
@@ -85,6 +75,7 @@ class Clients:
         self._threads = {"launching": launching, "watching": watching or threads}
         self._others = threads
         pools = {"launching": connections}
+        self._access = access
         self._sessions = Sessions(access, clock or LoopClock(), pools, timeouts)
         self._worked = Worked()
 
@@ -172,9 +163,10 @@ class Clients:
             self._sessions.accepted(session)
         is_local = not ready or not isinstance(source, (ClientError, ParamValidationError))
         self._judge(fault, call, is_local)
-        if fault is failure:
-            raise fault
-        raise fault from presentable(failure)
+        if fault is not failure:
+            fault.__cause__ = presentable(failure)
+        hidden = hidden_of_request(call.operation, call.about) | set(self._access.hidden())
+        raise hide(fault, hidden)
 
     def _judge(self, fault: Fault, call: _Call, is_local: bool) -> None:
         """Say of a fault whether what was refused has worked before.

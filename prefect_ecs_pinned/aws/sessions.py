@@ -8,7 +8,7 @@ for nothing else, so that nobody who needs one waits for a call.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from botocore.parsers import ResponseParserError
 
 from prefect_ecs_pinned.aws.answers import BEFORE_TASKS_ARE_READ, trim_tasks
 from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.hiding import hide
 from prefect_ecs_pinned.aws.models import share_models
 from prefect_ecs_pinned.aws.once import Once
 from prefect_ecs_pinned.aws.ports import Clock
@@ -46,12 +47,14 @@ class Access:
         region: The Region; empty when boto3 is to find it.
         session: Makes a new boto3 session, reading the credentials afresh.
         client_parameters: Makes the arguments of every client, such as ``endpoint_url``.
+        hidden: Gives the texts of the credentials that no message may show.
     """
 
     key: str
     region: str
     session: Callable[[], Any] = field(repr=False)
     client_parameters: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
+    hidden: Callable[[], Collection[str]] = field(default=tuple, repr=False)
 
 
 class Session:
@@ -154,12 +157,10 @@ class Sessions:
 
     async def _make_client(self, session: Session, service: str, purpose: str, region: str) -> Any:
         of_boto3 = await session.boto3.get("", self._make_session)
-        parameters = self._parameters(purpose)
-        if region:
-            parameters["region_name"] = region
         try:
             client = await self._make(
-                f"client {service}", lambda: of_boto3.client(service, **parameters)
+                f"client {service}",
+                lambda: of_boto3.client(service, **self._parameters(purpose, region)),
             )
         except Fault:
             session.boto3.forget("", of_boto3)  # it keeps what it has read of the configuration
@@ -184,13 +185,18 @@ class Sessions:
         try:
             made = await self._threads.run(make)
         except Exception as exception:
-            self._failure = _failure_of(exception, what)
-            raise self._failure from exception
-        self._failure = None
-        return made
+            failure = exception
+        else:
+            self._failure = None
+            return made
+        self._failure = _failure_of(failure, what)
+        self._failure.__cause__ = failure
+        raise hide(self._failure, self._access.hidden())
 
-    def _parameters(self, purpose: str) -> dict[str, Any]:
+    def _parameters(self, purpose: str, region: str) -> dict[str, Any]:
         parameters = dict(self._access.client_parameters())
+        if region:
+            parameters["region_name"] = region
         connect, read = self._timeouts
         ours = Config(connect_timeout=connect, read_timeout=read)
         theirs = parameters.get("config")

@@ -11,6 +11,7 @@ from typing import Any
 import prefect_aws
 
 from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.core.shown import hidden_texts
 
 
 def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
@@ -39,4 +40,19 @@ def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
         region=credentials.region_name or "",
         session=credentials.get_boto3_session,
         client_parameters=client_parameters,
+        hidden=lambda: hidden_of(credentials),
     )
+
+
+def hidden_of(credentials: prefect_aws.AwsCredentials) -> frozenset[str]:
+    """The texts of credentials that no message may show; of URLs, user and password are hidden
+    anyway (`core.shown.without`).
+    """
+    secret = credentials.aws_secret_access_key
+    parts = [
+        credentials.aws_access_key_id,
+        secret.get_secret_value() if secret else None,
+        credentials.aws_session_token,
+        credentials.aws_client_parameters.config,
+    ]
+    return hidden_texts(parts, None)

@@ -18,19 +18,21 @@ from jsonpointer import JsonPointerException
 from prefect.blocks.core import Block, BlockNotSavedError
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.infrastructure.base import Infrastructure
-from prefect.settings import SETTING_VARIABLES
 from prefect.utilities.asyncutils import sync_compatible
-from pydantic.v1 import Field, root_validator, validator
+from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.block import form, telling
 from prefect_ecs_pinned.block import prepare as preparing
 from prefect_ecs_pinned.block import run as running
 from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.block.quoting import without_values
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, build
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import Sizes, stated_sizes
+from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
+from prefect_ecs_pinned.core.shown import part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 
 #: Family of a block that has no name.
@@ -113,17 +115,20 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Not by way of the parents: their only addition is a deprecation warning each, and the
         # agent makes a block for every flow run.
-        Block.__init__(self, *args, **kwargs)  # type: ignore[no-untyped-call]
+        try:
+            Block.__init__(self, *args, **kwargs)  # type: ignore[no-untyped-call]
+        except ValidationError as error:
+            refused = without_values(error, kwargs)
+        else:
+            return
+        raise refused  # not within the except clause: the original would go along as its context
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """Names of environment variables, without values: Prefect's block worker prints blocks.
-
-        The session token of the credentials is plain text to Prefect, so they are left out.
-        """
-        hidden: dict[str, Any] = {"env": dict.fromkeys(self.env, "***"), "aws_credentials": "***"}
-        if self.task_definition is not None:
-            hidden["task_definition"] = _without_values(self.task_definition)
-        return [(name, hidden.get(name or "", value)) for name, value in super().__repr_args__()]
+        """What `core.showable` lists of each field: Prefect's block worker prints blocks."""
+        return [
+            (name, shown(getattr(value, "patch", value), part(FIELDS, name)))
+            for name, value in super().__repr_args__()
+        ]
 
     # -- validation ----------------------------------------------------------------------------
 
@@ -138,14 +143,15 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     @validator("task_customizations", pre=True)
     def cast_customizations_to_a_json_patch(cls, value: Any) -> Any:  # noqa: N805
-        """As the parent does; its own exception would pass by pydantic."""
+        """As the parent does; its own exception would pass by pydantic, and quotes the patch."""
         try:
             return prefect_aws.ecs.ECSTask.cast_customizations_to_a_json_patch(value)
-        except (JsonPatchException, JsonPointerException) as exception:
-            raise ValueError(
-                f"task_customizations is no JSON patch: {exception}. hint: give a list such as "
-                '[{"op": "add", "path": "/group", "value": "nightly"}]'
-            ) from exception
+        except (JsonPatchException, JsonPointerException, ValueError, TypeError) as exception:
+            what = type(exception).__name__
+        raise ValueError(
+            f"task_customizations is no JSON patch ({what}). hint: give a list such as "
+            '[{"op": "add", "path": "/group", "value": "nightly"}]'
+        )
 
     @validator("auto_deregister_task_definition")
     def _never_deregister(cls, value: bool) -> bool:  # noqa: N805
@@ -260,13 +266,14 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
             raise InfrastructureNotFound(f"Cannot stop ECS task: {reason}") from error
 
     def preview(self) -> str:
-        """The task definition and the RunTask request, as YAML, secrets of Prefect left out."""
+        """The task definition and the RunTask request, as YAML, as far as they may be shown."""
         text = ""
         linked = self.task_definition_arn and not self.task_definition
         region = self.aws_credentials.region_name or "<loaded from client at runtime>"
         desired = Desired(build(preparing.definition_spec(self, region)) if not linked else {})
         if not linked:
-            text += "---\n# Task definition\n" + yaml.dump(dict(desired.definition)) + "\n"
+            definition = shown(desired.definition, DEFINITION)
+            text += "---\n# Task definition\n" + yaml.dump(definition) + "\n"
         network = None
         if desired.definition.get("networkMode") == "awsvpc":
             vpc = self.vpc_id or "the default VPC"
@@ -275,7 +282,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         request = preparing.launch_request(
             self, desired, sizes, network, self.task_definition_arn or "<pinned at runtime>"
         )
-        return text + "---\n# Task run request\n" + yaml.dump(_without_settings_secrets(request))
+        return text + "---\n# Task run request\n" + yaml.dump(shown(request, REQUEST))
 
     @staticmethod
     def get_corresponding_worker_type() -> str:
@@ -325,22 +332,3 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         patches = self.task_customizations.patch
         named = [p.get("value") for p in patches if p.get("path") == "/cluster"] or [self.cluster]
         return named[-1] is None or cluster_name(named[-1]) == cluster_name(cluster)
-
-
-def _without_values(definition: dict[str, Any]) -> dict[str, Any]:
-    """A definition whose environment variables show no values."""
-    containers = [
-        {**c, "environment": [{**v, "value": "***"} for v in c.get("environment") or []]}
-        for c in definition.get("containerDefinitions") or []
-    ]
-    return {**definition, "containerDefinitions": containers}
-
-
-def _without_settings_secrets(request: dict[str, Any]) -> dict[str, Any]:
-    """A request whose variables show no setting that Prefect holds for secret."""
-    secret = {name for name, setting in SETTING_VARIABLES.items() if setting.is_secret}
-    for container in request.get("overrides", {}).get("containerOverrides", []):
-        for variable in container.get("environment", []):
-            if variable["name"] in secret:
-                variable["value"] = "***"
-    return request

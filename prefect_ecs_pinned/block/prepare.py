@@ -30,6 +30,7 @@ from prefect_ecs_pinned.core.request import (
     run_task_request,
     stated_sizes,
 )
+from prefect_ecs_pinned.core.shown import json_pointer, patch_operation, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
     linked = None
     if named := named_revision(block):
         log = run_logger(block.logger.name)
-        log.info(f"{block._log_prefix}: Retrieving task definition {named!r}...")
+        log.info(f"{block._log_prefix}: Retrieving task definition {plain(named)!r}...")
         linked = await plane.linked(named)
     desired, revision = await choose(block, await plane.region(), linked, plane.desired)
     given = revision is not None
@@ -219,7 +220,7 @@ async def network_configuration(
         if block.subnets or block.security_groups:
             raise ConfigurationError(
                 "cannot use subnets and security_groups",
-                f"network mode {desired.definition.get('networkMode', 'bridge')!r} has none",
+                f"network mode {plain(desired.definition.get('networkMode', 'bridge'))!r} has none",
                 "set networkMode to 'awsvpc' in task_definition, or leave them empty",
             )
         return None
@@ -274,16 +275,20 @@ def _customized(request: dict[str, Any], patches: JsonPatch) -> dict[str, Any]:
     The exceptions of jsonpatch show the document, and with it values of environment variables:
     they are neither quoted nor chained.
     """
-    for patch in patches.patch:
+    for number, patch in enumerate(patches.patch):
         try:
             request = JsonPatch([patch]).apply(request)
         except (JsonPatchException, JsonPointerException) as exception:
-            raise ConfigurationError(
-                "cannot apply task_customizations",
-                f"operation {patch.get('op')!r} of {patch.get('path')!r} does not fit the RunTask "
-                f"request ({type(exception).__name__})",
-                "see what `preview()` shows without it; members that are not there need 'add'",
-            ) from None
+            misfit = type(exception).__name__
+        else:
+            continue
+        what, where = patch_operation(patch.get("op")), json_pointer(patch.get("path"))
+        raise ConfigurationError(
+            "cannot apply task_customizations",
+            f"operation {what!r} of {where!r} (number {number}, from 0) does not fit the RunTask "
+            f"request ({misfit})",
+            "see what `preview()` shows without it; members that are not there need 'add'",
+        )
     return request
 
 

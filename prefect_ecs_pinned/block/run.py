@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -33,8 +33,11 @@ from prefect_ecs_pinned.block.flow_runs import (
 from prefect_ecs_pinned.block.interruptions import report_interruption, was_interrupted
 from prefect_ecs_pinned.block.logs import page_logger, run_logger
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
+from prefect_ecs_pinned.block.quoting import hidden_in
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url, task_id
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.showable import REQUEST
+from prefect_ecs_pinned.core.shown import known_command, plain, shown, without
 from prefect_ecs_pinned.core.task_state import Diagnosis, Snapshot, diagnose
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
 
@@ -148,7 +151,7 @@ class _Run:
         request = {**prepared.request, "taskDefinition": pin.arn}
         self._log.info(f"{self._prefix}: Creating task run...")
         if self._log.isEnabledFor(logging.DEBUG):
-            self._log.debug("Task run payload\n" + yaml.dump(redacted(request)))
+            self._log.debug("Task run payload\n" + yaml.dump(shown(request, REQUEST)))
         launch = self._plane.launch(
             request,
             self._block.launch_timeout_seconds,
@@ -291,10 +294,11 @@ class _Run:
             self._log.error(f"{self._prefix}: {error}")
 
     def _say_command(self, container: Mapping[str, Any]) -> None:
-        command = self._block.command or container.get("command") or []
+        words = known_command(self._block.command or container.get("command") or [])
+        said = words if isinstance(words, str) else " ".join(words)
         self._log.info(
-            f"{self._prefix}: Running command {' '.join(command)!r} in container "
-            f"{PREFECT_CONTAINER!r} ({container.get('image')})..."
+            f"{self._prefix}: Running command {said!r} in container "
+            f"{PREFECT_CONTAINER!r} ({plain(container.get('image'))})..."
         )
 
     def _follow_output(self, launched: _Launched) -> Followed | None:
@@ -311,7 +315,7 @@ class _Run:
         if stream is None:
             self._log.warning(
                 f"{self._prefix}: Logging configuration uses unsupported driver "
-                f"{logs.get('logDriver')!r} or no stream prefix. Output cannot be streamed."
+                f"{plain(logs.get('logDriver'))!r} or no stream prefix. Output cannot be streamed."
             )
             return None
         self._log.info(f"{self._prefix}: Streaming output from container {PREFECT_CONTAINER!r}...")
@@ -350,7 +354,7 @@ class _Run:
     # -- the end -----------------------------------------------------------------------------
 
     async def _finished(self, launched: _Launched, end: Snapshot) -> prefect_aws.ecs.ECSTaskResult:
-        diagnosis = diagnose(end)
+        diagnosis = self._diagnosed(launched, end)
         if diagnosis.failed_to_start:
             error = TaskFailedToStart(diagnosis.summary, diagnosis.detail, diagnosis.hint)
             return await self._failed_to_start(launched, error)
@@ -359,6 +363,12 @@ class _Run:
             await self._report_interruption(self._flow_run_id, end)
         code = NO_EXIT_CODE if diagnosis.exit_code is None else diagnosis.exit_code
         return prefect_aws.ecs.ECSTaskResult(identifier=launched.identifier, status_code=code)
+
+    def _diagnosed(self, launched: _Launched, end: Snapshot) -> Diagnosis:
+        """What the end means. AWS's reasons may quote the command: what it hides stays hidden."""
+        diagnosis = diagnose(end)
+        hidden = hidden_in(self._block, launched.container) if diagnosis.detail else ()
+        return replace(diagnosis, detail=without(diagnosis.detail, hidden))
 
     async def _report_exit(self, diagnosis: Diagnosis) -> None:
         code = diagnosis.exit_code
@@ -376,8 +386,8 @@ class _Run:
                 f"code {code}. {diagnosis.detail}"
             )
         if self._task_status is not None and self._flow_run_id:
-            text = PinnedECSError(diagnosis.summary, diagnosis.detail, diagnosis.hint)
-            await report_crash(self._flow_run_id, str(text))
+            crash = PinnedECSError(diagnosis.summary, diagnosis.detail, diagnosis.hint)
+            await report_crash(self._flow_run_id, str(crash))
 
     async def _report_interruption(self, flow_run_id: str, end: Snapshot) -> None:
         if reason := await report_interruption(flow_run_id, end):
@@ -396,21 +406,6 @@ class _Run:
         return prefect_aws.ecs.ECSTaskResult(
             identifier=launched.identifier, status_code=NO_EXIT_CODE
         )
-
-
-def redacted(request: Mapping[str, Any]) -> dict[str, Any]:
-    """A RunTask request without the values of environment variables, which may be secrets."""
-    overrides = dict(request.get("overrides") or {})
-    overrides["containerOverrides"] = [
-        {
-            **container,
-            "environment": [
-                {"name": v.get("name"), "value": "***"} for v in container.get("environment") or []
-            ],
-        }
-        for container in overrides.get("containerOverrides") or []
-    ]
-    return {**request, "overrides": overrides}
 
 
 def _log_stream(logs: Mapping[str, Any], task: Snapshot) -> str | None:

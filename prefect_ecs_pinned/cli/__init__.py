@@ -42,6 +42,9 @@ COMMANDS = (
     demo,
 )
 
+#: How click's message begins that lists arguments which no command takes.
+_EXTRA = "Got unexpected extra argument"
+
 app = typer.Typer(
     name="pinned-ecs",
     help="Run Prefect flow runs on Amazon ECS from one pinned task-definition revision.",
@@ -111,4 +114,7 @@ def _run(arguments: Sequence[str] | None) -> object:
 
 def _usage_error(error: click.ClickException) -> PinnedECSError:
     path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
-    return PinnedECSError(error.format_message().rstrip("."), hint=f"{path or 'pinned-ecs'} --help")
+    message = error.format_message().rstrip(".")
+    if message.startswith(_EXTRA):  # they may be the values of options that need an "="
+        message = message.partition(" (")[0]
+    return PinnedECSError(message, hint=f"{path or 'pinned-ecs'} --help")

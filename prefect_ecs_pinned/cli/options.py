@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from prefect_ecs_pinned.core.showable import FIELDS
+from prefect_ecs_pinned.core.shown import Rule, part, shown
 from prefect_ecs_pinned.errors import ConfigurationError
 
 BLOCK: Any = typer.Argument(
@@ -40,17 +42,28 @@ def overrides(given: list[str] | None) -> dict[str, str]:
     pairs = [text.partition("=") for text in given or []]
     for path, separator, _ in pairs:
         if not path or not separator:
+            # It is not quoted: it may be a value that belongs to the override before it.
             raise ConfigurationError(
-                f"cannot read the override {path!r}", hint="write it as image=repository:tag"
+                "cannot read an override",
+                "there is no '=' in it" if path else "there is no path in front of its '='",
+                "write it as image=repository:tag",
             )
     return {path: value for path, _, value in pairs}
 
 
 def which(deployment: str | None, every: bool, given: list[str] | None) -> str:
-    """The same options again, for a command that is suggested."""
+    """The same options again, for a command that is suggested; hidden values as `***`."""
     words = ["--deployment", deployment] if deployment else ["--all"] if every else []
-    words += [word for text in given or [] for word in ("--override", text)]
+    words += [word for text in given or [] for word in ("--override", _shown(text))]
     return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _shown(override: str) -> str:
+    path, _, value = override.partition("=")
+    rule: Rule = FIELDS
+    for word in path.split("."):
+        rule = part(rule, word)
+    return f"{path}={shown(value, rule)}"
 
 
 def check_one_of(deployment: str | None, every: bool) -> None:

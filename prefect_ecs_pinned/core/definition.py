@@ -17,6 +17,7 @@ from slugify import slugify
 
 from prefect_ecs_pinned.core.canonical import task_size
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
+from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 
 #: Sizes of a task whose configuration states none, as `ECSTask` has them: CPU units and MiB.
@@ -62,7 +63,7 @@ class DefinitionSpec:
     cpu: int | None = None
     memory: int | None = None
     execution_role_arn: str | None = None
-    logs: Mapping[str, str] | None = None
+    logs: Mapping[str, str] | None = field(default=None, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict)
     unset: frozenset[str] = frozenset()
 
@@ -125,7 +126,7 @@ def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
     family = slugify(given, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+")
     if not family:
         raise ConfigurationError(
-            f"cannot name a family {given!r}",
+            f"cannot name a family {plain(given)!r}",
             "ECS accepts letters, digits, hyphens and underscores, and there is none",
             "set family",
         )
@@ -190,7 +191,7 @@ def _state_sizes(
         if mode != "awsvpc":
             raise ConfigurationError(
                 "cannot use the task definition",
-                f"Found network mode {mode!r} which is not compatible with launch type "
+                f"Found network mode {plain(mode)!r} which is not compatible with launch type "
                 f"{spec.launch_type!r}",
                 "set networkMode to 'awsvpc' in task_definition, or launch_type to 'EC2'",
             )
@@ -205,7 +206,7 @@ def _digits(name: str, size: Any) -> int:
     if not text.isdigit():
         raise ConfigurationError(
             "cannot use the task definition",
-            f"its {name} is {size!r}",
+            f"its {name} is {plain(size)!r}",
             f"give {name} as a number, or with the unit {'vCPU' if name == 'cpu' else 'GB'}",
         )
     return int(text)
@@ -227,7 +228,7 @@ def _check_execution_role(
             "cannot provide secrets",
             "on Fargate, ECS reads secrets with the execution role, and there is none",
             f"{_how_to_set_role(spec)}; it is to be one that may read "
-            + ", ".join(sorted(str(s.get("name")) for s in container["secrets"])),
+            + ", ".join(sorted(named(s.get("name")) for s in container["secrets"])),
         )
 
 

@@ -5,7 +5,7 @@ The decision is a value. Pinning acts on it, `pinned-ecs plan` prints it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,8 @@ from prefect_ecs_pinned.core.fingerprint import (
     verbatim,
     without_sizes,
 )
+from prefect_ecs_pinned.core.showable import DEFINITION
+from prefect_ecs_pinned.core.shown import Rule, named, part, plain, shown
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Desired:
     def container(self) -> Mapping[str, Any]:
         """The Prefect container's definition."""
         return prefect_container(self.definition) or {}
+
+    @property
+    def image(self) -> str:
+        """The Prefect container's image, fit to be shown."""
+        return str(plain(self.container.get("image", "")))
 
     @cached_property
     def secret_names(self) -> frozenset[str]:
@@ -144,11 +151,13 @@ def decide(
 
 @dataclass(frozen=True)
 class Change:
-    """A member that differs between two definitions.
+    """A member that differs between two definitions, fit to be shown (`core.shown`).
 
     Attributes:
-        path: Dotted, named items by name: ``containerDefinitions.prefect.image``.
-        before: Its canonical value in the one; None when it is not there.
+        path: Dotted, named items by name: ``containerDefinitions.prefect.image``. It ends at a
+            member of which nothing may be shown.
+        before: Its canonical value in the one, hidden where it may not be shown; None when it is
+            not there.
         after: Its canonical value in the other.
     """
 
@@ -157,15 +166,28 @@ class Change:
     after: Any = field(repr=False)
 
 
+@dataclass(frozen=True)
+class _Leaf:
+    """A value at the end of a path; `path` and `shown` are fit to be shown."""
+
+    path: str
+    value: Any = field(repr=False)
+    shown: Any = field(repr=False)
+
+
 def changes(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What differs between two definitions, by path; values may be secrets."""
-    before = _flat(without_sizes(canonical(observed)))
-    after = _flat(without_sizes(canonical(desired)))
-    return tuple(
-        Change(path, before.get(path), after.get(path))
-        for path in sorted(before.keys() | after.keys())
-        if before.get(path) != after.get(path)
-    )
+    """What differs between two definitions, by path."""
+    before = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(observed)))}
+    after = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(desired)))}
+    found = []
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key, _NONE), after.get(key, _NONE)
+        if old.value != new.value:
+            found.append(Change(new.path or old.path, old.shown, new.shown))
+    return tuple(found)
+
+
+_NONE = _Leaf("", None, None)
 
 
 def differences(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
@@ -174,20 +196,24 @@ def differences(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tupl
     Containers and other named items are shown by name (``containerDefinitions.prefect.image``),
     and no value is shown: it could be a secret.
     """
-    return tuple(change.path for change in changes(observed, desired))
+    return tuple(sorted({change.path for change in changes(observed, desired)}))
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        items = list(value.items())
-    elif isinstance(value, list) and value and all(_name(item) for item in value):
-        items = [(_name(item), item) for item in value]
+def _flat(
+    value: Any, rule: Rule = DEFINITION, key: tuple[str, ...] = (), path: str = ""
+) -> Iterator[tuple[tuple[str, ...], _Leaf]]:
+    """The values of a definition by key; nothing is looked into of which nothing may be shown."""
+    items: list[tuple[str, Any, Rule]]
+    if isinstance(value, Mapping) and isinstance(rule, Mapping):
+        items = [(str(member), content, part(rule, member)) for member, content in value.items()]
+    elif isinstance(value, list) and value and isinstance(rule, list) and all(map(_name, value)):
+        items = [(_name(item), item, rule[0]) for item in value]
     else:
-        return {path: value}
-    result: dict[str, Any] = {}
-    for name, content in items:
-        result.update(_flat(content, f"{path}.{name}" if path else str(name)))
-    return result
+        yield key, _Leaf(path, value, shown(value, rule))
+        return
+    for called, content, of_content in items:
+        inner = f"{path}.{named(called)}" if path else named(called)
+        yield from _flat(content, of_content, (*key, called), inner)
 
 
 def _name(item: Any) -> str:

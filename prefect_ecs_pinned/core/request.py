@@ -70,14 +70,14 @@ class LaunchSpec:
     """
 
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    command: Sequence[str] | None = None
+    command: Sequence[str] | None = field(default=None, repr=False)
     cpu: int | None = None
     memory: int | None = None
     execution_role_arn: str | None = None
     task_role_arn: str | None = None
     cluster: str | None = None
     launch_type: str | None = "FARGATE"
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

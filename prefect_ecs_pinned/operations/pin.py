@@ -73,6 +73,6 @@ async def _pinned(target: Target) -> Pinned:
         reason=reason,
         family=desired.family,
         fingerprint=desired.fingerprint,
-        image=str(desired.container.get("image", "")),
+        image=desired.image,
         image_unset=target.image_unset,
     )

@@ -19,14 +19,13 @@ from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.prepare import Prepared, prepare
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.plan import Change, changes
+from prefect_ecs_pinned.core.showable import REQUEST
+from prefect_ecs_pinned.core.shown import shown
 from prefect_ecs_pinned.errors import RegistrationRefused, TaskDefinitionNotFound
 from prefect_ecs_pinned.operations.blocks import Configuration, configurations
 
 #: What a `Step` does. ``given``: the revision that is linked is used as it is.
 GIVEN, FOUND, ADOPTED, REGISTER = "given", "found", "adopted", "register"
-
-#: Shown instead of values that may be secrets.
-HIDDEN = "***"
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ async def step(target: Target) -> Step:
         against=str(newest["taskDefinitionArn"]) if newest is not None else None,
         changes=readable(changes(newest or {}, desired.definition)) if action == REGISTER else (),
         per_run={c.name: per_run(prepared, c) for c, prepared in target.members},
-        image=str(desired.container.get("image", "")),
+        image=desired.image,
         image_unset=target.image_unset,
         refused=tuple(
             c.name for c, p in target.members if action == REGISTER and not p.may_register
@@ -202,10 +201,12 @@ async def _decide(target: Target) -> tuple[str, str | None, str]:
 
 
 def readable(found: Sequence[Change]) -> tuple[Difference, ...]:
-    """Changes for people: no value that may be a secret, no name that stands in a path anyway."""
+    """Changes for people: no name that stands in a path anyway."""
     return tuple(
         Difference(
-            change.path, _shown(change.path, change.before), _shown(change.path, change.after)
+            change.path,
+            _in_words(change.path, change.before),
+            _in_words(change.path, change.after),
         )
         for change in found
         if not (_is_empty(change) or _is_told_by_others(change, found))
@@ -224,14 +225,9 @@ def _is_told_by_others(change: Change, found: Sequence[Change]) -> bool:
     )
 
 
-def _shown(path: str, value: Any) -> Any:
-    """A value without secrets: variables, and options of log drivers but awslogs (tokens)."""
-    if value is None:
-        return None
-    if value is True and path.endswith(("cpu", "memory")):
-        return "any"  # whether it is stated counts, the value is set at each launch
-    secret = ".environment" in path or (".options." in path and ".awslogs-" not in path)
-    return HIDDEN if secret else value
+def _in_words(path: str, value: Any) -> Any:
+    """``any`` for a size: whether it is stated counts, the value is set at each launch."""
+    return "any" if value is True and path.endswith(("cpu", "memory")) else value
 
 
 def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
@@ -240,7 +236,7 @@ def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
     Variables that the agent hands on from its own settings are left out: they are not known
     here.
     """
-    request = dict(prepared.request)
+    request = shown(prepared.request, REQUEST)
     overrides = dict(request.pop("overrides", None) or {})
     containers = overrides.pop("containerOverrides", None) or []
     request.pop("taskDefinition", None)

@@ -18,6 +18,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
 from prefect_ecs_pinned.block.pages import all_pages
+from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
@@ -54,7 +55,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         Unavailable: The API can not be reached, fails, or gives answers that are none.
         PinnedECSError: It refuses.
     """
-    where = PREFECT_API_URL.value() or "the ephemeral API"
+    where = str(plain(PREFECT_API_URL.value() or "the ephemeral API"))
     hint = "check PREFECT_API_URL and PREFECT_API_KEY: `prefect config view`"
     try:
         async with get_client() as client:
@@ -67,7 +68,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         why = f"an answer from {where} is not JSON"
         raise Unavailable("cannot read the Prefect API", why, hint) from error
     except (httpx.HTTPError, OSError) as error:
-        why = f"{where}: {type(error).__name__} {error}".rstrip()
+        why = f"{where}: {type(error).__name__} {plain(str(error))}".rstrip()
         raise Unavailable("cannot reach the Prefect API", why, hint) from error
 
 

@@ -16,6 +16,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
+from prefect_ecs_pinned.core.shown import shown
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
 
 #: No secret among them, whatever other tests have set: `ECSTask` would show it.
@@ -42,7 +44,9 @@ def sections(text: str) -> list[Any]:
     ids=lambda fields: ",".join(fields) or "defaults",
 )
 def test_it_shows_what_ecs_task_shows(world: World, fields):
-    """But for the family, the words for the revision, and the sizes, which are always sent."""
+    """But for the family, the words for the revision, the sizes, which are always sent, and what
+    is hidden.
+    """
     fields = {**world.fields(), "cpu": 1024, "memory": 2048, "family": "etl", **fields}
     with warnings.catch_warnings(), SETTINGS():
         warnings.simplefilter("ignore")
@@ -51,7 +55,7 @@ def test_it_shows_what_ecs_task_shows(world: World, fields):
     request["taskDefinition"] = "<pinned at runtime>"
     if "networkConfiguration" in request:
         request["networkConfiguration"]["awsvpcConfiguration"]["securityGroups"] = []
-    assert ours == [definition, request]
+    assert ours == [shown(definition, DEFINITION), shown(request, REQUEST)]
 
 
 def test_a_linked_revision_is_named_and_not_described(world: World):
@@ -83,12 +87,13 @@ def test_subnets_and_secrets_are_shown(world: World):
     }
 
 
-def test_secret_settings_are_not_shown(world: World):
-    """`ECSTask` shows the API key."""
+def test_no_value_of_a_variable_is_shown(world: World):
+    """Nor of a label; `ECSTask` shows them all, the API key among them."""
     with temporary_settings({PREFECT_API_KEY: "pnu_s3cret"}):
-        text = world.block(env={"MINE": "1"}).preview()
-    assert "PREFECT_API_KEY" in text
-    assert "pnu_s3cret" not in text
-    assert {"name": "MINE", "value": "1"} in sections(text)[1]["overrides"]["containerOverrides"][
-        0
-    ]["environment"]
+        text = world.block(env={"MINE": "s3cret"}, labels={"team": "s3cret"}).preview()
+    _, request = sections(text)
+    assert "s3cret" not in text
+    assert request["tags"] == [{"key": "team", "value": "***"}]
+    variables = request["overrides"]["containerOverrides"][0]["environment"]
+    for name in ("MINE", "PREFECT_API_KEY"):
+        assert {"name": name, "value": "***"} in variables

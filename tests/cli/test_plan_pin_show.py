@@ -8,6 +8,7 @@ import warnings
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from prefect_ecs_pinned.operations.blocks import configurations
 from tests.operations.fixtures import EXECUTION_ROLE, FAMILY_ARN
 
 SUBNETS = {"subnets": ["subnet-1"]}
@@ -353,6 +354,8 @@ def test_a_deployment_on_a_block_worker_counts(pinned_ecs, save, prefect):
     try:
         (step,) = json.loads(pinned_ecs("plan", "etl", "--deployment", "flow/worked", "--json").out)
         assert step["image"] == "flows:7"
-        assert step["per_run"]["flow/worked"]["command"] == ["echo", "a b"]
+        assert step["per_run"]["flow/worked"]["command"] == "***"
+        (worked,) = asyncio.run(configurations("etl", "flow/worked"))
+        assert worked.block.command == ["echo", "a b"]
     finally:
         asyncio.run(clear())

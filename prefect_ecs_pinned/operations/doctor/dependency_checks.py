@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_ecs_pinned.core.shown import arn, named
 from prefect_ecs_pinned.errors import AccessDenied
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, skip, warn
 from prefect_ecs_pinned.operations.doctor.role_checks import allows, policies
@@ -25,7 +26,7 @@ _READS = {"secretsmanager": "secretsmanager:GetSecretValue", "ssm": "ssm:GetPara
 
 async def image(subject: Subject) -> list[Answer]:
     """An image in ECR exists."""
-    name = str(subject.desired.container.get("image"))
+    name = subject.desired.image
     parts = _ECR.fullmatch(name)
     if parts is None:
         return [skip(f"{name} is not in ECR")]
@@ -67,13 +68,13 @@ async def log_group(subject: Subject) -> list[Answer]:
 async def secrets(subject: Subject) -> list[Answer]:
     """Secrets exist, and the execution role's policies allow to read them."""
     references = [
-        (str(secret["name"]), str(secret["valueFrom"]))
+        (named(secret["name"]), str(secret["valueFrom"]))
         for container in subject.desired.definition.get("containerDefinitions") or []
         for secret in container.get("secrets") or []
     ]
     if not references:
         return [skip("none are stated")]
-    return [await _secret(subject, name, arn) for name, arn in sorted(references)]
+    return [await _secret(subject, *reference) for reference in sorted(references)]
 
 
 async def _secret(subject: Subject, name: str, reference: str) -> Answer:
@@ -87,15 +88,16 @@ async def _secret(subject: Subject, name: str, reference: str) -> Answer:
             found = await _secret_of_manager(subject, region, reference)
     if not found:
         hint = f"create it, or correct the ARN of {name}"
-        return fail(f"{name}: {reference} does not exist, or is about to be deleted", hint)
+        what = f"{name}: {arn(reference)} does not exist, or is about to be deleted"
+        return fail(what, hint)
     return await _readable(subject, name, service, reference)
 
 
 async def _secret_of_manager(subject: Subject, region: str, reference: str) -> bool:
     # arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME[:KEY:STAGE:VERSION]
-    arn = ":".join(reference.split(":")[:7])
+    secret = ":".join(reference.split(":")[:7])
     answer = await subject.look.in_region(region).find(
-        "secretsmanager", "DescribeSecret", ("ResourceNotFoundException",), SecretId=arn
+        "secretsmanager", "DescribeSecret", ("ResourceNotFoundException",), SecretId=secret
     )
     return answer is not None and not answer.get("DeletedDate")
 
@@ -118,8 +120,8 @@ async def _readable(subject: Subject, name: str, service: str, reference: str) -
     except AccessDenied as error:
         return skip(f"{name} exists; {error.why}", error.hint)
     action = _READS.get(service, f"{service}:*")
-    arn = ":".join(reference.split(":")[:7]) if reference.startswith("arn:") else "*"
-    if allows(documents, action, arn):
+    resource = ":".join(reference.split(":")[:7]) if reference.startswith("arn:") else "*"
+    if allows(documents, action, resource):
         return ok(f"{name} exists, and {role} may read it")
     return warn(
         f"{name}: no policy of {role} allows {action} on it",

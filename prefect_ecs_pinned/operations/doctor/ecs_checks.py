@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect_ecs_pinned.block.prepare import patched_revision
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
+from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import RegistrationRefused
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
 from prefect_ecs_pinned.operations.doctor.subject import Subject
@@ -18,7 +19,7 @@ _NEARLY = 0.9
 
 async def cluster(subject: Subject) -> list[Answer]:
     """The cluster exists and is ACTIVE."""
-    name = str(subject.request.get("cluster") or "default")
+    name = str(plain(subject.request.get("cluster")) or "default")
     answer = await subject.look.ask("ecs", "DescribeClusters", clusters=[name])
     hint = "check cluster, and that it is in this account and Region; or create it"
     if not answer["clusters"]:
@@ -33,7 +34,7 @@ async def revision(subject: Subject) -> list[Answer]:
     """A revision matches, or one may be registered."""
     if subject.revision is not None:
         named = "task_customizations name" if patched_revision(subject.block) else "linked:"
-        return [ok(f"{named} {subject.revision}")]
+        return [ok(f"{named} {plain(subject.revision)}")]
     try:
         pin = await subject.look.plane.pin(subject.desired, may_register=False)
     except RegistrationRefused as refused:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
 from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, Unavailable
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
@@ -151,13 +152,13 @@ async def _examine(one: Configuration, look: Look) -> list[tuple[str, Answer]]:
         try:
             said += [(name, answer) for answer in await check(subject)]
         except PinnedECSError as error:
-            said.append((name, _failed(error)))
+            said.append((name, _failed(error, subject.hidden)))
     return said
 
 
-def _failed(error: PinnedECSError) -> Answer:
+def _failed(error: PinnedECSError, hidden: Collection[str] = ()) -> Answer:
     """What a check comes to that ended in an error: not knowing is not a fault of the set-up."""
-    text = f"{error.what}: {error.why}" if error.why else error.what
+    text = without(f"{error.what}: {error.why}" if error.why else error.what, hidden)
     if isinstance(error, AccessDenied | Unavailable):
         return skip(text, error.hint)
     return fail(text, error.hint)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check
+from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
 from prefect_ecs_pinned.operations.doctor.subject import Subject
@@ -27,7 +28,8 @@ async def size(subject: Subject) -> list[Answer]:
     except ConfigurationError as error:
         return [fail(error.why, error.hint)]
     sizes = {**subject.desired.definition, **request["overrides"]}
-    return [ok(f"cpu {sizes.get('cpu', 'of the container')}, memory {sizes.get('memory', '')}")]
+    cpu, memory = plain(sizes.get("cpu", "of the container")), plain(sizes.get("memory", ""))
+    return [ok(f"cpu {cpu}, memory {memory}")]
 
 
 async def overrides(subject: Subject) -> list[Answer]:
@@ -48,7 +50,7 @@ def _largest(stated: dict[str, Any]) -> str:
         for variable in container.get("environment") or []
     }
     name = max(sizes, key=lambda name: sizes[name], default="none")
-    return f"the largest variable is {name} ({sizes.get(name, 0)})"
+    return f"the largest variable is {named(name)} ({sizes.get(name, 0)})"
 
 
 async def api_url(subject: Subject) -> list[Answer]:
@@ -82,7 +84,7 @@ def _variable(subject: Subject, name: str) -> str:
 
 async def image_is_set(subject: Subject) -> list[Answer]:
     """The image does not follow the Prefect version of whoever loads the block."""
-    image = str(subject.desired.container.get("image"))
+    image = subject.desired.image
     if subject.configuration.image_unset:
         return [
             warn(

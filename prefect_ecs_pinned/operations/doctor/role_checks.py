@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok
 from prefect_ecs_pinned.operations.doctor.look import Look
 from prefect_ecs_pinned.operations.doctor.subject import Subject
@@ -24,7 +25,7 @@ async def roles(subject: Subject) -> list[Answer]:
         ("executionRoleArn", "execution_role_arn"),
         ("taskRoleArn", "task_role_arn"),
     ):
-        stated = [str(source[member]) for source in sources if source.get(member)]
+        stated = [str(plain(source[member])) for source in sources if source.get(member)]
         if stated:
             answers.append(await _role(subject, field, stated[-1]))
     return answers or [ok("none are stated")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from prefect_ecs_pinned.aws.linked import Linked
@@ -17,6 +18,8 @@ from prefect_ecs_pinned.block.prepare import (
 )
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import Sizes, stated_sizes
+from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
+from prefect_ecs_pinned.core.shown import hidden_texts, plain
 from prefect_ecs_pinned.errors import TaskDefinitionInactive, TaskDefinitionNotFound
 from prefect_ecs_pinned.operations.blocks import Configuration
 from prefect_ecs_pinned.operations.doctor.look import Look
@@ -48,7 +51,7 @@ class Subject:
     account: str
     desired: Desired
     revision: str | None
-    request: Mapping[str, Any]
+    request: Mapping[str, Any] = field(repr=False)  # variables may be secrets
 
     @property
     def name(self) -> str:
@@ -57,6 +60,13 @@ class Subject:
     @property
     def block(self) -> PinnedECSTask:
         return self.configuration.block
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """Texts that nothing may show which is said about it."""
+        return hidden_texts(self.desired.definition, DEFINITION) | hidden_texts(
+            self.request, REQUEST
+        )
 
     @property
     def network(self) -> Mapping[str, Any]:
@@ -101,14 +111,14 @@ async def _linked(block: PinnedECSTask, look: Look) -> Mapping[str, Any] | None:
     answer = await look.find("ecs", "DescribeTaskDefinition", missing, taskDefinition=arn)
     if answer is None:
         raise TaskDefinitionNotFound(
-            f"cannot run from {arn!r}",
+            f"cannot run from {plain(arn)!r}",
             "there is no such revision",
             "check task_definition_arn, and that it is in this account and Region",
         )
     found: Mapping[str, Any] = answer["taskDefinition"]
     if found.get("status", "ACTIVE") != "ACTIVE":
         raise TaskDefinitionInactive(
-            f"cannot run from {arn!r}",
+            f"cannot run from {plain(arn)!r}",
             "it was deregistered",
             "link an ACTIVE revision, or leave task_definition_arn empty",
         )

@@ -19,6 +19,7 @@ from prefect_ecs_pinned.block.prepare import (
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import Sizes
+from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import TaskDefinitionNotFound
 from prefect_ecs_pinned.operations.blocks import Configuration
 from prefect_ecs_pinned.operations.calls import Calls
@@ -143,7 +144,7 @@ async def _linked(block: PinnedECSTask, calls: Calls) -> Linked | None:
     described = await describe(calls, named)
     if described is None:
         raise TaskDefinitionNotFound(
-            f"cannot read {named!r}",
+            f"cannot read {plain(named)!r}",
             "there is no such revision",
             "check task_definition_arn, and that it is in this account and Region",
         )

@@ -1,0 +1,273 @@
+"""The members of a block, a definition and a request whose values may be shown.
+
+A member is listed because its values are identifiers, sizes, or words that AWS lists, and because
+somebody who reads a plan or a log needs them. Left out, and so hidden (`core.shown`), is what
+people are known to put secrets into, or may: values of variables, labels, tags and options,
+commands and health checks, hosts, and references that are no ARN. One table, so it is longer than
+other modules.
+
+Members: API_RegisterTaskDefinition, API_ContainerDefinition, API_RunTask, API_TaskOverride.
+"""
+
+from __future__ import annotations
+
+from prefect_ecs_pinned.core.shown import Rule, arn, known_command, named, number, patches, plain
+
+_NAMED: Rule = [{"name": named}]  # of a variable or a property; not its value
+_TAGS: Rule = [{"key": named}]
+_SECRETS: Rule = [{"name": named, "valueFrom": arn}]
+_FILES: Rule = [{"value": arn, "type": plain}]
+_NAMES_ONLY: Rule = {}
+
+_RESOURCES: Rule = [
+    {
+        "type": plain,
+        "value": plain,
+        "sharingStrategy": {"nvidiaMps": {"memory": number, "maxComputePercent": number}},
+    }
+]
+
+#: Options of log drivers. Others hold tokens (``splunk-token``) and URLs with passwords in them.
+#: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html
+_LOG_OPTIONS: Rule = {
+    "awslogs-create-group": plain,
+    "awslogs-datetime-format": plain,
+    "awslogs-group": plain,
+    "awslogs-multiline-pattern": plain,
+    "awslogs-region": plain,
+    "awslogs-stream-prefix": plain,
+    "max-buffer-size": plain,
+    "max-file": plain,
+    "max-size": plain,
+    "mode": plain,
+}
+
+_CONTAINER: Rule = {
+    "name": plain,
+    "image": plain,
+    "cpu": number,
+    "memory": number,
+    "memoryReservation": number,
+    "essential": number,
+    "command": known_command,
+    "environment": _NAMED,
+    "environmentFiles": _FILES,
+    "secrets": _SECRETS,
+    "repositoryCredentials": {"credentialsParameter": arn},
+    "links": [plain],
+    "portMappings": [
+        {
+            "name": plain,
+            "containerPort": number,
+            "containerPortRange": plain,
+            "hostPort": number,
+            "protocol": plain,
+            "appProtocol": plain,
+        }
+    ],
+    "restartPolicy": {
+        "enabled": number,
+        "ignoredExitCodes": [number],
+        "restartAttemptPeriod": number,
+    },
+    "mountPoints": [{"sourceVolume": plain, "containerPath": plain, "readOnly": number}],
+    "volumesFrom": [{"sourceContainer": plain, "readOnly": number}],
+    "linuxParameters": {
+        "capabilities": {"add": [plain], "drop": [plain]},
+        "devices": [{"hostPath": plain, "containerPath": plain, "permissions": [plain]}],
+        "initProcessEnabled": number,
+        "maxSwap": number,
+        "sharedMemorySize": number,
+        "swappiness": number,
+        "tmpfs": [{"containerPath": plain, "size": number, "mountOptions": [plain]}],
+    },
+    "dependsOn": [{"containerName": plain, "condition": plain}],
+    "startTimeout": number,
+    "stopTimeout": number,
+    "versionConsistency": plain,
+    "user": plain,
+    "workingDirectory": plain,
+    "disableNetworking": number,
+    "privileged": number,
+    "readonlyRootFilesystem": number,
+    "interactive": number,
+    "pseudoTerminal": number,
+    "dockerLabels": _NAMES_ONLY,
+    "ulimits": [{"name": plain, "softLimit": number, "hardLimit": number}],
+    "logConfiguration": {
+        "logDriver": plain,
+        "options": _LOG_OPTIONS,
+        "secretOptions": _SECRETS,
+    },
+    "healthCheck": {
+        "interval": number,
+        "timeout": number,
+        "retries": number,
+        "startPeriod": number,
+    },
+    "systemControls": [{"namespace": plain}],
+    "resourceRequirements": _RESOURCES,
+    "firelensConfiguration": {"type": plain, "options": {"enable-ecs-log-metadata": plain}},
+}
+
+_VOLUME: Rule = {
+    "name": plain,
+    "configuredAtLaunch": number,
+    "host": {"sourcePath": plain},
+    "dockerVolumeConfiguration": {
+        "scope": plain,
+        "autoprovision": number,
+        "driver": plain,
+        "driverOpts": _NAMES_ONLY,
+        "labels": _NAMES_ONLY,
+    },
+    "efsVolumeConfiguration": {
+        "fileSystemId": plain,
+        "rootDirectory": plain,
+        "transitEncryption": plain,
+        "transitEncryptionPort": number,
+        "authorizationConfig": {"accessPointId": plain, "iam": plain},
+    },
+    "fsxWindowsFileServerVolumeConfiguration": {
+        "fileSystemId": plain,
+        "rootDirectory": plain,
+        "authorizationConfig": {"credentialsParameter": arn},
+    },
+    "s3filesVolumeConfiguration": {
+        "fileSystemArn": arn,
+        "accessPointArn": arn,
+        "rootDirectory": plain,
+        "transitEncryptionPort": number,
+    },
+}
+
+#: Of a definition to register, or as ECS describes it.
+DEFINITION: Rule = {
+    "family": plain,
+    "taskRoleArn": plain,
+    "executionRoleArn": plain,
+    "cpu": plain,
+    "memory": plain,
+    "networkMode": plain,
+    "pidMode": plain,
+    "ipcMode": plain,
+    "containerDefinitions": [_CONTAINER],
+    "volumes": [_VOLUME],
+    "placementConstraints": [{"type": plain, "expression": plain}],
+    "requiresCompatibilities": [plain],
+    "tags": _TAGS,
+    "proxyConfiguration": {"type": plain, "containerName": plain, "properties": _NAMED},
+    "inferenceAccelerators": [{"deviceName": plain, "deviceType": plain}],
+    "ephemeralStorage": {"sizeInGiB": number},
+    "runtimePlatform": {"cpuArchitecture": plain, "operatingSystemFamily": plain},
+    "enableFaultInjection": number,
+    "trustedExecutionConfiguration": {"isolationMode": plain},
+    # What ECS adds when it describes one (API_TaskDefinition).
+    "taskDefinitionArn": plain,
+    "revision": number,
+    "status": plain,
+    "compatibilities": [plain],
+    "registeredAt": plain,
+    "registeredBy": plain,
+}
+
+#: Of RunTask's parameters.
+REQUEST: Rule = {
+    "taskDefinition": plain,
+    "cluster": plain,
+    "count": number,
+    "launchType": plain,
+    "capacityProviderStrategy": [{"capacityProvider": plain, "weight": number, "base": number}],
+    "platformVersion": plain,
+    "group": plain,
+    "startedBy": plain,
+    "propagateTags": plain,
+    "enableECSManagedTags": number,
+    "enableExecuteCommand": number,
+    "networkConfiguration": {
+        "awsvpcConfiguration": {
+            "subnets": [plain],
+            "securityGroups": [plain],
+            "assignPublicIp": plain,
+        }
+    },
+    "overrides": {
+        "cpu": plain,
+        "memory": plain,
+        "executionRoleArn": plain,
+        "taskRoleArn": plain,
+        "ephemeralStorage": {"sizeInGiB": number},
+        "inferenceAcceleratorOverrides": [{"deviceName": plain, "deviceType": plain}],
+        "containerOverrides": [
+            {
+                "name": plain,
+                "cpu": number,
+                "memory": number,
+                "memoryReservation": number,
+                "command": known_command,
+                "environment": _NAMED,
+                "environmentFiles": _FILES,
+                "resourceRequirements": _RESOURCES,
+            }
+        ],
+    },
+    "placementConstraints": [{"type": plain, "expression": plain}],
+    "placementStrategy": [{"type": plain, "field": plain}],
+    "tags": _TAGS,
+    "volumeConfigurations": [
+        {
+            "name": plain,
+            "managedEBSVolume": {
+                "encrypted": number,
+                "filesystemType": plain,
+                "iops": number,
+                "roleArn": plain,
+                "sizeInGiB": number,
+                "snapshotId": plain,
+                "tagSpecifications": [
+                    {"resourceType": plain, "propagateTags": plain, "tags": _TAGS}
+                ],
+                "terminationPolicy": {"deleteOnTermination": number},
+                "throughput": number,
+                "volumeInitializationRate": number,
+                "volumeType": plain,
+            },
+        }
+    ],
+}
+
+#: Of a block's fields, those that it has from Prefect and from `ECSTask` included. What a subclass
+#: adds is hidden.
+FIELDS: Rule = {
+    "type": plain,
+    "block_type_slug": plain,
+    "name": plain,
+    "env": _NAMES_ONLY,
+    "labels": _NAMES_ONLY,
+    "command": known_command,
+    "aws_credentials": None,
+    "task_definition_arn": plain,
+    "task_definition": DEFINITION,
+    "family": plain,
+    "image": plain,
+    "cpu": number,
+    "memory": number,
+    "execution_role_arn": plain,
+    "task_role_arn": plain,
+    "configure_cloudwatch_logs": number,
+    "cloudwatch_logs_options": _LOG_OPTIONS,
+    "stream_output": number,
+    "secrets": {"*": arn},
+    "launch_type": plain,
+    "cluster": plain,
+    "vpc_id": plain,
+    "subnets": [plain],
+    "security_groups": [plain],
+    "assign_public_ip": plain,
+    "task_customizations": patches(REQUEST),
+    "registration": plain,
+    "auto_deregister_task_definition": number,
+    "launch_timeout_seconds": number,
+    "task_start_timeout_seconds": number,
+    "task_watch_poll_interval": number,
+}
