@@ -492,7 +492,8 @@ async def test_a_refusal_that_passes_loses_no_line(action):
         assert streams.printed["a"] == ["one", "two", "three"]
 
 
-async def test_a_stream_is_read_by_one_reader_at_a_time():
+@pytest.mark.parametrize("pause", [6.5, 9.1])
+async def test_a_stream_is_read_by_one_reader_at_a_time(pause):
     """FilterLogEvents is tried again while a slow GetLogEvents is under way."""
 
     class SlowLogs(FakeLogs):
@@ -507,7 +508,7 @@ async def test_a_stream_is_read_by_one_reader_at_a_time():
     follow = output.follow("g", "s", lambda line, _: printed.append(line))
     for number in range(200):
         logs.write("s", f"{number}")
-        await clock.pass_time(6.5)
+        await clock.pass_time(pause)
     await clock.run(output.finish(follow))
     assert printed == [f"{number}" for number in range(200)]
     assert logs.calls["filter"] > 10
