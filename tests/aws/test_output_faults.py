@@ -583,6 +583,30 @@ async def test_the_readers_death_leaves_nobody_waiting():
     assert streams.printed["b"] == ["hello"]
 
 
+async def test_a_stream_that_begins_as_its_group_is_let_go_is_read():
+    """In the moment between the end of a reader and the event loop's taking note of it."""
+    streams = Streams()
+    clock, begin = streams.clock, []
+
+    async def wait(seconds: float) -> None:
+        await VirtualClock.wait(clock, seconds)
+        if begin:
+            asyncio.get_running_loop().call_soon(begin.pop())
+
+    (first,) = streams.follow("a")
+    await clock.pass_time(6.0)
+    clock.wait = wait  # type: ignore[method-assign]
+    await clock.pass_time(6.0)
+    streams.output.abandon(first)
+    follows: list[Follow] = []
+    begin.append(lambda: follows.extend(streams.follow("b")))
+    streams.logs.write("b", "hello")
+    await VirtualClock.pass_time(clock, 20.0)
+    assert not begin
+    await streams.finish(*follows)
+    assert streams.printed["b"] == ["hello"]
+
+
 async def test_a_line_of_a_megabyte_is_printed():
     """As it is."""
     streams = Streams()
