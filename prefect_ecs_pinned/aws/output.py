@@ -144,7 +144,6 @@ class Output:
     async def _keep_reading(
         self, key: tuple[str, str], group: LogGroup, read: Callable[[], Awaitable[bool]]
     ) -> None:
-        await asyncio.sleep(0)  # the first stream is about to be added
         while group.follows:
             more = False
             try:
@@ -155,12 +154,15 @@ class Output:
                 group.log_once(logging.WARNING, text)
             if group.follows and not more:
                 await self._clock.wait(READ_SECONDS)
+        self._let_go(key, group)  # at once: the next stream begins with a reader of its own
 
     def _has_ended(self, key: tuple[str, str], group: LogGroup, reader: asyncio.Task[None]) -> None:
-        """Leave nobody waiting for a reader: it was cancelled, or has nothing to read."""
+        """Leave nobody waiting for a reader that was cancelled."""
         self._readers.discard(reader)
-        if not reader.cancelled():
-            reader.exception()  # marks it as seen
+        if reader.cancelled() or reader.exception() is not None:
+            self._let_go(key, group)
+
+    def _let_go(self, key: tuple[str, str], group: LogGroup) -> None:
         for follow in list(group.follows):
             group.end(follow)
         if self._groups.get(key) is group:

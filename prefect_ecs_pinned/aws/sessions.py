@@ -124,7 +124,7 @@ class Sessions:
             await self.client(session, service, "watching")
         clients = session.elsewhere if region else session.clients
         return await clients.get(
-            f"{service} {purpose} {region}",
+            f"{service} {purpose}{region and f' {region}'}",
             lambda: self._make_client(session, service, purpose, region),
         )
 

@@ -17,8 +17,9 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
 
 from prefect_ecs_pinned.aws.api import LogsApi
-from prefect_ecs_pinned.aws.clients import _MOST_REGIONS, Access, Clients, share_models
+from prefect_ecs_pinned.aws.clients import Access, Clients, share_models
 from prefect_ecs_pinned.aws.faults import Fault, Kind
+from prefect_ecs_pinned.aws.sessions import MOST_REGIONS
 from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.local import LocalECS, Settings
 
@@ -437,7 +438,7 @@ async def test_the_original_error_is_chained_without_values(ecs, monkeypatch):
         seen = seen.__cause__ or seen.__context__
 
 
-async def test_a_client_of_another_region_is_made_once_and_few_are_kept(world):
+async def test_a_client_of_another_region_is_made_once_and_few_are_kept(world, monkeypatch):
     """Log groups may be in any Region; the access's own clients stay."""
     asked: list[str] = []
     make = FakeSession.client
@@ -446,9 +447,7 @@ async def test_a_client_of_another_region_is_made_once_and_few_are_kept(world):
         asked.append(parameters.get("region_name", ""))
         return make(session, service)
 
-    session = world.session()
-    session.client = client.__get__(session)  # type: ignore[method-assign]
-    world.clients._session = session
+    monkeypatch.setattr(FakeSession, "client", client)
     for _ in range(2):
         for region in ("", "eu-west-1", "eu-west-1"):
             await world.clients.call("ecs", "DescribeTasks", region=region)
@@ -457,7 +456,7 @@ async def test_a_client_of_another_region_is_made_once_and_few_are_kept(world):
         await world.clients.call("ecs", "DescribeTasks", region=f"r-{number}")
     await world.describe()
     assert asked.count("") == 1
-    assert sum(not client.closed for client in session.clients) <= 1 + _MOST_REGIONS
+    assert sum(not client.closed for client in world.sessions[0].clients) == 1 + MOST_REGIONS
 
 
 async def test_a_log_group_is_read_in_its_region(world):

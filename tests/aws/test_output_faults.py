@@ -492,7 +492,8 @@ async def test_a_refusal_that_passes_loses_no_line(action):
         assert streams.printed["a"] == ["one", "two", "three"]
 
 
-async def test_a_stream_is_read_by_one_reader_at_a_time():
+@pytest.mark.parametrize("pause", [6.5, 9.1])
+async def test_a_stream_is_read_by_one_reader_at_a_time(pause):
     """FilterLogEvents is tried again while a slow GetLogEvents is under way."""
 
     class SlowLogs(FakeLogs):
@@ -507,7 +508,7 @@ async def test_a_stream_is_read_by_one_reader_at_a_time():
     follow = output.follow("g", "s", lambda line, _: printed.append(line))
     for number in range(200):
         logs.write("s", f"{number}")
-        await clock.pass_time(6.5)
+        await clock.pass_time(pause)
     await clock.run(output.finish(follow))
     assert printed == [f"{number}" for number in range(200)]
     assert logs.calls["filter"] > 10
@@ -579,6 +580,30 @@ async def test_the_readers_death_leaves_nobody_waiting():
     (again,) = streams.follow("b")
     streams.logs.write("b", "hello")
     await streams.finish(again)
+    assert streams.printed["b"] == ["hello"]
+
+
+async def test_a_stream_that_begins_as_its_group_is_let_go_is_read():
+    """In the moment between the end of a reader and the event loop's taking note of it."""
+    streams = Streams()
+    clock, begin = streams.clock, []
+
+    async def wait(seconds: float) -> None:
+        await VirtualClock.wait(clock, seconds)
+        if begin:
+            asyncio.get_running_loop().call_soon(begin.pop())
+
+    (first,) = streams.follow("a")
+    await clock.pass_time(6.0)
+    clock.wait = wait  # type: ignore[method-assign]
+    await clock.pass_time(6.0)
+    streams.output.abandon(first)
+    follows: list[Follow] = []
+    begin.append(lambda: follows.extend(streams.follow("b")))
+    streams.logs.write("b", "hello")
+    await VirtualClock.pass_time(clock, 20.0)
+    assert not begin
+    await streams.finish(*follows)
     assert streams.printed["b"] == ["hello"]
 
 
