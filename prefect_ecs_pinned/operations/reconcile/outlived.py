@@ -12,13 +12,14 @@ tasks for lost that serve runs of which it knows nothing any more. So a task is 
 3. the clocks do not say that the flow run had ended before the task was created;
 4. the task was not given the address of another Prefect API.
 
-What contradicts 3 or 4 is a reason to doubt the server as a whole (`Verdict.doubt`).
+What contradicts 3 or 4 is a reason to doubt the server as a whole (`Verdict.doubt`). Comparisons
+are made with the end of an interval that makes it harder to stop, and easier to doubt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -54,36 +55,37 @@ def decide_task(
     """
     if run.state not in FINAL:
         return leave(f"the flow run is {run.state}")
+    later = task.created_at.latest - run.since.earliest
+    if later > limits.race:
+        return _launched_elsewhere(later)
+    known = {_address(url) for url in here}
+    at_home = bool(task.reports_to) and _address(task.reports_to) in known
+    if task.reports_to and not at_home and now - run.since.earliest > limits.settle:
+        return _reports_elsewhere(task.reports_to)
     age = now - run.since.latest
     if age <= limits.settle:
         return leave("the flow run has ended only just now")
-    if run.since.earliest < task.created_at.latest - limits.skew:
-        return _newer(run, task, limits)
-    known = {_address(url) for url in here}
-    at_home = bool(task.reports_to) and _address(task.reports_to) in known
-    if task.reports_to and not at_home:
-        return leave(
-            f"its task reports to another Prefect API: {task.reports_to}",
-            f"if that is this very server, repeat with --api-url {task.reports_to}; if this is a "
-            "copy of another's database, leave its tasks to that one",
-        )
-    if named != task.snapshot.task_arn:
-        if not at_home:
-            return leave("its pid does not name the task that lives")
-        if run.since.earliest < task.created_at.latest + limits.skew:
-            return leave("its task was created about when the flow run ended")
+    named_here = named == task.snapshot.task_arn
+    if not (named_here or at_home):
+        return leave("its pid does not name the task that lives")
+    if later > (limits.skew if named_here else -limits.skew):
+        return leave("its task was created about when the flow run ended")
     return Verdict(Action.STOP, f"the flow run has been {run.state} for {age_text(age)}")
 
 
-def _newer(run: Run, task: Task, limits: Limits) -> Verdict:
-    """Of a task that may have been created after its flow run ended."""
-    later = task.created_at.earliest - run.since.latest
-    if later <= limits.race:
-        return leave("its task was created about when the flow run ended")
+def _launched_elsewhere(later: timedelta) -> Verdict:
     return leave(
         f"its task was created {age_text(later)} after the flow run had ended here",
         "another Prefect server may have launched it, of whose database this is a copy: leave its "
         "tasks to that one; if this is the only one, stop the task by hand, and repeat",
+    )
+
+
+def _reports_elsewhere(url: str) -> Verdict:
+    return leave(
+        f"its task reports to another Prefect API: {url}",
+        f"if that is this very server, repeat with --api-url {url}; if this is a copy of another's "
+        "database, leave its tasks to that one",
     )
 
 

@@ -4,15 +4,17 @@ The rules, in order. Anything unknown ends in `LEAVE`.
 
 1. A state other than Pending, Running or Cancelling is nobody's business here.
 2. A failed look-up, or a task of another account, Region or flow run, allows no verdict.
-3. While any task of the run lives, it is left alone.
-4. A stopped task counts if it is proved to be of this attempt (`of_this_attempt`). Then the run is
-   left alone for `Limits.settle`, in which the agent may still report on it.
+3. While any task of the run lives, it is left alone; and for `Limits.settle` after any has stopped,
+   in which the agent may still report on it.
+4. A stopped task ends the run if it is proved to be of this attempt (`of_this_attempt`).
 5. Without such a task, the run must have been in its state for longer than a limit.
+
+Each comparison is made with the end of an interval that makes it harder to act. So what is done
+with clocks that are known badly, or not at all, is part of what would be done with perfect ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from prefect_ecs_pinned.core.task_state import Diagnosis, diagnose
@@ -45,9 +47,12 @@ def decide(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdi
         return leave(evidence.by_pid.value)
     if any(not task.snapshot.final for task in evidence.tasks):
         return leave("its task is live")
+    if not all(_settled(task, now, limits) for task in evidence.tasks):
+        return leave("its task has stopped only just now")
     tasks = of_this_attempt(run, evidence, limits)
     if tasks:
-        return _after_stop(run, tasks, now, limits)
+        newest = max(tasks, key=lambda task: task.created_at.latest)
+        return _end(run, explain(diagnose(newest.snapshot)))
     return _without_task(run, evidence, now, limits)
 
 
@@ -109,12 +114,8 @@ def _plausible(run: Run, history: History, task: Task, limits: Limits) -> bool:
     return task.stopped_at.earliest >= history.ran_at.latest - limits.skew
 
 
-def _after_stop(run: Run, tasks: Sequence[Task], now: datetime, limits: Limits) -> Verdict:
-    for task in tasks:
-        if task.stopped_at is None or now - task.stopped_at.latest < limits.settle:
-            return leave("its task has stopped only just now")
-    newest = max(tasks, key=lambda task: task.created_at.latest)
-    return _end(run, explain(diagnose(newest.snapshot)))
+def _settled(task: Task, now: datetime, limits: Limits) -> bool:
+    return task.stopped_at is not None and now - task.stopped_at.latest >= limits.settle
 
 
 def _without_task(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdict:
