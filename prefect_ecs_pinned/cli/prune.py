@@ -30,6 +30,13 @@ def prune(
     delete: bool = typer.Option(
         False, "--delete", help="Delete what is deregistered, now or earlier, for good."
     ),
+    keep_referenced: list[str] = typer.Option(
+        [],
+        "--keep-referenced",
+        metavar="REVISION",
+        help="Keep what is used from where this can't see: an ARN, family:revision, or a family "
+        "for all its revisions. Repeatable.",
+    ),
     yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
     json: bool = options.JSON,
 ) -> None:
@@ -37,25 +44,31 @@ def prune(
 
     Never one that a saved block or deployment of this Prefect server runs from, that a live task
     or an ECS service uses, or that is younger than --min-age: other Prefect servers may share the
-    family. It keeps under AWS's quota of 20 calls and 1 a second more, and may be interrupted and
-    repeated.
+    family. It can't see EventBridge rules and schedules, Step Functions, other Prefect servers,
+    other accounts and scripts: keep what these use with --keep-referenced, or give the revision the
+    tag pinned-ecs:keep. It keeps under AWS's quota of 20 calls and 1 a second more, and may be
+    interrupted and repeated.
     """
-    from prefect_ecs_pinned.operations.prune import Rules, duration
+    from prefect_ecs_pinned.operations.prune import UNSEEN, Reference, Rules, duration
 
-    rules = Rules(keep=keep, min_age=duration(min_age), delete=delete)
+    referenced = tuple(map(Reference.parse, keep_referenced))
+    rules = Rules(keep, duration(min_age), delete, referenced)
     results = talk.run(_prune(block, rules, yes))
     if json:
-        talk.print_json([{"survey": survey, "pruned": pruned} for survey, pruned in results])
+        talk.print_json(
+            [{"survey": survey, "pruned": pruned, "unseen": UNSEEN} for survey, pruned in results]
+        )
     else:
         for survey, pruned in results:
             _show(survey, pruned)
     for survey, pruned in results:
         _sum_up(survey, pruned)
+    _say_unseen()
     if not yes and any(survey.doomed for survey, _ in results):
-        age = "" if min_age == "30d" else f" --min-age {min_age}"
-        talk.suggest(
-            f"pinned-ecs prune {block} --keep {keep}{age}{' --delete' if delete else ''} --yes"
-        )
+        more = "" if min_age == "30d" else f" --min-age {min_age}"
+        more += " --delete" if delete else ""
+        more += "".join(f" --keep-referenced {reference.text}" for reference in referenced)
+        talk.suggest(f"pinned-ecs prune {block} --keep {keep}{more} --yes")
     if failed := {arn: why for _, p in results if p is not None for arn, why in p.failures.items()}:
         raise PinnedECSError(
             f"cannot delete {len(failed)} of the revisions",
@@ -109,6 +122,14 @@ def _show(survey: Survey, pruned: Pruned | None) -> None:
             fate, why = "deregister" if verdict.active else "delete", ""
         rows.append((verdict.arn, fate, why))
     talk.print_table(("revision", "fate", "why"), rows)
+
+
+def _say_unseen() -> None:
+    """What may use a revision all the same, and what to do about it."""
+    from prefect_ecs_pinned.operations.prune import KEEP_TAG, UNSEEN
+
+    talk.say(f"Not seen from here: {'; '.join(UNSEEN)}.", "dim")
+    talk.say(f"Keep what they use with --keep-referenced, or the tag {KEEP_TAG}.", "dim")
 
 
 def _sum_up(survey: Survey, pruned: Pruned | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,12 @@ def reconcile(
         help="How long a run without any task may be waiting for its launch: 25h, 45m. "
         "Longer than launch_timeout_seconds, and than runs queue for capacity.",
     ),
+    api_url: list[str] = typer.Option(
+        [],
+        "--api-url",
+        metavar="URL",
+        help="Another URL of this Prefect API, which its tasks were given. Repeatable.",
+    ),
     yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
     json: bool = options.JSON,
 ) -> None:
@@ -37,30 +44,35 @@ def reconcile(
     when its flow run has been final for over 60 s. Only tasks of the accounts and Regions of the
     saved blocks' credentials are judged; a look-up that fails allows no verdict. With BLOCK, only
     flow runs of the deployments on it.
+
+    Where something speaks for it that the Prefect server is a copy of another, such as a task that
+    was created after its flow run had ended there, it does nothing, says why, and exits with 1.
     """
     from prefect_ecs_pinned.operations.prune import duration
     from prefect_ecs_pinned.operations.reconcile import Limits
 
     limits = Limits(never_launched=duration(never_launched_after))
-    found, outcomes = talk.run(_reconcile(block, limits, yes))
+    found, outcomes = talk.run(_reconcile(block, limits, api_url, yes))
     if json:
         talk.print_json(_as_data(found, outcomes))
     else:
         _show(found, outcomes)
     _sum_up(found, outcomes, yes)
     if found.todo and not yes:
-        which = f" {block}" if block else ""
-        age = f" --never-launched-after {never_launched_after}"
-        talk.suggest(f"pinned-ecs reconcile{which}{'' if age.endswith(' 25h') else age} --yes")
+        words = [block] if block else []
+        if never_launched_after != "25h":
+            words += ["--never-launched-after", never_launched_after]
+        words += [word for url in api_url for word in ("--api-url", url)]
+        talk.suggest(f"pinned-ecs reconcile {shlex.join([*words, '--yes'])}")
     _fail(found, outcomes)
 
 
 async def _reconcile(
-    block: str | None, limits: Any, yes: bool
+    block: str | None, limits: Any, api_urls: list[str], yes: bool
 ) -> tuple[Survey, tuple[Outcome, ...]]:
     from prefect_ecs_pinned.operations.reconcile import carry_out, survey
 
-    found = await survey(block, limits)
+    found = await survey(block, limits, api_urls=api_urls)
     return found, await carry_out(found) if yes else ()
 
 
@@ -89,8 +101,13 @@ def _as_data(found: Survey, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:
     fates = {id(outcome.finding): outcome for outcome in outcomes}
     return {
         "flow_runs": [_finding(f, fates.get(id(f))) for f in found.findings],
-        "problems": [{"what": p.what, "why": p.why, "hint": p.hint} for p in found.problems],
+        "problems": [_error(problem) for problem in found.problems],
+        "doubts": [_error(doubt) for doubt in found.doubts],
     }
+
+
+def _error(error: PinnedECSError) -> dict[str, str]:
+    return {"what": error.what, "why": error.why, "hint": error.hint}
 
 
 def _finding(finding: Finding, outcome: Outcome | None) -> dict[str, Any]:
@@ -141,9 +158,15 @@ def _fail(found: Survey, outcomes: tuple[Outcome, ...]) -> None:
             "; ".join(sorted(set(failures))),
             "repeat the command",
         )
+    if found.doubts:
+        first = found.doubts[0]
+        raise PinnedECSError(first.what, f"{first.why}{_more(found.doubts)}", first.hint)
     if found.problems:
-        first = found.problems[0]
-        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        first, more = found.problems[0], _more(found.problems)
         raise PinnedECSError(
             "cannot judge every flow run", f"{first.what}: {first.why}{more}", first.hint
         )
+
+
+def _more(errors: tuple[PinnedECSError, ...]) -> str:
+    return f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

@@ -21,6 +21,12 @@ from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
 from tests.operations.fixtures import FAMILY_ARN
 
+UNSEEN = (
+    "Not seen from here: EventBridge rules; EventBridge Scheduler; Step Functions; ECS services of "
+    "other accounts and Regions, and what a service would be rolled back to; other Prefect "
+    "servers; deployments of other accounts; scripts and pipelines.\n"
+    "Keep what they use with --keep-referenced, or the tag pinned-ecs:keep.\n"
+)
 SUBNETS = {"subnets": ["subnet-1"]}
 SCRIPT = str(Path(sys.executable).with_name("pinned-ecs"))
 
@@ -61,7 +67,7 @@ def test_a_dry_run_changes_nothing_and_says_so(pinned_ecs, family, ecs):
         [arn(1), "deregister"],
     ]
     assert said.err == (
-        "etl in us-east-1: 2 would go, 2 stay. Nothing was changed.\n"
+        f"etl in us-east-1: 2 would go, 2 stay. Nothing was changed.\n{UNSEEN}"
         f"next: pinned-ecs prune {block} --keep 2 --min-age 0s --yes\n"
     )
     assert numbers(ecs) == [1, 2, 3, 4]
@@ -95,7 +101,9 @@ def test_what_saved_blocks_and_deployments_run_from_stays(pinned_ecs, family, sa
         arn(2): "used by flow/override",
         arn(1): "",
     }
-    assert said.err == "etl in us-east-1: 3 deregistered, 6 kept.\n"
+    assert said.err == f"etl in us-east-1: 3 deregistered, 6 kept.\n{UNSEEN}"
+    assert result["unseen"][0] == "EventBridge rules"
+    assert all(what in UNSEEN for what in result["unseen"])
 
 
 def test_a_terminal_is_shown_a_progress_bar(pinned_ecs, family, monkeypatch):
@@ -127,7 +135,8 @@ def test_delete_goes_on_where_deregistering_has_ended(pinned_ecs, family, ecs):
     assert pinned_ecs(*arguments).code == 0
     assert numbers(ecs, "INACTIVE") == [1, 2]
     said = pinned_ecs(*arguments, "--delete")
-    assert (said.code, said.err) == (0, "etl in us-east-1: 0 deregistered, 2 deleted, 2 kept.\n")
+    assert said.code == 0
+    assert said.err == f"etl in us-east-1: 0 deregistered, 2 deleted, 2 kept.\n{UNSEEN}"
     assert numbers(ecs, "DELETE_IN_PROGRESS") == [1, 2]
 
 
@@ -140,6 +149,38 @@ def test_a_block_of_the_family_that_does_not_load_stops_it(pinned_ecs, family, d
     assert (said.code, said.out) == (1, "")
     assert "with the overrides of deployment 'flow/bad'" in said.err
     assert numbers(ecs) == [1, 2, 3, 4]
+
+
+def test_what_is_named_or_tagged_is_kept(pinned_ecs, family, ecs):
+    """Shown before, with the command that does it; then done."""
+    block = family(5)
+    tags = [{"key": "pinned-ecs:keep", "value": "EventBridge rule nightly"}]
+    ecs.client("ecs").tag_resource(resourceArn=arn(2), tags=tags)
+    arguments = ("prune", block, "--keep", "1", "--min-age", "0s")
+    named = ("--keep-referenced", arn(1), "--keep-referenced", "etl:3")
+    dry = pinned_ecs(*arguments, *named)
+    assert [line.split(maxsplit=2)[1:] for line in dry.out.splitlines()[1:]] == [
+        ["keep", "the newest"],
+        ["deregister"],
+        ["keep", "named by --keep-referenced etl:3"],
+        ["keep", "it has the tag pinned-ecs:keep"],
+        ["keep", f"named by --keep-referenced {arn(1)}"],
+    ]
+    suggested = f"next: pinned-ecs prune {block} --keep 1 --min-age 0s {' '.join(named)} --yes"
+    assert dry.err.splitlines()[-1] == suggested
+    assert pinned_ecs(*suggested.split()[2:]).code == 0
+    assert numbers(ecs) == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("reference", ["etl:0", "etl:9", "other:1", "etl:*", "", arn(9)])
+def test_a_reference_that_keeps_nothing_is_refused(pinned_ecs, family, reference, ecs):
+    """It may be a slip of the pen; before anything is changed, whatever else is named."""
+    arguments = ("prune", family(3), "--keep", "1", "--min-age", "0s", "--yes")
+    said = pinned_ecs(*arguments, "--keep-referenced", "etl:1", "--keep-referenced", reference)
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith(f"error: cannot keep {reference!r}: ")
+    assert "\nhint: " in said.err
+    assert numbers(ecs) == [1, 2, 3]
 
 
 def test_another_familys_broken_block_does_not(pinned_ecs, family, save, deploy, ecs):

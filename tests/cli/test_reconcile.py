@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
+import sqlalchemy as sa
 from prefect import get_client
-from prefect.states import Cancelling
+from prefect.server.database.dependencies import provide_database_interface
+from prefect.states import Cancelled, Cancelling
 
+from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.faults import Fault
 
 
@@ -82,7 +85,65 @@ def test_json(pinned_ecs, lost):
         "cancel",
         False,
     )
-    assert json.loads(said.out)["problems"] == []
+    assert (json.loads(said.out)["problems"], json.loads(said.out)["doubts"]) == ([], [])
+
+
+def test_a_server_that_may_be_a_copy_is_refused(pinned_ecs, lost, ecs):
+    """Nothing is done, not even what has nothing to do with it; one message, exit code 1."""
+    ended, task = asyncio.run(_ended_before_its_task(ecs))
+    said = pinned_ecs("reconcile", "--yes")
+    assert (said.code, said.out) == (1, "")
+    summary, left, other, error, hint = said.err.splitlines()
+    assert summary == "nothing to do, 2 left alone."
+    assert left.startswith("  1 left: its task was created 50 min after ")
+    assert other == "  1 left: this Prefect server may be a copy of another"
+    assert error.startswith(
+        "error: refuses to reconcile with this Prefect server, which may be a copy of another: "
+        "flow run "
+    )
+    assert (
+        f"({ended}) is Cancelled and task {task} lives, but its task was created 50 min after "
+        in error
+    )
+    assert hint.startswith("hint: another Prefect server may have launched it, ")
+    assert asyncio.run(_state(lost)) == "CANCELLING"
+    (doubt,) = json.loads(pinned_ecs("reconcile", "--json").out)["doubts"]
+    assert set(doubt) == {"what", "why", "hint"}
+
+    ecs.client("ecs").stop_task(task=task)
+    assert pinned_ecs("reconcile", "--yes").err == "1 cancelled, 0 left alone.\n"
+
+
+async def _ended_before_its_task(ecs: LocalECS) -> tuple[str, str]:
+    """A flow run that ended an hour ago, and a task of it that was created since."""
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name("flow/lost")
+        run = await client.create_flow_run_from_deployment(deployment.id)
+        await client.set_flow_run_state(run.id, Cancelled(), force=True)
+    db = provide_database_interface()
+    an_hour_ago = datetime.now(timezone.utc) - timedelta(hours=1)
+    async with db.session_context(begin_transaction=True) as session:
+        end = sa.update(db.FlowRunState).where(
+            db.FlowRunState.flow_run_id == run.id, db.FlowRunState.type == "CANCELLED"
+        )
+        await session.execute(end.values(timestamp=an_hour_ago))
+    answer = ecs.client("ecs").run_task(taskDefinition="job", startedBy=str(run.id))
+    return str(run.id), answer["tasks"][0]["taskArn"]
+
+
+def test_what_comes_next_repeats_the_options(pinned_ecs, lost):
+    """As they were given."""
+    options = "--never-launched-after 26h --api-url https://prefect.example.com/api"
+    dry = pinned_ecs("reconcile", "lost", *options.split())
+    assert dry.err.splitlines()[-1] == f"next: pinned-ecs reconcile lost {options} --yes"
+
+
+def test_a_url_that_proves_nothing(pinned_ecs, lost):
+    """One message and a hint, before anything is looked at."""
+    said = pinned_ecs("reconcile", "--api-url", "http://localhost:4200/api")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("error: cannot use 'http://localhost:4200/api' as the URL of a ")
+    assert "\nhint: give the PREFECT_API_URL of the tasks" in said.err
 
 
 def test_a_failed_look_up_fails(pinned_ecs, lost, ecs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timezone
+from email.utils import format_datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -19,6 +20,9 @@ class ModelCaller:
     Attributes:
         calls: Calls by action.
         throttled: Of these, the throttled ones.
+        with_tags: Calls that ask for tags.
+        deny_tags: These are denied.
+        dated: Answers have a Date.
     """
 
     def __init__(self, model: EmbeddedECS, clock: VirtualClock, latency: float = 0.05) -> None:
@@ -27,19 +31,30 @@ class ModelCaller:
         self._latency = latency
         self.calls: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
+        self.with_tags = 0
+        self.deny_tags = False
+        self.dated = False
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         assert service == "ecs"
         self.calls[operation] += 1
         await self._clock.wait(self._latency)
+        with_tags = "TAGS" in params.get("include", ())
+        self.with_tags += with_tags
         try:
+            if with_tags and self.deny_tags:
+                raise AwsRefusal("AccessDeniedException", "no ecs:ListTagsForResource")
             answer = self._model.call(operation, params)
         except AwsRefusal as refusal:
             error = {"Error": {"Code": refusal.code, "Message": refusal.message}}
             fault = understand(ClientError(error, operation), operation)
             self.throttled[operation] += fault.kind is Kind.THROTTLED
             raise fault from refusal
-        return _parsed(answer)
+        if not self.dated:
+            return _parsed(answer)
+        now = datetime.fromtimestamp(self._model._epoch(self._clock.now()), timezone.utc)
+        headers = {"date": format_datetime(now, usegmt=True)}
+        return {**_parsed(answer), "ResponseMetadata": {"HTTPHeaders": headers}}
 
     async def region(self) -> str:
         return "us-east-1"

@@ -71,6 +71,7 @@ PRUNING = {
     "ecs:DescribeTasks",
     "ecs:ListClusters",
     "ecs:ListServices",
+    "ecs:ListTagsForResource",
     "ecs:ListTaskDefinitions",
     "ecs:ListTasks",
     "ec2:DescribeVpcs",

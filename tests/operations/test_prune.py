@@ -11,11 +11,11 @@ import pytest
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
-from prefect_ecs_pinned.errors import ConfigurationError, Unavailable
+from prefect_ecs_pinned.errors import AccessDenied, ConfigurationError, Unavailable
 from prefect_ecs_pinned.local import EmbeddedECS, Phases, Settings
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import Claim
-from prefect_ecs_pinned.operations.prune import Pruning, Rules, duration
+from prefect_ecs_pinned.operations.prune import KEEP_TAG, Pruning, Reference, Rules, duration
 from tests.aws.virtual import VirtualClock
 from tests.operations.fixtures import FAMILY_ARN
 from tests.operations.model_calls import ModelCaller
@@ -262,6 +262,155 @@ async def test_when_claims_cannot_be_read_nothing_goes(world):
     with pytest.raises(Unavailable):
         await world.clock.run(pruning.survey())
     assert world.numbers() == set(range(1, OLD + NEW + 1))
+
+
+def keeping(*references: str) -> Rules:
+    return Rules(NEW, timedelta(days=30), False, tuple(map(Reference.parse, references)))
+
+
+async def test_what_is_named_stays(world):
+    """By ARN, by family and number; it says so."""
+    survey, _, _ = await world.prune(keeping(FAMILY_ARN + "etl:7", "etl:8"))
+    assert world.numbers() == {*STAYING, 7, 8}
+    why = {parse_revision(v.arn).revision: v.kept for v in survey.verdicts}
+    assert why[7] == f"named by --keep-referenced {FAMILY_ARN}etl:7"
+    assert why[8] == "named by --keep-referenced etl:8"
+
+
+@pytest.mark.parametrize("reference", ["etl", FAMILY_ARN + "etl"])
+async def test_a_family_that_is_named_stays_whole(world, reference):
+    """What names no revision runs the newest; who names it here wants none of it to go."""
+    await world.prune(keeping(reference))
+    assert world.numbers() == set(range(1, OLD + NEW + 1))
+
+
+async def test_what_is_named_is_not_deleted_either(world):
+    """It was deregistered long ago."""
+    world.ecs.call("DeregisterTaskDefinition", {"taskDefinition": "etl:7"})
+    rules = Rules(NEW, timedelta(days=30), True, (Reference.parse("etl:7"),))
+    await world.prune(rules)
+    assert world.numbers("INACTIVE") == {7}
+
+
+def tag(world: World, number: int, key: str = KEEP_TAG, value: str = "") -> None:
+    tags = [{"key": key, "value": value}]
+    world.ecs.call("TagResource", {"resourceArn": f"{FAMILY_ARN}etl:{number}", "tags": tags})
+
+
+async def test_what_has_the_tag_stays(world):
+    """Whatever its value, in capitals or not; other tags keep nothing."""
+    tag(world, 7)
+    tag(world, 8, KEEP_TAG.upper(), "no")
+    tag(world, 9, "team", KEEP_TAG)
+    survey, _, _ = await world.prune()
+    assert world.numbers() == {*STAYING, 7, 8}
+    assert {v.kept for v in survey.verdicts if parse_revision(v.arn).revision in (7, 8)} == {
+        f"it has the tag {KEEP_TAG}"
+    }
+
+
+async def test_tags_are_asked_for_only_where_a_revision_would_go(world):
+    """196 times to survey, and once more before each of them goes: it may have come since."""
+    pruning = world.pruning()
+    survey = await world.clock.run(pruning.survey())
+    assert world.caller.with_tags == len(survey.doomed) == 196
+    work = asyncio.ensure_future(pruning.carry_out(survey))
+    await world.clock.pass_time(60)
+    tag(world, 199)
+    pruned = await world.clock.run(work)
+    assert pruned.spared == {FAMILY_ARN + "etl:199": f"it has the tag {KEEP_TAG}"}
+    assert world.numbers() == {*STAYING, 199}
+    assert world.caller.with_tags == 2 * 196
+
+
+async def test_when_tags_may_not_be_read_nothing_goes(world):
+    """Said once, with what to allow."""
+    world.caller.deny_tags = True
+    with pytest.raises(AccessDenied) as caught:
+        await world.clock.run(world.pruning().survey())
+    assert f"is kept by the tag {KEEP_TAG}" in caught.value.what
+    assert "ecs:ListTagsForResource" in caught.value.hint
+    assert world.numbers() == set(range(1, OLD + NEW + 1))
+
+
+async def test_a_clock_that_is_ahead_makes_nothing_older(world):
+    """This machine's is wrong by two months; AWS's own says how long ago it was registered."""
+    world.caller.dated = True
+    world.epoch += timedelta(days=60)
+    survey, pruned, _ = await world.prune(Rules(NEW, timedelta(days=50)))
+    assert (pruned.deregistered, world.numbers()) == ([], set(range(1, OLD + NEW + 1)))
+    assert survey.verdicts[-1].kept == "registered 40d ago by AWS's clock"
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "revision"),
+    [
+        ("etl", "etl", 0),
+        ("etl:12", "etl", 12),
+        (" Team-ETL_2--x:1 ", "Team-ETL_2--x", 1),
+        (FAMILY_ARN + "etl:12", "etl", 12),
+        (FAMILY_ARN + "etl", "etl", 0),
+        (FAMILY_ARN.replace("aws", "aws-us-gov") + "etl:3", "etl", 3),
+    ],
+)
+def test_references(text, family, revision):
+    """As tasks are launched by: an ARN, or short; with or without a revision."""
+    reference = Reference.parse(text)
+    assert (reference.family, reference.revision) == (family, revision)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        ":",
+        "etl:",
+        "etl:0",
+        "etl:01",
+        "etl:-1",
+        "etl:latest",
+        "etl:*",
+        "e*",
+        "etl 12",
+        "etl:1:2",
+        "a" * 256,
+        "arn:aws:ecs:us-east-1:123456789012:task/default/0123",
+        "arn:aws:ecs:us-east-1:123456789012:task-definition/",
+        "arn:aws:ecs:us-east-1:1234:task-definition/etl:1",
+        "arn:aws:iam::123456789012:role/etl",
+        "task-definition/etl:1",
+    ],
+)
+def test_other_references_are_refused(text):
+    """With a hint."""
+    with pytest.raises(ConfigurationError, match="is not an ARN of a task definition") as caught:
+        Reference.parse(text)
+    assert "etl:12" in caught.value.hint
+
+
+def test_an_arn_means_its_own_account_and_region():
+    """A family of the same name elsewhere is another."""
+    reference = Reference.parse(FAMILY_ARN + "etl:1")
+    assert reference.covers(FAMILY_ARN + "etl:1")
+    for other in ("etl:10", "etl2:1"):
+        assert not reference.covers(FAMILY_ARN + other)
+    assert not reference.covers(FAMILY_ARN.replace("us-east-1", "eu-west-1") + "etl:1")
+
+
+async def test_what_is_no_revision_of_the_family_is_known_as_that(world):
+    """One that is gone, another family, account, Region; one that is INACTIVE is one."""
+    world.ecs.call("DeregisterTaskDefinition", {"taskDefinition": "etl:7"})
+    pruning = world.pruning()
+    known = {
+        text: await world.clock.run(pruning.knows(Reference.parse(text)))
+        for text in (
+            "etl", "etl:1", "etl:7", FAMILY_ARN + "etl", FAMILY_ARN + "etl:1",
+            "etl:999", "other", "other:1", FAMILY_ARN.replace("us-east-1", "eu-west-1") + "etl:1",
+            FAMILY_ARN.replace("123456789012", "999999999999") + "etl",
+        )
+    }  # fmt: skip
+    assert list(known.values()) == [True] * 5 + [False] * 5
 
 
 @pytest.mark.parametrize(

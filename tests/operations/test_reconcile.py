@@ -10,25 +10,44 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from email.utils import format_datetime
+from typing import Any, cast
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect import get_client
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
-from prefect.states import Cancelled, Cancelling, Completed, Paused, Pending, Running, State
+from prefect.client.orchestration import PrefectClient
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_URL,
+    temporary_settings,
+)
+from prefect.states import (
+    Cancelled,
+    Cancelling,
+    Completed,
+    Failed,
+    Paused,
+    Pending,
+    Running,
+    State,
+)
 
+from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.clocks import Clock, steady_now
 from prefect_ecs_pinned.operations.reconcile import Action, Limits, Outcome, Survey, carry_out
 from prefect_ecs_pinned.operations.reconcile import survey as look
 from prefect_ecs_pinned.operations.reconcile.evidence import Place
-from prefect_ecs_pinned.operations.reconcile.flow_runs import end
-from prefect_ecs_pinned.operations.reconcile.verdict import ByPid
+from prefect_ecs_pinned.operations.reconcile.facts import ByPid
+from prefect_ecs_pinned.operations.reconcile.flow_runs import end, read_clock, unfinished
 from tests.operations.fixtures import ACCOUNT, credentials
+from tests.operations.shifted import ShiftedECS
 
 LEAVE, CRASH, CANCEL, STOP = Action.LEAVE, Action.CRASH, Action.CANCEL, Action.STOP
 TASKS = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/"
@@ -59,22 +78,28 @@ class World:
                 made.append(run.id)
             return made
 
-    def launch(self, flow_run: UUID, cluster: str = "default", started_by: bool = True) -> str:
+    def launch(
+        self, flow_run: UUID, cluster: str = "default", started_by: bool = True, api_url: str = ""
+    ) -> str:
         """Start a task of a flow run; gives its ARN."""
         request: dict[str, Any] = {"startedBy": str(flow_run)} if started_by else {}
-        variable = {"name": "PREFECT__FLOW_RUN_ID", "value": str(flow_run)}
+        variables = [{"name": "PREFECT__FLOW_RUN_ID", "value": str(flow_run)}]
+        if api_url:
+            variables.append({"name": "PREFECT_API_URL", "value": api_url})
         answer = self.client.run_task(
             cluster=cluster,
             taskDefinition="job",
-            overrides={"containerOverrides": [{"name": "prefect", "environment": [variable]}]},
+            overrides={"containerOverrides": [{"name": "prefect", "environment": variables}]},
             **request,
         )
         return str(answer["tasks"][0]["taskArn"])
 
-    async def run(self, state: State[Any], cluster: str = "default") -> tuple[UUID, str]:
+    async def run(
+        self, state: State[Any], cluster: str = "default", api_url: str = ""
+    ) -> tuple[UUID, str]:
         """A flow run with a pid in a state, and its live task."""
         (flow_run,) = await self.runs(1)
-        arn = self.launch(flow_run, cluster)
+        arn = self.launch(flow_run, cluster, api_url=api_url)
         async with get_client() as client:
             await client.update_flow_run(flow_run, infrastructure_pid=f"{cluster}::{arn}")
             await client.set_flow_run_state(flow_run, state, force=True)
@@ -294,6 +319,159 @@ async def test_a_resumed_run_that_waits_for_its_launch(world):
     await world.set(flow_run, Pending())
     assert actions(await look(now=later(minutes=5))) == {flow_run: LEAVE}
     assert actions(await look(now=later(hours=26))) == {flow_run: CRASH}
+
+
+async def test_a_second_attempt_that_waits_right_after_the_first(world):
+    """No clock is off: the first task was created and killed seconds before. Not crashed for it."""
+    flow_run, arn = await world.run(Running())
+    world.kill(arn)
+    await world.set(flow_run, Pending())
+    for minutes in (2, 24 * 60):
+        (finding,) = (await look(now=later(minutes=minutes))).findings
+        assert finding.action is LEAVE
+        assert finding.reason == "its stopped task may be of an earlier attempt"
+
+
+async def test_a_second_attempt_that_ran_and_was_killed(world):
+    """Its pid names its task, which lived for minutes after the run had become Running again."""
+    flow_run, arn = await world.run(Running())
+    world.kill(arn)
+    await world.set(flow_run, Pending())
+    again = world.launch(flow_run)
+    await world.set(flow_run, Running(), f"default::{again}")
+    ecs_clock_behind(world.ecs, minutes=-5)
+    world.kill(again)
+    assert actions(await look(now=later(minutes=10))) == {flow_run: CRASH}
+
+
+async def shifted(front: ShiftedECS) -> None:
+    """Have the block reach ECS through a front."""
+    block = PinnedECSTask(
+        aws_credentials=credentials(front.endpoint_url), image="flows:1", launch_timeout_seconds=900
+    )
+    await block.save("reconciled", overwrite=True)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+async def test_the_clock_of_aws_is_a_day_off(world, ecs, days):
+    """What is done is the same as if it were right: by each limit, to the second or so."""
+    with ShiftedECS(ecs, timedelta(days=days)) as front:
+        await shifted(front)
+        lost, ended, waiting = [await world.run(s) for s in (Running(), Completed(), Running())]
+        for _, arn in (lost, waiting):
+            world.kill(arn)
+        await world.set(waiting[0], Pending())
+        assert (await look(now=later(seconds=30))).todo == ()
+        survey = await look(now=later(minutes=2))
+        assert actions(survey) == {lost[0]: CRASH, ended[0]: STOP, waiting[0]: LEAVE}
+        assert survey.problems == ()
+
+
+async def test_aws_does_not_say_what_time_it_is(world, ecs):
+    """A proxy leaves out the Date: nobody knows how long ago anything was, and all is left."""
+    with ShiftedECS(ecs, None) as front:
+        await shifted(front)
+        flow_run, arn = await world.run(Running())
+        world.kill(arn)
+        survey = await look(now=later(days=3))
+        assert (actions(survey), len(survey.problems)) == ({flow_run: LEAVE}, 1)
+        assert survey.problems[0].why == "the answer of DescribeTasks has no Date"
+
+
+async def test_a_restored_copy_is_refused(world):
+    """A run that had failed here was launched again elsewhere: nothing at all is done."""
+    failed, first = await world.run(Failed())
+    world.kill(first)
+    ended, _ = await world.run(Completed())
+    lost, arn = await world.run(Running())
+    world.kill(arn)
+    assert actions(await look(now=later(minutes=2))) == {ended: STOP, lost: CRASH}
+    ecs_clock_behind(world.ecs, minutes=-10)
+    second = world.launch(failed)
+    survey = await look(now=later(minutes=20))
+    assert set(actions(survey).values()) == {LEAVE}
+    assert await carry_out(survey) == ()
+    (doubt,) = survey.doubts
+    assert second in doubt.why
+    assert "was created 10 min after the flow run had ended here" in doubt.why
+    assert second in world.live()
+    assert (await world.states())[lost][0] == "RUNNING"
+    world.kill(second)  # by hand: it was the only server after all
+    assert actions(await look(now=later(minutes=20))) == {ended: STOP, lost: CRASH}
+
+
+async def test_a_staging_server_is_refused(world):
+    """Its copy of a flow run was ended by somebody; the task reports to production."""
+    url = "https://prefect.example.com/api"
+    flow_run, arn = await world.run(Cancelled(), api_url=url)
+    survey = await look(now=later(minutes=2))
+    (doubt,) = survey.doubts
+    assert (actions(survey), url in doubt.why) == ({flow_run: LEAVE}, True)
+    assert f"--api-url {url}" in doubt.hint
+    same = await look(now=later(minutes=2), api_urls=["http://prefect.example.com:80/api/"])
+    assert done(await carry_out(same)) == {"stop": 1}
+    assert arn not in world.live()
+
+
+async def test_a_task_that_the_server_does_not_know_is_left(world):
+    """Its flow run has ended, but the pid names another task, or none."""
+    (without,) = await world.runs(1)
+    world.launch(without)
+    await world.set(without, Cancelled())
+    other, first = await world.run(Completed())
+    world.kill(first)
+    world.launch(other)
+    survey = await look(now=later(minutes=2))
+    assert (set(actions(survey).values()), survey.doubts) == ({LEAVE}, ())
+
+
+async def test_a_pid_that_names_another_runs_task(world):
+    """A task says whose it is, and that counts."""
+    mine, theirs = await world.runs(2, Running())
+    arn = world.launch(theirs)
+    await world.set(mine, Running(), f"default::{arn}")
+    world.kill(arn)
+    survey = await look(now=later(minutes=2))
+    assert actions(survey)[mine] is LEAVE
+    reason = next(f.reason for f in survey.findings if f.flow_run_id == mine)
+    assert reason == "the task that its pid names is another flow run's"
+
+
+async def test_the_date_of_a_proxy_is_not_believed_alone(world):
+    """nginx replaces the Date. The server's own reckoning tells that it is an hour off."""
+    await world.runs(1, Running())
+    await world.runs(1)
+    async with get_client() as client:
+
+        async def proxy(response: httpx.Response) -> None:
+            date = datetime.now(timezone.utc) + timedelta(hours=1)
+            response.headers["date"] = format_datetime(date, usegmt=True)
+
+        client._client.event_hooks = {"request": [], "response": [proxy]}
+        clock = Clock()
+        read_clock(client, clock)
+        for subject in await unfinished(client, None, clock):
+            assert subject.server_time is not None
+            age = steady_now() - clock.ours(subject.since).latest
+            assert timedelta(seconds=-1) < age < timedelta(minutes=1)
+
+
+async def test_without_a_server_its_clock_is_this_machines(world):
+    """The API runs in this process."""
+    clock = Clock()
+    with temporary_settings({PREFECT_API_URL: None}):
+        read_clock(cast("PrefectClient", None), clock)
+    now = datetime.now(timezone.utc)
+    assert abs(clock.ours(now).latest - steady_now()) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("url", ["", "prefect", "http://localhost:4200/api", "ftp://x/api"])
+async def test_urls_that_prove_nothing_are_refused(world, url, ecs):
+    """Before anything is looked at."""
+    ecs.reset()
+    with pytest.raises(ConfigurationError, match="as the URL of a Prefect API"):
+        await look(api_urls=[url])
+    assert ecs.count("ListClusters") == 0
 
 
 def ecs_clock_behind(ecs: LocalECS, **duration: float) -> None:

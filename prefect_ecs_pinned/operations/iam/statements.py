@@ -71,6 +71,9 @@ def _operator(found: Sequence[Needs]) -> list[Statement]:
             _allow("Stop", ["ecs:StopTask"], [n.tasks for n in found]),
             _allow("Deregister", ["ecs:DeregisterTaskDefinition"], ["*"] if pruned else []),
             _allow("Delete", ["ecs:DeleteTaskDefinitions"], pruned),
+            # A tag may keep a revision. DescribeTaskDefinition asks for it when it includes tags
+            # (jenkinsci/amazon-ecs-plugin#306).
+            _allow("ReadKeepTags", ["ecs:ListTagsForResource"], pruned),
             *_examine(found),
         ]
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from prefect_ecs_pinned.core.plan import Observed
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.claims import Claim
+from prefect_ecs_pinned.operations.prune.references import Reference
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,18 @@ class Rules:
         keep: The newest ACTIVE revisions that are kept in any case; at least 1.
         min_age: A revision that is younger is kept.
         delete: Delete what is deregistered, now or earlier, for good.
+        referenced: What is kept because a person says so.
     """
 
     keep: int
     min_age: timedelta
     delete: bool = False
+    referenced: Sequence[Reference] = ()
+
+    def named(self, arn: str) -> str:
+        """Which reference keeps a revision, as text; empty when none does."""
+        found = next((r.text for r in self.referenced if r.covers(arn)), "")
+        return f"named by --keep-referenced {found}" if found else ""
 
 
 @dataclass(frozen=True)

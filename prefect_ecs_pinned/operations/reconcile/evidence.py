@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from prefect_ecs_pinned.aws.batching import in_batches
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.task_state import snapshot
-from prefect_ecs_pinned.errors import ClusterNotFound, PinnedECSError
+from prefect_ecs_pinned.errors import ClusterNotFound, PinnedECSError, Unavailable
 from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.clocks import DATE_GRAIN, Clock, date_of, steady_now
 from prefect_ecs_pinned.operations.families import DESCRIBE_TASKS_LIMIT, clusters
-from prefect_ecs_pinned.operations.reconcile.verdict import ByPid, Task
+from prefect_ecs_pinned.operations.reconcile.facts import ByPid, Task
+from prefect_ecs_pinned.operations.reconcile.outlived import api_url
 
 #: Statuses that ListTasks has to be asked for one by one (API_ListTasks, "desiredStatus").
 _DESIRED = ("RUNNING", "STOPPED")
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """A task, and the flow run that it says it runs.
-
-    Attributes:
-        flow_run_id: As text; empty when it names none.
-        cluster: ARN of its cluster.
-        task: The task.
-    """
-
-    flow_run_id: str
-    cluster: str
-    task: Task
 
 
 class Place:
@@ -48,6 +35,7 @@ class Place:
         self.region = region
         self.failures: list[PinnedECSError] = []
         self._calls = calls
+        self._clock = Clock()
         self._clusters: Sequence[str] = ()
 
     def holds(self, pid: TaskIdentifier) -> bool:
@@ -61,14 +49,14 @@ class Place:
         except PinnedECSError as error:
             self.failures.append(error)
 
-    async def sightings(self, status: str, but: Collection[str] = ()) -> list[Sighting]:
+    async def sightings(self, status: str, but: Collection[str] = ()) -> list[Task]:
         """Every task in every cluster that names a flow run.
 
         Args:
             status: RUNNING for live tasks; STOPPED for those that stopped within the hour.
             but: ARNs of tasks that are known already.
         """
-        found: list[Sighting] = []
+        found: list[Task] = []
         for cluster in self._clusters:
             try:
                 arns = await self._list(cluster, desiredStatus=status)
@@ -76,8 +64,8 @@ class Place:
                 self.failures.append(error)
                 continue
             described, _ = await self._describe(cluster, [arn for arn in arns if arn not in but])
-            found += [_sighting(raw) for raw in described.values()]
-        return [sighting for sighting in found if sighting.flow_run_id]
+            found += described.values()
+        return [task for task in found if task.flow_run_id]
 
     async def by_pid(self, pids: Iterable[TaskIdentifier]) -> dict[TaskIdentifier, Task | ByPid]:
         """What ECS says of the tasks that pids name: the task, MISSING or FAILED."""
@@ -89,7 +77,7 @@ class Place:
             described, missing = await self._describe(cluster, [pid.task_arn for pid in members])
             for pid in members:
                 if pid.task_arn in described:
-                    answers[pid] = as_task(described[pid.task_arn])
+                    answers[pid] = described[pid.task_arn]
                 else:
                     answers[pid] = ByPid.MISSING if pid.task_arn in missing else ByPid.FAILED
         return answers
@@ -113,7 +101,7 @@ class Place:
             described, missing = await self._describe(cluster, arns)
             if missing:  # listed and not described: it is too new, or about to be forgotten
                 return None
-            found += map(as_task, described.values())
+            found += described.values()
         return found if len(self.failures) == failed else None
 
     async def stop(self, cluster: str, task_arn: str, reason: str) -> None:
@@ -133,19 +121,22 @@ class Place:
 
     async def _describe(
         self, cluster: str, arns: Sequence[str]
-    ) -> tuple[dict[str, Mapping[str, Any]], set[str]]:
-        """ARN -> description of those that are known, and the ARNs that are MISSING."""
-        described: dict[str, Mapping[str, Any]] = {}
+    ) -> tuple[dict[str, Task], set[str]]:
+        """ARN -> task of those that are known, and the ARNs that are MISSING."""
+        described: dict[str, Task] = {}
         missing: set[str] = set()
         for batch in in_batches(arns, DESCRIBE_TASKS_LIMIT):
+            asked = steady_now()
             try:
                 answer = await self._calls.call(
                     "ecs", "DescribeTasks", cluster=cluster, tasks=list(batch)
                 )
+                date = self._read_clock(answer, asked)
             except PinnedECSError as error:
                 self.failures.append(error)
                 continue
-            described.update((str(raw["taskArn"]), raw) for raw in answer["tasks"])
+            for raw in answer["tasks"]:
+                described[str(raw["taskArn"])] = as_task(raw, self._clock, date)
             missing.update(
                 str(failure["arn"])
                 for failure in answer.get("failures") or []
@@ -153,22 +144,45 @@ class Place:
             )
         return described, missing
 
+    def _read_clock(self, answer: Mapping[str, Any], asked: datetime) -> datetime:
+        """Read AWS's clock from an answer; gives what it shows.
 
-def as_task(raw: Mapping[str, Any]) -> Task:
-    """Read a described task (API_Task)."""
+        Raises:
+            Unavailable: The answer does not say.
+        """
+        date = date_of(answer)
+        if date is None:
+            raise Unavailable(
+                f"cannot tell how old tasks in {self.region} are",
+                "the answer of DescribeTasks has no Date",
+                "look for a proxy or an endpoint_url that leaves it out",
+            )
+        self._clock.read(date, asked, steady_now(), DATE_GRAIN)
+        return date
+
+
+def as_task(raw: Mapping[str, Any], clock: Clock, now: datetime) -> Task:
+    """Read a described task (API_Task).
+
+    Args:
+        raw: The task.
+        clock: The one that its times are of.
+        now: What that shows: a task that does not say when it was created is as good as new.
+    """
     end = snapshot(raw)
     stopped_at = raw.get("stoppedAt") or raw.get("stoppingAt")
-    return Task(end, raw["createdAt"], stopped_at if end.final else None)
+    variables = dict(_variables(raw))
+    return Task(
+        snapshot=end,
+        created_at=clock.ours(raw.get("createdAt") or now),
+        stopped_at=clock.ours(stopped_at) if end.final and stopped_at else None,
+        flow_run_id=variables.get("PREFECT__FLOW_RUN_ID") or str(raw.get("startedBy") or ""),
+        reports_to=api_url(variables.get("PREFECT_API_URL") or ""),
+    )
 
 
-def _sighting(raw: Mapping[str, Any]) -> Sighting:
-    return Sighting(_flow_run_of(raw), str(raw["clusterArn"]), as_task(raw))
-
-
-def _flow_run_of(raw: Mapping[str, Any]) -> str:
-    """The flow run of a task: the variable that Prefect gives each, or who started it."""
+def _variables(raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The variables that a task was launched with, in whatever container."""
     for container in (raw.get("overrides") or {}).get("containerOverrides") or []:
         for variable in container.get("environment") or []:
-            if variable.get("name") == "PREFECT__FLOW_RUN_ID":
-                return str(variable.get("value") or "")
-    return str(raw.get("startedBy") or "")
+            yield str(variable.get("name")), str(variable.get("value") or "")

@@ -3,208 +3,144 @@
 The rules, in order. Anything unknown ends in `LEAVE`.
 
 1. A state other than Pending, Running or Cancelling is nobody's business here.
-2. A failed look-up, or a task of another account or Region, allows no verdict.
-3. While any task of the run lives, it is left alone.
-4. Of the stopped tasks the newest counts; those of an earlier attempt do not count at all.
-   It is left alone for `Limits.settle`, in which the agent may still report on it.
-5. Without any task, the run must have been in its state for longer than a limit.
+2. A failed look-up, or a task of another account, Region or flow run, allows no verdict.
+3. While any task of the run lives, it is left alone; and for `Limits.settle` after any has stopped,
+   in which the agent may still report on it.
+4. A stopped task ends the run if it is proved to be of this attempt (`of_this_attempt`).
+5. Without such a task, the run must have been in its state for longer than a limit.
+
+Each comparison is made with the end of an interval that makes it harder to act. So what is done
+with clocks that are known badly, or not at all, is part of what would be done with perfect ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum
+from datetime import datetime
 
-from prefect_ecs_pinned.core.task_state import Diagnosis, Snapshot, diagnose
+from prefect_ecs_pinned.core.task_state import Diagnosis, diagnose
+from prefect_ecs_pinned.operations.reconcile.facts import (
+    CANCELLING,
+    PENDING,
+    UNFINISHED,
+    Action,
+    ByPid,
+    BySearch,
+    Evidence,
+    History,
+    Limits,
+    Run,
+    Task,
+    Verdict,
+    age_text,
+    leave,
+)
 
-PENDING, RUNNING, CANCELLING = "PENDING", "RUNNING", "CANCELLING"
-
-#: Types of the states that a flow run is reconciled from.
-UNFINISHED = (PENDING, RUNNING, CANCELLING)
-
-#: Types of the states that a flow run ends in.
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-class Action(Enum):
-    """What is to be done."""
-
-    LEAVE = "leave"
-    CRASH = "crash"
-    CANCEL = "cancel"
-    STOP = "stop"
-
-
-class ByPid(Enum):
-    """What became of the look-up of the task that a flow run's pid names."""
-
-    NO_PID = "the run has no pid"
-    FOUND = "the task was described"
-    MISSING = "ECS does not know the task"
-    FAILED = "the look-up failed"
-    ELSEWHERE = "the task is of another account or Region"
-
-
-class BySearch(Enum):
-    """What became of the search for tasks by ``startedBy``, among RUNNING and STOPPED."""
-
-    DONE = "every task that ECS knows was found"
-    FAILED = "the search, or another look-up in the account and Region, failed"
-    IMPOSSIBLE = "the run's tasks do not carry its id"
-    NOT_NEEDED = "not made"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long what is left alone.
-
-    Attributes:
-        settle: After a task has stopped, or a flow run has ended: the agent may be about to say
-            so, or the container to finish.
-        vanished: A Running or Cancelling run whose task ECS does not know: DescribeTasks is
-            eventually consistent.
-        never_launched: A run without any task. It has to exceed every launch wait, and a block's
-            `launch_timeout_seconds` is at most a day.
-        skew: Difference of the clocks of Prefect's server and AWS.
-    """
-
-    settle: timedelta = timedelta(seconds=60)
-    vanished: timedelta = timedelta(minutes=10)
-    never_launched: timedelta = timedelta(hours=25)
-    skew: timedelta = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A flow run as Prefect has it.
-
-    Attributes:
-        state: Type of its state.
-        since: When it came into that state.
-    """
-
-    state: str
-    since: datetime
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task of a flow run.
-
-    Attributes:
-        snapshot: What ECS says of it.
-        created_at: When RunTask accepted it.
-        stopped_at: When it stopped; None while it has not.
-    """
-
-    snapshot: Snapshot
-    created_at: datetime
-    stopped_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that was found out about a flow run.
-
-    Attributes:
-        by_pid: Of the task that its pid names.
-        by_search: Of the search by ``startedBy``.
-        tasks: Every task of it that was found, in any way.
-    """
-
-    by_pid: ByPid
-    by_search: BySearch
-    tasks: tuple[Task, ...] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is to be done, and why.
-
-    Attributes:
-        action: What.
-        reason: One line, and a hint on a second one where there is one.
-    """
-
-    action: Action
-    reason: str
+#: Outcomes of the look-up by pid that allow no verdict, whatever else is known.
+_NO_VERDICT = (ByPid.FAILED, ByPid.ELSEWHERE, ByPid.ANOTHER)
 
 
 def decide(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdict:
     """What is to become of a flow run that Prefect believes unfinished."""
     if run.state not in UNFINISHED:
-        return _leave(f"its state is {run.state}")
-    if evidence.by_pid in (ByPid.FAILED, ByPid.ELSEWHERE):
-        return _leave(evidence.by_pid.value)
+        return leave(f"its state is {run.state}")
+    if evidence.by_pid in _NO_VERDICT:
+        return leave(evidence.by_pid.value)
     if any(not task.snapshot.final for task in evidence.tasks):
-        return _leave("its task is live")
-    tasks = of_this_attempt(run, evidence.tasks, limits)
+        return leave("its task is live")
+    if not all(_settled(task, now, limits) for task in evidence.tasks):
+        return leave("its task has stopped only just now")
+    tasks = of_this_attempt(run, evidence, limits)
     if tasks:
-        newest = max(tasks, key=lambda task: task.created_at)
-        return _after_stop(run, newest, now, limits)
+        newest = max(tasks, key=lambda task: task.created_at.latest)
+        return _end(run, explain(diagnose(newest.snapshot)))
     return _without_task(run, evidence, now, limits)
+
+
+def needs_history(run: Run, evidence: Evidence) -> bool:
+    """Whether the run's former states have to be read: its task has stopped."""
+    if run.state not in UNFINISHED or evidence.by_pid in _NO_VERDICT:
+        return False
+    return bool(evidence.tasks) and all(task.snapshot.final for task in evidence.tasks)
 
 
 def needs_search(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> bool:
     """Whether only a search by ``startedBy`` can tell: it is about to be taken for lost."""
-    if evidence.by_pid in (ByPid.FAILED, ByPid.ELSEWHERE):
+    if evidence.by_pid in _NO_VERDICT:
         return False
     if any(not t.snapshot.final for t in evidence.tasks):
         return False
-    if of_this_attempt(run, evidence.tasks, limits):
+    if of_this_attempt(run, evidence, limits):
         return False
     missing = evidence.by_pid is ByPid.MISSING and run.state != PENDING
-    return now - run.since > (limits.vanished if missing else limits.never_launched)
+    return now - run.since.latest > (limits.vanished if missing else limits.never_launched)
 
 
-def of_this_attempt(run: Run, tasks: Sequence[Task], limits: Limits) -> list[Task]:
-    """The tasks that may have brought the run into its state.
+def of_this_attempt(run: Run, evidence: Evidence, limits: Limits) -> list[Task]:
+    """The stopped tasks that are proved to be of the attempt that the run is in.
 
-    A run that is resumed or retried keeps its old pid until its new task is launched. A Pending
-    run is launched after it became Pending; a Running one was set Running by a task that had not
-    stopped yet.
+    A run that is resumed or retried keeps its old pid until its new task is launched, and both
+    tasks carry its id. So:
+
+    - A run that was Pending at most once has had one attempt, and its tasks are of that. The
+      clocks must not speak against it.
+    - A run that was Pending before: only the task that its pid names, and only if it lived while
+      the run was Running in this attempt. One that waits for its launch has no such task.
     """
-    since = run.since - limits.skew
+    history = run.history
+    if history is None:
+        return []
+    if history.launches <= 1:
+        return [task for task in evidence.tasks if _plausible(run, history, task, limits)]
+    ran_at = history.ran_at
+    return [
+        task
+        for task in evidence.tasks
+        if task.snapshot.task_arn == evidence.named
+        and ran_at is not None
+        and task.stopped_at is not None
+        and task.stopped_at.earliest >= ran_at.latest + limits.skew
+    ]
+
+
+def _plausible(run: Run, history: History, task: Task, limits: Limits) -> bool:
+    """Whether a task may have brought its run into its state, by what the clocks say.
+
+    It was launched after the run became Pending, and had not stopped yet when that was set Running.
+    """
     if run.state == PENDING:
-        return [task for task in tasks if task.created_at >= since]
-    if run.state == RUNNING:
-        return [task for task in tasks if task.stopped_at is None or task.stopped_at >= since]
-    return list(tasks)
+        return task.created_at.earliest >= run.since.latest - limits.skew
+    if history.ran_at is None or task.stopped_at is None:
+        return True
+    return task.stopped_at.earliest >= history.ran_at.latest - limits.skew
 
 
-def _after_stop(run: Run, task: Task, now: datetime, limits: Limits) -> Verdict:
-    if task.stopped_at is None or now - task.stopped_at < limits.settle:
-        return _leave("its task has stopped only just now")
-    return _end(run, explain(diagnose(task.snapshot)))
+def _settled(task: Task, now: datetime, limits: Limits) -> bool:
+    return task.stopped_at is not None and now - task.stopped_at.latest >= limits.settle
 
 
 def _without_task(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdict:
-    age = now - run.since
+    age = now - run.since.latest
     if evidence.by_search is BySearch.FAILED:
-        return _leave(evidence.by_search.value)
+        return leave(evidence.by_search.value)
     if evidence.by_pid is ByPid.MISSING and run.state != PENDING:
         if age < limits.vanished:
-            return _leave("ECS does not know its task, which may be too new to be seen")
+            return leave("ECS does not know its task, which may be too new to be seen")
         return _end(run, "the task vanished: it stopped over an hour ago, and ECS has forgotten it")
     if age <= limits.never_launched:
-        return _leave(f"it has no task, and may be waiting for its launch ({_text(age)})")
+        if evidence.tasks:
+            return leave("its stopped task may be of an earlier attempt")
+        return leave(f"it has no task, and may be waiting for its launch ({age_text(age)})")
     if evidence.by_search is not BySearch.DONE:
-        return _leave("it has no task that can be looked up")
+        return leave("it has no task that can be looked up")
     return _end(
         run,
-        f"no task of it is known to ECS after {_text(age)}: it was never launched, or its task "
-        "stopped over an hour ago",
+        f"no task of this attempt is known to ECS after {age_text(age)}: it was never launched, or "
+        "its task stopped over an hour ago",
     )
 
 
 def _end(run: Run, why: str) -> Verdict:
     return Verdict(Action.CANCEL if run.state == CANCELLING else Action.CRASH, why)
-
-
-def _leave(why: str) -> Verdict:
-    return Verdict(Action.LEAVE, why)
 
 
 def explain(diagnosis: Diagnosis) -> str:
@@ -215,20 +151,3 @@ def explain(diagnosis: Diagnosis) -> str:
     if diagnosis.detail:
         text += f": {diagnosis.detail}"
     return f"{text}\nhint: {diagnosis.hint}" if diagnosis.hint else text
-
-
-def decide_task(run: Run, now: datetime, limits: Limits) -> Verdict:
-    """Whether the live task of a flow run is to be stopped: when the run has ended."""
-    if run.state not in FINAL:
-        return _leave(f"the flow run is {run.state}")
-    age = now - run.since
-    if age <= limits.settle:
-        return _leave("the flow run has ended only just now")
-    return Verdict(Action.STOP, f"the flow run has been {run.state} for {_text(age)}")
-
-
-def _text(age: timedelta) -> str:
-    seconds = int(age.total_seconds())
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -1,0 +1,53 @@
+"""The last look at a revision that would go: a tag that keeps it, its age by AWS's own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
+from prefect_ecs_pinned.errors import AccessDenied
+from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.clocks import DATE_GRAIN, date_of
+from prefect_ecs_pinned.operations.prune.references import KEEP_TAG
+from prefect_ecs_pinned.operations.prune.rules import ago
+
+
+async def last_look(calls: Calls, arn: str, min_age: timedelta) -> str:
+    """Why a revision that nobody seems to need is kept all the same; empty when it is not.
+
+    Args:
+        calls: Reach AWS.
+        arn: The revision.
+        min_age: If it is younger, it is kept, whatever this machine's clock says.
+
+    Raises:
+        AccessDenied: Its tags may not be read, so that nobody can tell.
+        PinnedECSError: AWS could not be reached.
+    """
+    try:
+        answer = await calls.attempt(
+            "ecs", "DescribeTaskDefinition", taskDefinition=arn, include=["TAGS"]
+        )
+    except Fault as fault:
+        if fault.kind is Kind.NO_DEFINITION:
+            return "it is gone"
+        error = as_error(fault, f"cannot tell whether {arn} is kept by the tag {KEEP_TAG}")
+        if isinstance(error, AccessDenied):
+            error.hint = (
+                "allow ecs:DescribeTaskDefinition, and ecs:ListTagsForResource, to the credentials"
+            )
+        raise error from fault
+    keys = [str(tag.get("key")) for tag in answer.get("tags") or []]
+    if any(key.lower() == KEEP_TAG for key in keys):
+        return f"it has the tag {KEEP_TAG}"
+    return _too_young(answer, min_age)
+
+
+def _too_young(answer: Mapping[str, Any], min_age: timedelta) -> str:
+    date = date_of(answer)
+    if date is None:
+        return ""
+    age = date + DATE_GRAIN - answer["taskDefinition"]["registeredAt"]
+    return f"registered {ago(age)} ago by AWS's clock" if age < min_age else ""

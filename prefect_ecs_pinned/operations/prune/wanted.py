@@ -1,0 +1,71 @@
+"""What is to be pruned for a saved block: the families that it registers in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.operations.blocks import Configuration, configurations
+from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.claims import read_claims
+from prefect_ecs_pinned.operations.plan import targets
+from prefect_ecs_pinned.operations.prune.pruning import Pruning
+from prefect_ecs_pinned.operations.prune.references import Reference
+from prefect_ecs_pinned.operations.prune.rules import (
+    Rules,
+)
+
+
+async def prunings(reference: str, rules: Rules) -> list[Pruning]:
+    """A pruning for each family that a saved block, and its deployments, register in.
+
+    Families of revisions that are only linked belong to somebody else, and are left alone.
+
+    Raises:
+        ConfigurationError: No such block; it does not load; it registers nothing; or a revision
+            that is to be kept is none of these families'.
+        PinnedECSError: AWS or Prefect refused, or could not be reached.
+    """
+    found = await prunings_for(await configurations(reference, every=True), rules)
+    if not found:
+        raise ConfigurationError(
+            f"cannot prune {reference!r}",
+            "it uses a revision that was registered elsewhere as it is",
+            "prune it where it is registered",
+        )
+    return found
+
+
+async def prunings_for(wanted: Sequence[Configuration], rules: Rules) -> list[Pruning]:
+    """As `prunings`, for configurations that have been read; none when they only link."""
+    found: dict[tuple[str, str], Pruning] = {}
+    async with targets(wanted) as members:
+        for target in members:
+            family = target.prepared.desired.family
+            key = (target.access_key, family)
+            if target.prepared.revision is None and key not in found:
+                found[key] = _pruning(Calls.of(target.credentials), family, rules)
+    made = list(found.values())
+    if made:
+        await _check(made, rules.referenced)
+    return made
+
+
+async def _check(found: Sequence[Pruning], referenced: Sequence[Reference]) -> None:
+    """Refuse a reference that keeps nothing: it may be a slip of the pen.
+
+    Raises:
+        ConfigurationError: One is to no revision of what is to be pruned.
+    """
+    families = ", ".join(sorted({pruning.family for pruning in found}))
+    for reference in referenced:
+        if not any([await pruning.knows(reference) for pruning in found]):
+            raise ConfigurationError(
+                f"cannot keep {reference.text!r}",
+                f"it is no revision of what is to be pruned, the family {families}",
+                "correct it, or leave it out; nothing was changed",
+            )
+
+
+def _pruning(calls: Calls, family: str, rules: Rules) -> Pruning:
+    return Pruning(calls, family, rules, lambda: read_claims(calls, family))
