@@ -379,8 +379,8 @@ class ControlPlane:
                 clock=clock,
             )
             ecs, logs = EcsApi(clients), LogsApi(clients)
-            launching = Launching(ecs, clock)
             stopping = Stopping(ecs, clock)
+            launching = Launching(ecs, clock, stopping)
             reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
             verbs = _Verbs(
                 clients=clients,

@@ -24,7 +24,7 @@ from prefect_ecs_pinned.aws.faults import Fault, Kind, in_band
 from prefect_ecs_pinned.aws.network import missing_subnets
 from prefect_ecs_pinned.aws.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.queues import MOST_CALLS, LiveKey, QuotaQueue
-from prefect_ecs_pinned.aws.retrying import patiently
+from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.aws.submission import MayRun, NotStopped, Renewal, Submission
 from prefect_ecs_pinned.core.capacity import demand_of
 from prefect_ecs_pinned.core.reaction import (
@@ -57,11 +57,13 @@ class Launching:
     Args:
         api: The calls.
         clock: Time.
+        stopping: Stops tasks that nobody wants; one of its own unless given.
     """
 
-    def __init__(self, api: LaunchApi, clock: Clock) -> None:
+    def __init__(self, api: LaunchApi, clock: Clock, stopping: Stopping | None = None) -> None:
         self._api = api
         self._clock = clock
+        self._stopping = stopping or Stopping(api, clock)
         self._queues: dict[str, QuotaQueue] = {}
         self._numbers = count()
         self._open: set[Submission] = set()
@@ -208,14 +210,13 @@ class Launching:
         raise submission.still_runs(task)
 
     async def _stop(self, submission: Submission, task: Snapshot) -> bool:
-        """Stop a task that nobody wants; whether it has been stopped."""
+        """Stop a task that nobody wants; whether that is certain. If not, it is tried again."""
         cluster = task.cluster_arn or str(submission.request.get("cluster") or "default")
-        try:
-            await patiently(
-                lambda: self._api.stop_task(cluster, task.task_arn, WITHDRAWN_REASON), self._clock
+        result = await self._stopping.stop(cluster, task.task_arn, WITHDRAWN_REASON)
+        if not result.certain:
+            logger.error(
+                "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
             )
-        except Fault as fault:
-            logger.error("Could not stop task %s, which nobody wants: %s", task.task_arn, fault)
             return False
         self.task_stopped(submission)
         return True

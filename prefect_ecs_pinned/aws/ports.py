@@ -39,14 +39,18 @@ class TaskDefinitionApi(Protocol):
         """
 
 
-class LaunchApi(Protocol):
+class StopApi(Protocol):
+    """The call of `stopping`."""
+
+    async def stop_task(self, cluster: str, task: str, reason: str) -> None:
+        """StopTask."""
+
+
+class LaunchApi(StopApi, Protocol):
     """The calls of `launching`."""
 
     async def run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """RunTask's answer."""
-
-    async def stop_task(self, cluster: str, task: str, reason: str) -> None:
-        """StopTask."""
 
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
         """One task as DescribeTasks answers it, or None when it is MISSING."""
@@ -63,13 +67,6 @@ class LaunchApi(Protocol):
         Raises:
             Fault: There are too many to go through.
         """
-
-
-class StopApi(Protocol):
-    """The call of `stopping`."""
-
-    async def stop_task(self, cluster: str, task: str, reason: str) -> None:
-        """StopTask."""
 
 
 class WatchApi(StopApi, Protocol):

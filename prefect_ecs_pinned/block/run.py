@@ -118,10 +118,11 @@ class _Run:
         try:
             end = await self._watch(launched)
         except TaskFailedToStart as error:
+            if self._unwanted:
+                return await self._stopped(launched, ran=False)
             return await self._failed_to_start(launched, error)
         if self._unwanted:
-            how = "cancelled before its task ran, and the task was stopped"
-            return await self._cancelled(launched.identifier, how)
+            return await self._stopped(launched, end.ran)
         return await self._finished(launched, end)
 
     # -- pin ---------------------------------------------------------------------------------
@@ -227,6 +228,13 @@ class _Run:
         self._task_status.started("")
         return await self._cancelled("", "cancelled while it waited; it was not launched")
 
+    async def _stopped(self, launched: _Launched, ran: bool) -> prefect_aws.ecs.ECSTaskResult:
+        """The task of a cancelled run has ended; not earlier."""
+        when = "while its task started" if ran else "before its task ran"
+        return await self._cancelled(
+            launched.identifier, f"cancelled {when}, and the task was stopped"
+        )
+
     async def _cancelled(self, identifier: str, how: str) -> prefect_aws.ecs.ECSTaskResult:
         """The end of a flow run that was cancelled before a process could end it."""
         self._log.info(f"{self._prefix}: The flow run was {how}.")
@@ -289,7 +297,7 @@ class _Run:
     async def _stop_unwanted(self, task: Snapshot) -> None:
         self._unwanted = True
         try:
-            await self._plane.stop(task.cluster_arn, task.task_arn, CANCELLED_REASON)
+            await self._plane.stop(task.cluster_arn, task.task_arn, CANCELLED_REASON, shown=True)
         except PinnedECSError as error:
             self._log.error(f"{self._prefix}: {error}")
 
