@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +27,15 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < limit, "it takes longer than ten seconds"
         time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _no_threads_left(monkeypatch) -> Iterator[None]:
+    """Other tests count threads."""
+    monkeypatch.setattr(printing, "IDLE_SECONDS", 0.05)
+    before = len(threads())
+    yield
+    until(lambda: len(threads()) <= before)
 
 
 class Sink:
@@ -66,9 +75,8 @@ async def test_lines_come_in_order_each_once_from_one_thread():
     assert all(sink.lines == [f"{number}" for number in range(50)] for sink in sinks)
 
 
-async def test_the_thread_ends_without_work_and_begins_again(monkeypatch):
+async def test_the_thread_ends_without_work_and_begins_again():
     """Runs that stream nothing cost no thread."""
-    monkeypatch.setattr(printing, "IDLE_SECONDS", 0.01)
     prints, sink = Printing(), Sink()
     channel = prints.channel(sink)
     for line in ("one", "two"):
