@@ -159,7 +159,10 @@ class EcsApi:
         answer = await self._clients.call(
             "ecs", "StopTask", "watching", cluster=cluster, task=task, reason=reason
         )
-        member(answer, "task", "StopTask")  # a proxy's page has stopped nothing
+        if (
+            "ResponseMetadata" in answer
+        ):  # it came over the wire: a page of a proxy has stopped nothing
+            member(answer, "task", "StopTask")
 
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
         answer = await self._describe(cluster, [task])
@@ -277,4 +280,5 @@ class LogsApi:
         answer: Mapping[str, Any] = await self._clients.call(
             "logs", operation, region=self._region, **params
         )
+        member(answer, "events", operation)
         return answer
