@@ -65,14 +65,18 @@ class LaunchApi(Protocol):
         """
 
 
-class WatchApi(Protocol):
+class StopApi(Protocol):
+    """The call of `stopping`."""
+
+    async def stop_task(self, cluster: str, task: str, reason: str) -> None:
+        """StopTask."""
+
+
+class WatchApi(StopApi, Protocol):
     """The calls of `watching`."""
 
     async def describe_tasks(self, cluster: str, tasks: Sequence[str]) -> Mapping[str, Any]:
         """DescribeTasks' answer, for at most 100 tasks."""
-
-    async def stop_task(self, cluster: str, task: str, reason: str) -> None:
-        """StopTask."""
 
 
 class NetworkApi(Protocol):
