@@ -30,14 +30,14 @@ from prefect_ecs_pinned.aws.pinning import Pin, Pinning
 from prefect_ecs_pinned.aws.ports import Clock
 from prefect_ecs_pinned.aws.printing import Sink
 from prefect_ecs_pinned.aws.progress import Progress
-from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.sharing import Shared
+from prefect_ecs_pinned.aws.stopping import Outcome, Stopping, StopResult
 from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.aws.watching import News, Watch, Watching
 from prefect_ecs_pinned.core.definition import DefinitionSpec, build
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
-from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown
+from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown, Unavailable
 
 #: Threads for DescribeTasks and StopTask, and for every call but these and RunTask.
 _WATCHING_CALLS = 2
@@ -64,6 +64,7 @@ class _Verbs:
     ecs: EcsApi
     pinning: Pinning
     launching: Launching
+    stopping: Stopping
     watching: Watching
     network: Network
     output: Output
@@ -317,21 +318,31 @@ class ControlPlane:
         """See `Followed.abandon`."""
         followed.abandon()
 
-    async def stop(self, cluster: str, task: str, reason: str) -> None:
+    async def stop(self, cluster: str, task: str, reason: str, shown: bool = False) -> None:
         """Stop a task. It is repeated through throttles, and never waits behind launches.
 
+        Args:
+            cluster: Name or ARN.
+            task: ARN or ID.
+            reason: StopTask's.
+            shown: ECS has shown the task to this process; see `Stopping.stop`.
+
         Raises:
-            PinnedECSError: There is no such task or cluster, or AWS refused.
+            PinnedECSError: There is no such task or cluster, or AWS refused; or it is not known
+                yet whether it stops, and the stop is repeated in the background.
         """
 
-        async def stop() -> None:
-            verbs = self._on_loop()
-            await patiently(lambda: verbs.ecs.stop_task(cluster, task, reason), verbs.clock)
+        async def stop() -> StopResult:
+            return await self._on_loop().stopping.stop(cluster, task, reason, shown=shown)
 
-        try:
-            await self._loop.run(stop())
-        except Fault as fault:
-            raise as_error(fault, f"cannot stop task {task!r} in cluster {cluster!r}") from fault
+        result = await self._loop.run(stop())
+        what = f"cannot stop task {task!r} in cluster {cluster!r}"
+        if result.outcome is Outcome.UNKNOWN:
+            what += " yet (this is repeated for up to an hour)"
+            if result.fault is None:
+                raise Unavailable(what, "AWS has not answered", "see whether it stops")
+        if result.fault is not None and not result.stops:
+            raise as_error(result.fault, what) from result.fault
 
     async def snapshot(self) -> dict[str, Any]:
         """Numbers of the moment.
@@ -369,13 +380,17 @@ class ControlPlane:
             )
             ecs, logs = EcsApi(clients), LogsApi(clients)
             launching = Launching(ecs, clock)
+            stopping = Stopping(ecs, clock)
             reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
             verbs = _Verbs(
                 clients=clients,
                 ecs=ecs,
                 pinning=Pinning(ecs, reads, clock, self._tell),
                 launching=launching,
-                watching=Watching(ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock),
+                stopping=stopping,
+                watching=Watching(
+                    ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock, stopping
+                ),
                 network=Network(Ec2Api(clients), clock),
                 output=Output(logs, clock, in_region=logs.in_region),
                 progress=Progress(launching.snapshot, self._tell, clock),

@@ -55,7 +55,8 @@ class StopResult:
 
     Attributes:
         outcome: What is known.
-        fault: The newest refusal; of ENDED, ECS's "not found" if that is how it is known.
+        fault: The newest refusal; of ENDED, ECS's "not found" if that is how it is known, and None
+            if the task was seen STOPPED.
     """
 
     outcome: Outcome
@@ -65,6 +66,11 @@ class StopResult:
     def certain(self) -> bool:
         """The task does not run on: it stops, has stopped, or does not exist."""
         return self.outcome in (Outcome.ACCEPTED, Outcome.ENDED)
+
+    @property
+    def stops(self) -> bool:
+        """ECS knows the task, and it stops or has stopped."""
+        return self.certain and (self.outcome is Outcome.ACCEPTED or self.fault is None)
 
 
 @dataclass(eq=False)
@@ -144,7 +150,7 @@ class Stopping:
     def ended(self, task_arn: str) -> None:
         """A task was seen STOPPED: a stop of it that is under way is over."""
         if (stop := self._stops.get(task_arn)) is not None:
-            self._settle(stop, StopResult(Outcome.ENDED, stop.fault))
+            self._settle(stop, StopResult(Outcome.ENDED))
 
     def under_way(self) -> int:
         """How many tasks are being stopped."""

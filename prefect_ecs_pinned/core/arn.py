@@ -42,6 +42,12 @@ def task_id(task_arn: str) -> str:
     return task_arn.rsplit("/", 1)[-1]
 
 
+def cluster_of_task(task_arn: str) -> str:
+    """The cluster in a task's ARN; "default" for ARNs of the old format, which have none."""
+    parts = task_arn.split("/")
+    return parts[1] if len(parts) == 3 else "default"
+
+
 class TaskIdentifier(NamedTuple):
     """``cluster::task-arn``: what Prefect stores as a flow run's ``infrastructure_pid``."""
 
@@ -67,9 +73,9 @@ class TaskIdentifier(NamedTuple):
 def console_url(task_arn: str) -> str:
     """The page of a task in the AWS console."""
     _, partition, _, region, *_ = task_arn.split(":", 5)
-    parts = task_arn.split("/")
+    task = task_id(task_arn)
     host = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}.get(
         partition, "console.aws.amazon.com"
     )
-    cluster = parts[1] if len(parts) == 3 else "default"
-    return f"https://{region}.{host}/ecs/v2/clusters/{cluster}/tasks/{parts[-1]}?region={region}"
+    cluster = cluster_of_task(task_arn)
+    return f"https://{region}.{host}/ecs/v2/clusters/{cluster}/tasks/{task}?region={region}"

@@ -12,9 +12,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.task_hints import task_hint
 
 #: Statuses after which a task does not change any more.
 FINAL = frozenset({"STOPPED", "DELETED"})
+
+#: What an unreadable ``lastStatus`` is read as.
+UNKNOWN_STATUS = "UNKNOWN"
+
+#: The order in which a task passes through its statuses (task-lifecycle-explanation). It never
+#: goes back: an answer that says so is an old one.
+_ORDER = {
+    status: place
+    for place, status in enumerate(
+        (
+            "PROVISIONING",
+            "PENDING",
+            "ACTIVATING",
+            "RUNNING",
+            "DEACTIVATING",
+            "STOPPING",
+            "DEPROVISIONING",
+            "STOPPED",
+            "DELETED",
+        )
+    )
+}
 
 _FARGATE_PROVIDERS = ("FARGATE", "FARGATE_SPOT")
 
@@ -32,7 +55,8 @@ class Snapshot:
         stopped_reason: ``stoppedReason``, empty until the task stops.
         exit_code: Of the Prefect container, None when it has none.
         container_reason: ``reason`` of the Prefect container, empty when it has none.
-        other_exits: "name exited n" of other containers that failed.
+        other_exits: How other containers failed: "name exited n", with its ``reason`` if it has
+            one; "name: reason" of one without an exit code.
         ran: Its containers were started: it has a ``startedAt``, or an exit code.
         instance: ARN of its container instance, empty on Fargate and as long as it has none.
     """
@@ -59,30 +83,78 @@ class Snapshot:
         return self.ran or self.status == "RUNNING"
 
 
+def goes_back(before: str, now: str) -> bool:
+    """Whether a status comes before one that the task had; False for statuses not known here."""
+    return now in _ORDER and before in _ORDER and _ORDER[now] < _ORDER[before]
+
+
+def is_ending(status: str) -> bool:
+    """Whether a task with this status stops, or has stopped."""
+    return _ORDER.get(status, 0) > _ORDER["RUNNING"]
+
+
 def snapshot(task: Mapping[str, Any]) -> Snapshot:
-    """Take from a described task (API_Task) what matters."""
-    final = task.get("lastStatus") in FINAL
+    """Take from a described task (API_Task) what matters.
+
+    Members of a wrong type count as absent; an exit code may be text.
+
+    Raises:
+        KeyError: It has no ``taskArn``.
+    """
+    status = _text(task.get("lastStatus")) or UNKNOWN_STATUS
     prefect: Mapping[str, Any] = {}
     others = []
-    for container in task.get("containers") or []:
+    for container in _containers(task):
         if container.get("name") == PREFECT_CONTAINER:
             prefect = container
-        elif container.get("exitCode"):
-            others.append(f"{container.get('name')} exited {container['exitCode']}")
-    provider = task.get("capacityProviderName")
+        elif failure := _failure(container):
+            others.append(failure)
+    provider = _text(task.get("capacityProviderName"))
+    exit_code = _whole(prefect.get("exitCode"))
     return Snapshot(
         task_arn=task["taskArn"],
-        cluster_arn=task.get("clusterArn", ""),
-        status=task.get("lastStatus", "UNKNOWN"),
+        cluster_arn=_text(task.get("clusterArn")),
+        status=status,
         scales_out=bool(provider) and provider not in _FARGATE_PROVIDERS,
-        stop_code=task.get("stopCode") or "",
-        stopped_reason=task.get("stoppedReason") or "",
-        exit_code=prefect.get("exitCode") if final else None,
-        container_reason=prefect.get("reason") or "",
+        stop_code=_text(task.get("stopCode")),
+        stopped_reason=_text(task.get("stoppedReason")),
+        exit_code=exit_code if status in FINAL else None,
+        container_reason=_text(prefect.get("reason")),
         other_exits=tuple(others),
-        ran="startedAt" in task or prefect.get("exitCode") is not None,
-        instance=task.get("containerInstanceArn") or "",
+        ran=task.get("startedAt") is not None or exit_code is not None,
+        instance=_text(task.get("containerInstanceArn")),
     )
+
+
+def _containers(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    containers = task.get("containers")
+    if not isinstance(containers, (list, tuple)):
+        return []
+    return [container for container in containers if isinstance(container, Mapping)]
+
+
+def _failure(container: Mapping[str, Any]) -> str:
+    """How a sidecar failed; empty when it did not."""
+    name, reason = container.get("name"), _text(container.get("reason"))
+    code = _whole(container.get("exitCode"))
+    what = f"{name} exited {code}" if code or (reason and code is not None) else f"{name}"
+    if reason:
+        return f"{what}: {reason}"
+    return what if code else ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int | None:
+    """An exit code; a number, or digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return int(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -104,85 +176,15 @@ class Diagnosis:
     failed_to_start: bool
 
 
-#: Fragment of a reason -> what helps; the first match counts. A sample message stands beside each.
-#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
-_HINTS = (
-    # "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve
-    #  ref docker.io/library/nope:latest: docker.io/library/nope:latest: not found"
-    # "CannotPullImageManifestError: ..." / "CannotPullECRContainerError: ..."
-    ("CannotPull", "check that the image exists and that the subnets reach its registry"),
-    # "ResourceInitializationError: unable to pull secrets or registry auth: execution resource
-    #  retrieval failed: unable to retrieve secret from asm: ..."
-    (
-        "unable to pull secrets",
-        "check that the execution role may read the secrets and the registry, and that the subnets "
-        "reach Secrets Manager, SSM and ECR",
-    ),
-    # "ResourceInitializationError: failed to validate logger args: create stream has been
-    #  retried 1 times: failed to create Cloudwatch log stream: AccessDeniedException: ..."
-    (
-        "failed to validate logger args",
-        "give the execution role logs:CreateLogStream, logs:CreateLogGroup and logs:PutLogEvents",
-    ),
-    # "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: ..."
-    ("EFS", "check the file system's mount targets, its security group and the access point"),
-    # "ResourceInitializationError: ..."
-    ("ResourceInitializationError", "check the execution role and the subnets' way to AWS"),
-    # "Timeout waiting for network interface provisioning to complete."
-    ("network interface provisioning", "try again; if it stays, check the subnets' free addresses"),
-    # "Network interface provision complete error: ... InsufficientFreeAddressesInSubnet ..."
-    ("InsufficientFreeAddresses", "use more or larger subnets"),
-    # "Unexpected EC2 error while attempting to Create Network Interface with public IP assignment
-    #  enabled in subnet 'subnet-0': InsufficientFreeAddressesInSubnet"
-    ("Unexpected EC2 error", "check the subnets and security groups, and the quota of interfaces"),
-    # "Capacity is unavailable at this time. Please try again later or in a different availability
-    #  zone"
-    ("Capacity is unavailable", "try again later, or use subnets in more availability zones"),
-    # "OutOfMemoryError: Container killed due to memory usage"
-    ("OutOfMemory", "raise memory"),
-    # "CannotStartContainerError: ... executable file not found in $PATH"
-    ("CannotStartContainer", "check the command, and that the image has it"),
-    # "CannotCreateContainerError: ... no space left on device" / "ContainerRuntimeError: ..."
-    ("CannotCreateContainer", "check volumes, mountPoints and the instance's free space"),
-    ("ContainerRuntime", "try again; if it stays, check the task definition's volumes and user"),
-    # "DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s"
-    ("DockerTimeoutError", "check the health of the container instance"),
-    # "Task failed container health checks"
-    ("container health checks", "check healthCheck in the task definition"),
-    # "Your Spot Task was interrupted."
-    ("Spot Task was interrupted", "run on FARGATE, or let Prefect retry the flow run"),
-    # "Host EC2 (instance i-0123456789abcdef0) terminated."
-    ("Host EC2", "its instance went away: let Prefect retry the flow run"),
-)
-
-#: Exit code -> what helps, where no reason says more.
-_HINTS_BY_CODE = {
-    125: "the container could not be run: check the task definition",
-    126: "the command cannot be executed: check that it is a program, for this architecture",
-    127: "the command was not found: check the command, and that the image has it",
-    137: "137 is SIGKILL: the task was stopped, or ran out of memory",
-    139: "139 is a segmentation fault, within the flow or a library that it uses",
-    143: "143 is SIGTERM: the task was stopped",
-}
-
-#: stopCode -> what helps, where neither reason nor exit code say more.
-_HINTS_BY_STOP_CODE = {
-    "SpotInterruption": "run on FARGATE, or let Prefect retry the flow run",
-    "TerminationNotice": "its instance went away: let Prefect retry the flow run",
-    "InfrastructureHealth": "its host was unhealthy: let Prefect retry the flow run",
-    "UserInitiated": "somebody stopped it: see the StopTask events of CloudTrail",
-}
-
-
 def diagnose(end: Snapshot) -> Diagnosis:
     """Say what the end of a task means, from its description alone.
 
     Args:
         end: A snapshot whose status is final.
     """
-    detail = "; ".join(
-        part for part in (end.stopped_reason, end.container_reason, *end.other_exits) if part
-    )
+    # ECS often gives a container's reason as the task's, too.
+    own = "" if end.container_reason in end.stopped_reason else end.container_reason
+    detail = "; ".join(part for part in (end.stopped_reason, own, *end.other_exits) if part)
     never_ran = not end.ran
     code = end.exit_code
     if never_ran:
@@ -193,7 +195,5 @@ def diagnose(end: Snapshot) -> Diagnosis:
         summary = "the container exited successfully"
     else:
         summary = f"the container exited with code {code}"
-    hint = next((hint for fragment, hint in _HINTS if fragment in detail), "")
-    if not hint and code != 0:
-        hint = _HINTS_BY_CODE.get(code or 0, "") or _HINTS_BY_STOP_CODE.get(end.stop_code, "")
+    hint = task_hint(detail, code, end.stop_code)
     return Diagnosis(summary, detail, hint, code, failed_to_start=never_ran)
