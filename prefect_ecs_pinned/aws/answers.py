@@ -48,6 +48,8 @@ def trim_tasks(
 ) -> None:
     """Read an answer's tasks; one that is not as expected is left for botocore to judge.
 
+    An entry that is no object is left out, if there are others: botocore would refuse them all.
+
     Args:
         response_dict: botocore's ``status_code``, ``headers`` and ``body``, which loses its tasks.
         customized_response_dict: Members that botocore adds to what it reads, the tasks here. An
@@ -57,26 +59,40 @@ def trim_tasks(
         return
     try:
         answer = orjson.loads(response_dict["body"])
-        tasks = [_trimmed(task) for task in answer["tasks"]]
-        response_dict["body"] = orjson.dumps({**answer, "tasks": []})
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        described = answer["tasks"]
+        tasks = [_trimmed(task) for task in described if isinstance(task, dict)]
+        readable = isinstance(described, list) and bool(tasks or not described)
+        body = orjson.dumps({**answer, "tasks": []})
+    except (ValueError, KeyError, TypeError):
         return
-    customized_response_dict["tasks"] = tasks
+    if readable:
+        response_dict["body"] = body
+        customized_response_dict["tasks"] = tasks
 
 
 def _trimmed(task: dict[str, Any]) -> dict[str, Any]:
+    """A task's members that are read. One in no shape that ECS has concerns that task alone."""
     trimmed = {name: task[name] for name in TASK_MEMBERS if name in task}
     if trimmed.get("lastStatus") == "RUNNING":
         return trimmed
     for name in TASK_TIMES:
         if name in task:
-            trimmed[name] = datetime.fromtimestamp(task[name], timezone.utc)
-    if "containers" in task:
+            trimmed[name] = _time(task[name])
+    containers = task.get("containers")
+    if isinstance(containers, list):
         trimmed["containers"] = [
             {name: container[name] for name in CONTAINER_MEMBERS if name in container}
-            for container in task["containers"]
+            for container in containers
+            if isinstance(container, dict)
         ]
     return trimmed
+
+
+def _time(seconds: Any) -> Any:
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return seconds
 
 
 def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:

@@ -228,7 +228,7 @@ class Poller:
             return
         self._late = backoff(self._failures + 1, longest=3 * LONGEST_SECONDS)
         self._failures += 1
-        may_last = trouble_of(failures[0]) is not None
+        may_last = trouble_of(failures[0], self.watches.answered) is not None
         if not self._logged and (may_last or self._failures >= _LOGGED_AFTER):
             self._logged = True
             text = "Cluster %s: %d tasks cannot be watched just now: %s; they are asked for again"

@@ -18,6 +18,7 @@ class Trouble(Enum):
     """A cause that may last; each has a time of its own."""
 
     MISSING = "ECS does not know the task"
+    NEVER_ALLOWED = "DescribeTasks is not allowed, and has not been answered before"
     REFUSED = "ECS refuses to describe the task"
     UNREADABLE = "what ECS says of the task cannot be read"
     UNDELIVERABLE = "the run does not take its news"
@@ -26,6 +27,10 @@ class Trouble(Enum):
 
 #: Seconds for which a refusal to describe tasks that ECS has shown is waited out.
 LASTING_SECONDS = 900.0
+
+#: Seconds for which a denial is waited out where no DescribeTasks has been answered before: a
+#: permission is missing, or IAM has not spread it yet.
+NEVER_ALLOWED_SECONDS = 120.0
 
 #: Seconds in which MISSING means "not yet", or "ask again" (eventual consistency).
 MISSING_GRACE = 120.0
@@ -37,6 +42,7 @@ EXPIRED_SECONDS = 4 * 3600.0
 #: Seconds for which each is waited out, from its first answer without a good one since.
 PATIENCE: Mapping[Trouble, float] = {
     Trouble.MISSING: MISSING_GRACE,
+    Trouble.NEVER_ALLOWED: NEVER_ALLOWED_SECONDS,
     Trouble.REFUSED: LASTING_SECONDS,
     Trouble.UNREADABLE: LASTING_SECONDS,
     Trouble.UNDELIVERABLE: LASTING_SECONDS,
@@ -44,14 +50,21 @@ PATIENCE: Mapping[Trouble, float] = {
 }
 
 
-def trouble_of(failure: Exception) -> Trouble | None:
-    """What the failure of a DescribeTasks call is; None when it passes by itself, however long."""
+def trouble_of(failure: Exception, answered: bool) -> Trouble | None:
+    """What the failure of a DescribeTasks call is; None when it passes by itself, however long.
+
+    Args:
+        failure: A `Fault`, or what an answer that cannot be read has raised.
+        answered: Whether a call like it has been answered before.
+    """
     if not isinstance(failure, Fault):
         return Trouble.UNREADABLE
     if failure.kind in PASSING:
         return None
     if failure.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE):
         return Trouble.CREDENTIALS
+    if failure.kind is Kind.DENIED and not answered:
+        return Trouble.NEVER_ALLOWED
     return Trouble.REFUSED
 
 

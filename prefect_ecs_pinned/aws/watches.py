@@ -41,8 +41,10 @@ class Watches:
         clock: Time.
         on_overdue: Called with a watch whose task has not started in time; it stops the task.
         on_final: Called with the ARN of a task that was seen STOPPED.
+        answered: See below.
 
     Attributes:
+        answered: A DescribeTasks of these credentials has been answered before.
         start_deadline: The earliest start deadline that the last hand-outs have shown.
     """
 
@@ -51,6 +53,7 @@ class Watches:
         clock: Clock,
         on_overdue: Callable[[Watch], object],
         on_final: Callable[[str], object],
+        answered: bool = False,
     ) -> None:
         self._clock = clock
         self._on_overdue = on_overdue
@@ -58,6 +61,7 @@ class Watches:
         self._by_arn: dict[str, tuple[Watch, ...]] = {}
         self._intervals: Counter[float] = Counter()
         self.start_deadline = math.inf
+        self.answered = answered
 
     def __len__(self) -> int:
         """How many tasks are watched."""
@@ -101,6 +105,7 @@ class Watches:
             ValueError: It is no answer of DescribeTasks; no watch has been given anything.
         """
         described = by_arn(answer)
+        self.answered = True
         refusals: Mapping[str, str] | None = None
         for arn in arns:
             watches = self._by_arn.get(arn)
@@ -127,7 +132,7 @@ class Watches:
             failure: A `Fault`, or what an answer that cannot be read has raised.
             alone: Other tasks are answered; this is said once.
         """
-        trouble = trouble_of(failure)
+        trouble = trouble_of(failure, self.answered)
         if trouble is None:
             return
         for arn in arns:

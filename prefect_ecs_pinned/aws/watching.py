@@ -61,6 +61,7 @@ class Watching:
         self._reads = reads
         self._clock = clock
         self._stopping = stopping if stopping is not None else Stopping(api, clock)
+        self._answered = False
         self._pollers: dict[str, Poller] = {}
         self._polls: set[asyncio.Task[None]] = set()
         self._stops: set[asyncio.Task[None]] = set()
@@ -110,7 +111,8 @@ class Watching:
     def _poller(self, name: str) -> Poller:
         poller = self._pollers.get(name)
         if poller is None:
-            watches = Watches(self._clock, self._stop_unstarted, self._stopping.ended)
+            answered = self._answered or any(p.watches.answered for p in self._pollers.values())
+            watches = Watches(self._clock, self._stop_unstarted, self._stopping.ended, answered)
             poller = Poller(
                 name, watches, self._api, self._reads, self._permits, self._clock, self._share
             )
@@ -128,6 +130,7 @@ class Watching:
             finally:
                 if self._pollers.get(poller.name) is poller:
                     del self._pollers[poller.name]
+                self._answered = self._answered or poller.watches.answered
                 poller.watches.end_all("watching has ended in this process; it may run on")
 
     def _share(self) -> float:

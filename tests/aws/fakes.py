@@ -206,6 +206,8 @@ class FakeTasks:
         if (fault := self.stop_fault()) is not None:
             raise fault
         self.stopped.append((task, reason))
+        if task in self.tasks:
+            self.set(task, "STOPPED", stopCode="UserInitiated", stoppedReason=reason)
 
 
 def arn(family: str, revision: int) -> str:

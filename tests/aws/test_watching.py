@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 
 import pytest
 
@@ -15,6 +16,8 @@ from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown, TaskStartTimeout
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
+
+DENIED_STOP = Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "not authorized")
 
 
 @pytest.fixture
@@ -102,13 +105,60 @@ async def test_an_hour_of_faults_reaches_no_run(api, clock, watching, kind):
     assert (await news(clock, box)).exit_code == 0
 
 
-async def test_a_denied_look_is_told(api, clock, watching):
-    """Watching is impossible: the fate is unknown, and the hint names the permission."""
+async def test_a_permission_that_was_never_there_is_told(api, clock, watching, caplog):
+    """A WARNING at once; after two minutes the fate is unknown, and the hint names it."""
     _, box = watch(watching, api)
     api.describe_fault = lambda _: Fault(Kind.DENIED, "DescribeTasks", "AccessDeniedException")
+    await clock.pass_time(115)
+    assert not box._items
     end = await news(clock, box)
     assert isinstance(end, TaskFateUnknown)
     assert "ecs:DescribeTasks" in end.hint
+    assert clock.now() <= 200
+    assert ["cannot be watched" in r.message for r in caplog.records] == [True]
+
+
+LASTING = [
+    (Kind.DENIED, "AccessDeniedException"),
+    (Kind.NO_CLUSTER, "ClusterNotFoundException"),
+    (Kind.REFUSED, "InvalidParameterException"),
+    (Kind.REFUSED, "SomethingNew"),
+    (Kind.NO_TASK, "InvalidParameterException"),
+    (Kind.BAD_SIGNATURE, "InvalidSignatureException"),
+]
+
+
+@pytest.mark.parametrize(("kind", "code"), LASTING)
+async def test_a_refusal_of_what_ecs_has_shown_is_waited_out(api, clock, watching, kind, code):
+    """Ten minutes of it end none of a hundred watches."""
+    boxes = [watch(watching, api) for _ in range(100)]
+    for task, _ in boxes:
+        api.set(task, "RUNNING")
+    await clock.pass_time(6)
+    assert {(await news(clock, box)).status for _, box in boxes} == {"RUNNING"}
+    until = clock.now() + 600
+    refusal = Fault(kind, "DescribeTasks", code, "no")
+    api.describe_fault = lambda _: refusal if clock.now() < until else None
+    await clock.pass_time(700)
+    for task, box in boxes:
+        assert not box._items
+        api.set(task, "STOPPED", exit_code=0)
+    ends = [await news(clock, box) for _, box in boxes]
+    assert [end.exit_code for end in ends] == [0] * 100
+
+
+@pytest.mark.parametrize(("kind", "code"), LASTING[:-1])
+async def test_a_refusal_that_has_lasted(api, clock, watching, kind, code, caplog):
+    """After fifteen minutes the fate of all is unknown; one WARNING; few calls."""
+    boxes = [watch(watching, api) for _ in range(100)]
+    await clock.pass_time(6)
+    api.describe_fault = lambda _: Fault(kind, "DescribeTasks", code, "no")
+    ends = [await news(clock, box) for _, box in boxes]
+    assert {type(end) for end in ends} == {TaskFateUnknown}
+    assert 900 <= clock.now() <= 1000
+    assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 1
+    assert api.calls["DescribeTasks"] <= 400
+    assert api.stopped == []
 
 
 async def test_a_task_that_does_not_start_in_time_is_stopped(api, clock, watching):
@@ -148,6 +198,38 @@ async def test_instances_that_never_come(api, clock, watching):
     end = await news(clock, box)
     assert isinstance(end, TaskStartTimeout)
     assert 900 <= clock.now() <= 910
+
+
+async def test_waiting_for_instances_is_as_long_as_the_start_timeout(api, clock, watching):
+    """If that is longer than fifteen minutes; and the hint names what changes it."""
+    _, box = watch(watching, api, start_timeout=1800, capacityProviderName="asg")
+    await clock.pass_time(1799)
+    assert (box._items, api.stopped) == (deque(), [])
+    end = await news(clock, box, limit=15)
+    assert isinstance(end, TaskStartTimeout)
+    assert "raise task_start_timeout_seconds" in end.hint
+    assert "Auto Scaling group" in end.hint
+
+
+async def test_the_hint_for_instances_that_never_come(api, clock, watching):
+    """Raising the timeout to 600 would change nothing: it says above what."""
+    _, box = watch(watching, api, start_timeout=30, capacityProviderName="asg")
+    end = await news(clock, box)
+    assert "raise task_start_timeout_seconds, above 900" in end.hint
+    assert "within 900 s" in end.hint
+
+
+async def test_a_look_that_comes_late_takes_nothing_from_the_start_timeout(api, clock, watching):
+    """With ten minutes between polls: PENDING since a minute is not PENDING since ten."""
+    task, box = watch(watching, api, interval=600, start_timeout=120, capacityProviderName="asg")
+    await clock.pass_time(610)
+    api.set(task, "PENDING")
+    assert (await news(clock, box)).status == "PENDING"
+    seen_at = clock.now()
+    await clock.pass_time(seen_at + 100 - clock.now())
+    assert api.stopped == []
+    api.set(task, "RUNNING")
+    assert (await news(clock, box)).status == "RUNNING"
 
 
 async def test_two_clusters_are_asked_apart(api, clock, watching):
@@ -260,17 +342,118 @@ async def _nonsense(cluster, tasks):
     return {"tasks": [{"no": "ARN"}]}
 
 
-async def test_a_start_timeout_whose_stop_is_refused_says_so(api, clock, watching):
-    """The run ends all the same; the error names what may run on."""
+def refuse_stops(api, until=float("inf"), fault=DENIED_STOP):
+    """StopTask refuses until then; returns the times at which it was called."""
+    times = []
+    stop = api.stop_task
+
+    async def stop_task(cluster, task, reason):
+        times.append(api.clock.now())
+        if api.clock.now() < until:
+            raise fault
+        await stop(cluster, task, reason)
+
+    api.stop_task = stop_task
+    return times
+
+
+async def test_a_start_timeout_whose_stop_is_refused_is_no_end(api, clock, watching):
+    """The stop is repeated, and the run ends when the task is seen STOPPED."""
+    task, box = watch(watching, api, start_timeout=30)
+    times = refuse_stops(api, until=600)
+    await clock.pass_time(600)
+    assert not box._items
+    assert watching.live() == 1
+    assert 5 <= len(times) <= 40
+    end = await news(clock, box, limit=70)
+    assert isinstance(end, TaskStartTimeout)
+    assert [stopped for stopped, _ in api.stopped] == [task]
+
+
+async def test_a_task_that_cannot_be_stopped_and_starts_goes_on(api, clock, watching):
+    """Its run gets RUNNING and the exit code; nothing stops it later."""
+    task, box = watch(watching, api, start_timeout=30)
+    times = refuse_stops(api, until=600)
+    await clock.pass_time(300)
+    api.set(task, "RUNNING")
+    assert (await news(clock, box)).status == "RUNNING"
+    await clock.pass_time(70)
+    calls = len(times)
+    await clock.pass_time(900)
+    assert (len(times), api.stopped) == (calls, [])
+    api.set(task, "STOPPED", exit_code=3)
+    assert (await news(clock, box)).exit_code == 3
+
+
+async def test_a_task_that_started_and_was_stopped_all_the_same(api, clock, watching):
+    """What it became is said: its exit code, and not that it never ran."""
     _, box = watch(watching, api, start_timeout=30)
 
-    async def refuse(cluster, task, reason):
-        raise Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "not authorized")
+    async def late(cluster, task, reason):
+        api.set(task, "STOPPED", exit_code=143, stopCode="UserInitiated", stoppedReason=reason)
 
-    api.stop_task = refuse
+    api.stop_task = late
+    end = await news(clock, box)
+    assert (end.status, end.exit_code, end.ran) == ("STOPPED", 143, True)
+
+
+async def test_a_task_that_fails_by_itself_while_it_cannot_be_stopped(api, clock, watching):
+    """ECS's own reason, and no timeout."""
+    task, box = watch(watching, api, start_timeout=30)
+    refuse_stops(api)
+    await clock.pass_time(60)
+    api.set(task, "STOPPED", stopCode="TaskFailedToStart", stoppedReason="CannotPull")
+    end = await news(clock, box)
+    assert isinstance(end, Snapshot)
+    assert (end.stop_code, end.stopped_reason) == ("TaskFailedToStart", "CannotPull")
+
+
+async def test_a_task_that_neither_starts_nor_can_be_stopped(api, clock, watching, caplog):
+    """After an hour its fate is unknown, and one WARNING has said so long before."""
+    task, box = watch(watching, api, start_timeout=30)
+    refuse_stops(api)
+    end = await news(clock, box)
+    assert type(end) is TaskFateUnknown
+    assert "could not be stopped (StopTask: AccessDeniedException" in end.why
+    assert "last seen PROVISIONING" in end.why
+    assert 3600 <= clock.now() <= 3700
+    warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert [task in message for message in warnings] == [True]
+
+
+async def test_a_stop_that_ecs_accepts_and_never_carries_out(api, clock, watching):
+    """An instance that is cut off: never "stopped", and after two hours unknown."""
+    _, box = watch(watching, api, start_timeout=30)
+
+    async def accept(cluster, task, reason):
+        pass
+
+    api.stop_task = accept
+    end = await news(clock, box)
+    assert type(end) is TaskFateUnknown
+    assert 7200 <= clock.now() <= 7300
+
+
+async def test_a_task_that_stops_by_itself_when_its_time_is_over(api, clock, watching):
+    """It is DEPROVISIONING: nothing has to be stopped, and its own reason is its end."""
+    task, box = watch(watching, api, start_timeout=30)
+    await clock.pass_time(20)
+    api.set(task, "DEPROVISIONING")
+    assert (await news(clock, box)).status == "DEPROVISIONING"
+    await clock.pass_time(100)
+    api.set(task, "STOPPED", stopCode="TaskFailedToStart")
+    assert (await news(clock, box)).stop_code == "TaskFailedToStart"
+    assert api.calls["StopTask"] == 0
+
+
+async def test_a_start_timeout_names_what_containers_say(api, clock, watching):
+    """A sidecar that is pulled for ever is in the message."""
+    reason = "CannotPullContainerError: toomanyrequests"
+    task, box = watch(watching, api, start_timeout=30)
+    api.tasks[task]["containers"] = [{"name": "prefect"}, {"name": "datadog", "reason": reason}]
     end = await news(clock, box)
     assert isinstance(end, TaskStartTimeout)
-    assert "could not be stopped" in end.why
+    assert f"datadog: {reason}" in end.why
 
 
 async def test_closing_awaits_the_stops_that_are_under_way(api, clock, watching):
@@ -303,3 +486,39 @@ async def test_credentials_that_nobody_renews(api, clock, watching):
     assert isinstance(end, TaskFateUnknown)
     assert "renew the AWS credentials" in end.hint
     assert api.stopped == []
+
+
+async def test_closing_ends_every_watch(api, clock, watching):
+    """Nobody waits for ever."""
+    boxes = [watch(watching, api)[1] for _ in range(3)]
+    await clock.pass_time(1)
+    await watching.close()
+    ends = [await news(clock, box) for box in boxes]
+    assert {type(end) for end in ends} == {TaskFateUnknown}
+    assert watching.live() == 0
+
+
+async def test_a_task_that_has_ended_already_is_delivered_at_once(api, clock, watching):
+    """RunTask replays the answer of a finished task; ECS may forget it soon."""
+    started = api._start({"taskDefinition": arn("f", 1)})
+    api.set(started["taskArn"], "STOPPED", exit_code=4)
+    box = Mailbox()
+    watching.watch(snapshot(started), 600, 600, box)
+    assert (await news(clock, box, limit=0)).exit_code == 4
+    assert (watching.live(), api.calls["DescribeTasks"]) == (0, 0)
+
+
+async def test_a_task_whose_answer_named_no_cluster(api, clock, watching):
+    """Its ARN does."""
+    asked = []
+    describe = api.describe_tasks
+
+    async def describe_tasks(cluster, tasks):
+        asked.append(cluster)
+        return await describe(cluster, tasks)
+
+    api.describe_tasks = describe_tasks
+    task, box = watch(watching, api, cluster="etl", clusterArn=None)
+    api.set(task, "RUNNING")
+    assert (await news(clock, box)).status == "RUNNING"
+    assert set(asked) == {"etl"}

@@ -15,6 +15,7 @@ from prefect._internal.compatibility.deprecated import PrefectDeprecationWarning
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import output
+from prefect_ecs_pinned.aws.trouble import PATIENCE, Trouble
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.errors import (
     LaunchTimeout,
@@ -219,8 +220,9 @@ async def test_throttled_looks_do_not_reach_a_run(world: World):
     assert world.refused("DescribeTasks") == 1
 
 
-async def test_a_fate_that_cannot_be_known_raises(world: World, fresh):
-    """The agent then leaves the run alone; it may be doing its work."""
+async def test_a_fate_that_cannot_be_known_raises(world: World, fresh, monkeypatch):
+    """When that has lasted. The agent then leaves the run alone; it may be doing its work."""
+    monkeypatch.setitem(PATIENCE, Trouble.NEVER_ALLOWED, 0.5)
     world.ecs.change(task_seconds=NEVER)
     world.ecs.faults(Fault("error", "DescribeTasks", code="AccessDeniedException", message="no"))
     with pytest.raises(TaskFateUnknown, match=r"cannot watch task arn:[\s\S]*ecs:DescribeTasks"):

@@ -22,6 +22,7 @@ from prefect.settings import (
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws.trouble import PATIENCE, Trouble
 from prefect_ecs_pinned.block import run as running
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.prepare import prepare
@@ -74,6 +75,8 @@ def ecs() -> Iterator[LocalECS]:
 @pytest.fixture
 def told(monkeypatch) -> Iterator[io.StringIO]:
     """Every log line of the process from DEBUG up, with tracebacks, and what Prefect is told."""
+    for lasting in (Trouble.NEVER_ALLOWED, Trouble.REFUSED):
+        monkeypatch.setitem(PATIENCE, lasting, 0.1)
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setLevel(logging.DEBUG)
