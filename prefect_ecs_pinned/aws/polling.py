@@ -186,22 +186,28 @@ class Poller:
                 found = await isolate(batch, failure, self._ask, lasting)
                 answered = answered or found.answered
                 if found.answered:
-                    parts = found.open + [((arn,), why) for arn, why in found.alone.items()]
+                    parts = found.open
+                    for arn, why in found.alone.items():
+                        self._set_apart(arn, why)
+            elif one and len(batch) == 1 and answered:
+                parts = []
+                self._set_apart(batch[0], failure)
             for part, why in parts:
-                if len(part) == 1 and one and answered:
-                    self._set_apart(part[0], why)
-                else:
-                    self.watches.not_answered(part, why)
+                self.watches.not_answered(part, why)
             if not (one and answered):
                 staying.append(failure)
         return staying
 
     def _set_apart(self, arn: str, failure: Exception | None) -> None:
         """Ask for a task alone from now on; with the others again, once it is answered."""
+        known = arn in self._alone
         self._alone.pop(arn, None)
-        if failure is not None:
-            self._alone[arn] = None
-            self.watches.not_answered([arn], failure, alone=True)
+        if failure is None:
+            return
+        self._alone[arn] = None
+        self.watches.not_answered([arn], failure)
+        if not known:
+            logger.warning("Task %s cannot be watched just now: %s", arn, failure)
 
     async def _ask(self, arns: Sequence[str]) -> Exception | None:
         """Ask for up to a hundred tasks; None when they were answered, else why not."""

@@ -124,20 +124,19 @@ class Watches:
                 else:
                     self._look(watch, task)
 
-    def not_answered(self, arns: Sequence[str], failure: Exception, alone: bool = False) -> None:
+    def not_answered(self, arns: Sequence[str], failure: Exception) -> None:
         """A call that asked for these tasks has failed.
 
         Args:
             arns: The tasks.
             failure: A `Fault`, or what an answer that cannot be read has raised.
-            alone: Other tasks are answered; this is said once.
         """
         trouble = trouble_of(failure, self.answered)
         if trouble is None:
             return
         for arn in arns:
             for watch in self._by_arn.get(arn, ()):
-                self._in_trouble(watch, trouble, failure, alone)
+                self._in_trouble(watch, trouble, failure)
 
     def end_all(self, why: str) -> None:
         """End each watch that is left, since nobody asks for its task any more."""
@@ -172,7 +171,7 @@ class Watches:
             self._in_trouble(watch, Trouble.MISSING, None)
         else:
             refused = ValueError(f"DescribeTasks: {reason}")
-            self._in_trouble(watch, Trouble.REFUSED, refused, alone=True)
+            self._in_trouble(watch, Trouble.REFUSED, refused, log=True)
 
     def _look(self, watch: Watch, described: Mapping[str, Any]) -> None:
         try:
@@ -184,7 +183,7 @@ class Watches:
                 raise ValueError("a task without lastStatus")
             self._seen(watch, task)
         except Exception as exception:  # concerns this watch alone
-            self._in_trouble(watch, Trouble.UNREADABLE, exception, alone=True)
+            self._in_trouble(watch, Trouble.UNREADABLE, exception, log=True)
 
     def _seen(self, watch: Watch, task: Snapshot) -> None:
         before = watch.task
@@ -224,12 +223,12 @@ class Watches:
         self.start_deadline = min(self.start_deadline, watch.start_deadline())
 
     def _in_trouble(
-        self, watch: Watch, trouble: Trouble, cause: Exception | None, alone: bool = False
+        self, watch: Watch, trouble: Trouble, cause: Exception | None, log: bool = False
     ) -> None:
         now = self._clock.now()
         if watch.trouble is None:
             watch.trouble = {}
-        if alone and trouble not in watch.trouble:
+        if log and trouble not in watch.trouble:
             arn, wait = watch.task.task_arn, PATIENCE[trouble]
             logger.warning(
                 "Task %s: %s (%s); waited out for %.0f s", arn, trouble.value, cause, wait
