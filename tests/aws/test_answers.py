@@ -10,6 +10,7 @@ import pytest
 from botocore.parsers import create_parser
 
 from prefect_ecs_pinned.aws.answers import BEFORE_TASKS_ARE_READ, trim_tasks
+from prefect_ecs_pinned.aws.descriptions import by_arn
 from prefect_ecs_pinned.core.task_state import snapshot
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.settings import Phases, Settings
@@ -99,6 +100,36 @@ def test_what_is_no_answer_is_left_alone():
         customized: dict[str, Any] = {}
         trim_tasks(response, customized)
         assert (response["body"], customized) == (body, {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "1",
+        "null",
+        '"x"',
+        "[]",
+        "{}",
+        '{"taskArn":"odd","createdAt":"soon","startedAt":{}}',
+        '{"taskArn":"odd","createdAt":1e300}',
+        '{"taskArn":"odd","containers":5}',
+        '{"taskArn":"odd","containers":[5,null,{"name":"prefect"}]}',
+        '{"taskArn":5,"lastStatus":{}}',
+    ],
+)
+def test_an_odd_entry_costs_no_other(odd):
+    """botocore would refuse all hundred."""
+    good = (
+        '{"taskArn":"good","lastStatus":"STOPPED","containers":[{"name":"prefect","exitCode":3}]}'
+    )
+    body = f'{{"tasks":[{odd},{good}],"failures":[]}}'.encode()
+    response: dict[str, Any] = {"status_code": 200, "headers": {}, "body": body}
+    customized: dict[str, Any] = {}
+    trim_tasks(response, customized)
+    assert parsed(response["body"])["tasks"] == []
+    assert by_arn(customized)["good"]["containers"] == [{"name": "prefect", "exitCode": 3}]
+    for task in by_arn(customized).values():
+        snapshot(task)
 
 
 def test_a_botocore_that_takes_no_members_reads_all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_ecs_pinned.core.task_state import Diagnosis, diagnose, snapshot
+from prefect_ecs_pinned.core.task_state import Diagnosis, diagnose, goes_back, snapshot
 
 ARN = "arn:aws:ecs:us-east-1:123456789012:task/default/0123"
 
@@ -70,6 +70,51 @@ SECRETS = (
         ),
         ("CannotCreateContainerError: no space left on device", "free space"),
         ("DockerTimeoutError: Could not transition to started", "container instance"),
+        (
+            "CannotPullContainerError: inspect image has been retried 5 time(s): httpReaderSeeker: "
+            "failed open: unexpected status code https://registry-1.docker.io/v2/x: 429 Too Many "
+            "Requests - Server message: toomanyrequests: You have reached your pull rate limit. ",
+            "the registry limits pulls",
+        ),
+        (
+            "CannotPullContainerError: ref pull has been retried: 429 Too Many Req",
+            "the image exists",
+        ),
+        ("CannotPullContainerError: toomanyrequests: Rate exceeded", "the registry limits pulls"),
+        (
+            "CannotPullContainerError: pull image manifest has been retried 7 time(s): image "
+            "Manifest does not contain descriptor matching platform 'linux/amd64'.",
+            "another CPU architecture",
+        ),
+        (
+            "CannotPullContainerError: failed to find a descriptor for platform {linux/amd64}",
+            "runtimePlatform",
+        ),
+        (
+            "CannotPullContainerError: no matching manifest for linux/arm64/v8 in the manifest "
+            "list entries",
+            "docker build --platform",
+        ),
+        (
+            'CannotStartContainerError: exec: "/usr/local/bin/prefect": exec format error',
+            "another CPU architecture",
+        ),
+        (
+            "CannotPullContainerError: failed to register layer: Error processing tar file(exit "
+            "status 1): write /tmp/my_large_file: no space left on device",
+            "ephemeralStorage",
+        ),
+        (
+            "CannotPullContainerError: Error response from daemon: pull access denied for nope, "
+            "repository does not exist or may require 'docker login'",
+            "repositoryCredentials",
+        ),
+        (
+            "CannotStartContainerError: Error response from daemon: OCI runtime create failed: "
+            "container init was OOM-killed (memory limit too low?): unknown",
+            "raise memory",
+        ),
+        ("ResourceInitializationError: unable to resolve prefs", "the execution role"),
     ],
 )
 def test_a_task_that_failed_to_start(reason, hint):
@@ -143,6 +188,101 @@ def test_a_sidecar_that_failed_is_named():
     sidecar = {"name": "datadog", "exitCode": 2}
     end = ended("Essential container in task exited", exit_code=143, others=[sidecar], **STARTED)
     assert end.detail == "Essential container in task exited; datadog exited 2"
+
+
+OOM = "OutOfMemoryError: Container killed due to memory usage"
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "said"),
+    [
+        ({"exitCode": 137, "reason": OOM}, f"datadog exited 137: {OOM}"),
+        ({"exitCode": 0, "reason": OOM}, f"datadog exited 0: {OOM}"),
+        ({"reason": PULL}, f"datadog: {PULL}"),
+        ({"exitCode": None, "reason": PULL}, f"datadog: {PULL}"),
+        ({"exitCode": 0}, None),
+        ({}, None),
+    ],
+)
+def test_the_reason_of_a_sidecar_is_in_the_message(sidecar, said):
+    """With an exit code or without one; and the hint fits it."""
+    why = "Essential container in task exited"
+    end = ended(why, exit_code=143, others=[{"name": "datadog", **sidecar}], **STARTED)
+    assert end.detail == (f"{why}; {said}" if said else why)
+    hint = "raise memory" if said and OOM in said else "check that the image exists"
+    assert (hint in end.hint) == bool(said)
+
+
+def test_a_sidecar_that_cannot_be_pulled_keeps_the_flow_from_starting():
+    """The flow's own container says nothing."""
+    end = ended("Task failed to start", "TaskFailedToStart", others=[{"name": "x", "reason": PULL}])
+    assert end.failed_to_start
+    assert f"x: {PULL}" in end.detail
+
+
+def test_a_reason_that_is_the_tasks_too_is_said_once():
+    """ECS copies it."""
+    assert ended(PULL, "TaskFailedToStart", container_reason=PULL).detail == PULL
+
+
+def test_out_of_memory_with_exit_code_0():
+    """A child of the flow's process was killed, and the process went on: the message says so."""
+    end = ended("Essential container in task exited", exit_code=0, container_reason=OOM, **STARTED)
+    assert (end.exit_code, end.hint) == (0, "raise memory")
+    assert OOM in end.detail
+
+
+@pytest.mark.parametrize("code", [137, 143])
+@pytest.mark.parametrize(
+    ("stop_code", "hint"),
+    [
+        ("SpotInterruption", "run on FARGATE"),
+        ("TerminationNotice", "its instance went away"),
+        ("InfrastructureHealth", "its host was unhealthy"),
+    ],
+)
+def test_what_took_a_task_away_says_more_than_the_signal(code, stop_code, hint):
+    """SIGTERM came with it."""
+    assert hint in ended("", stop_code, exit_code=code, **STARTED).hint
+
+
+def test_the_maintenance_of_fargate():
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-maintenance.html"""
+    why = "ECS is performing maintenance on the underlying infrastructure hosting the task"
+    assert "retired its host" in ended(why, "ServiceSchedulerInitiated", **STARTED).hint
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [("3", 3), ("x", None), (True, None), (2.0, 2), ([], None), (float("nan"), None), ("", None)],
+)
+def test_exit_codes_of_another_type(value, code):
+    """Digits count; anything else is no exit code, and raises nothing."""
+    assert ended("", exit_code=value, **STARTED).exit_code == code
+
+
+@pytest.mark.parametrize("containers", [None, 5, "x", {}, [None, 1, "x", []], [{"name": None}]])
+def test_containers_in_no_shape_that_ecs_has(containers):
+    """As if there were none."""
+    seen = snapshot({"taskArn": ARN, "lastStatus": "STOPPED", "containers": containers})
+    assert (seen.exit_code, seen.container_reason, seen.other_exits) == (None, "", ())
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "back"),
+    [
+        ("RUNNING", "PENDING", True),
+        ("STOPPED", "RUNNING", True),
+        ("DELETED", "STOPPED", True),
+        ("RUNNING", "RUNNING", False),
+        ("PENDING", "RUNNING", False),
+        ("RUNNING", "NEW", False),
+        ("NEW", "PENDING", False),
+    ],
+)
+def test_a_task_never_goes_back(before, now, back):
+    """Of a status that is not known nothing is assumed."""
+    assert goes_back(before, now) == back
 
 
 def test_an_exit_code_before_the_end_is_not_believed():
