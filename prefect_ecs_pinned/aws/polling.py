@@ -68,7 +68,6 @@ class Poller:
         watches: Its watches.
         api: The calls.
         reads: Pace of DescribeTasks, which all clusters share.
-        permits: Who holds it may wait for a permit of ``reads``.
         clock: Time.
         share: See `fair_share`; of the moment.
     """
@@ -79,7 +78,6 @@ class Poller:
         watches: Watches,
         api: WatchApi,
         reads: Pacer,
-        permits: asyncio.Lock,
         clock: Clock,
         share: Callable[[], float],
     ) -> None:
@@ -87,7 +85,6 @@ class Poller:
         self.watches = watches
         self._api = api
         self._reads = reads
-        self._permits = permits
         self._clock = clock
         self._share = share
         #: One batch at a time asks for a permit, so that clusters get permits in turn.
@@ -211,7 +208,7 @@ class Poller:
 
     async def _ask(self, arns: Sequence[str]) -> Exception | None:
         """Ask for up to a hundred tasks; None when they were answered, else why not."""
-        async with self._turn, self._permits:
+        async with self._turn:
             await self._reads.permit()
         asked_at = self._clock.now()
         try:

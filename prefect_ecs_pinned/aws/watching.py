@@ -113,9 +113,7 @@ class Watching:
         if poller is None:
             answered = self._answered or any(p.watches.answered for p in self._pollers.values())
             watches = Watches(self._clock, self._stop_unstarted, self._stopping.ended, answered)
-            poller = Poller(
-                name, watches, self._api, self._reads, self._permits, self._clock, self._share
-            )
+            poller = Poller(name, watches, self._api, self._reads, self._clock, self._share)
             self._pollers[name] = poller
             poll = asyncio.create_task(self._poll(poller))
             self._polls.add(poll)
