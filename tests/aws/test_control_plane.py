@@ -176,6 +176,7 @@ async def test_a_stop_of_a_task_that_ecs_has_shown_outlasts_refusals(ecs):
     ecs.faults(Fault("error", **no))
     with pytest.raises(AccessDenied):
         await shared(access(ecs, "another")).stop("default", other.task_arn, "cancelled")
+    ecs.faults()
 
 
 async def test_stopping_never_waits_behind_launches(ecs):
