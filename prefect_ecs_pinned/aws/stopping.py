@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind
+from prefect_ecs_pinned.aws.faults import UNKNOWN_SECONDS, Fault, Kind
 from prefect_ecs_pinned.aws.ports import Clock, StopApi
 from prefect_ecs_pinned.aws.retrying import LONGEST_SECONDS, backoff
 
@@ -85,6 +85,7 @@ class _Stop:
     wanted: list[Callable[[], bool]] = field(default_factory=list)
     fault: Fault | None = None
     not_found_since: float | None = None
+    unknown_since: float | None = None
     warned: bool = False
 
 
@@ -125,8 +126,9 @@ class Stopping:
             reason: StopTask's ``reason``; that of the first caller is sent.
             shown: ECS has shown the task to this process (RunTask or DescribeTasks). Then every
                 fault is repeated, and "not found" counts after `NOT_FOUND_SECONDS`. Otherwise
-                faults that are final end it (REFUSED), and "not found" counts when ECS has
-                answered so twice, some seconds apart.
+                faults that are final end it (REFUSED; a code that no table knows, after
+                `UNKNOWN_SECONDS`), and "not found" counts when ECS has answered so twice, some
+                seconds apart.
             patience: Seconds after which UNKNOWN is returned, and the stop goes on.
             wanted: Asked before each call; when no caller's is true, the stop ends (UNWANTED).
         """
@@ -203,9 +205,16 @@ class Stopping:
     def _refused(self, stop: _Stop, fault: Fault) -> StopResult | None:
         if fault.kind is Kind.NO_TASK:
             return self._not_found(stop, fault)
-        if not stop.shown and fault.kind not in PASSING:
-            return StopResult(Outcome.REFUSED, fault)
-        return None
+        if stop.shown:
+            return None
+        if fault.unknown:
+            now = self._clock.now()
+            stop.unknown_since = now if stop.unknown_since is None else stop.unknown_since
+            final = now - stop.unknown_since >= UNKNOWN_SECONDS
+        else:
+            stop.unknown_since = None
+            final = not fault.passing
+        return StopResult(Outcome.REFUSED, fault) if final else None
 
     def _not_found(self, stop: _Stop, fault: Fault) -> StopResult | None:
         now = self._clock.now()
@@ -217,7 +226,8 @@ class Stopping:
     def _warn(self, stop: _Stop, waited: float) -> None:
         """Once, when it takes longer than a caller waits or nothing says that it will pass."""
         fault = stop.fault
-        passing = fault is None or fault.kind in PASSING or fault.kind is Kind.NO_TASK
+        may_pass = fault is None or fault.kind is Kind.NO_TASK
+        passing = may_pass or (fault is not None and fault.passing and not fault.unknown)
         if stop.warned or (passing and waited < STOP_PATIENCE):
             return
         stop.warned = True

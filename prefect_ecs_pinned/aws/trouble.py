@@ -63,7 +63,7 @@ def trouble_of(failure: Exception, answered: bool) -> Trouble | None:
         return None
     if failure.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE):
         return Trouble.CREDENTIALS
-    if failure.kind is Kind.DENIED and not answered:
+    if failure.kind is Kind.DENIED and not (answered or failure.worked):
         return Trouble.NEVER_ALLOWED
     return Trouble.REFUSED
 

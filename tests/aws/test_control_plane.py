@@ -20,8 +20,9 @@ from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.aws.control_plane import shared
 from prefect_ecs_pinned.aws.loop import ControlLoop, Mailbox
 from prefect_ecs_pinned.core.definition import DefinitionSpec
-from prefect_ecs_pinned.errors import PinnedECSError, TaskNotFound
+from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, TaskNotFound
 from prefect_ecs_pinned.local import LocalECS, Settings
+from prefect_ecs_pinned.local.faults import Fault
 
 QUIET = {"quota_scale": None, "latencies": {"*": 0.0}, "task_seconds": 1000.0}
 
@@ -161,6 +162,21 @@ async def test_a_task_is_stopped_by_another_process_and_twice(ecs):
         await shared(access(ecs, "another")).stop("default", task.task_arn, "cancelled")
     with pytest.raises(TaskNotFound):
         await shared(access(ecs)).stop("default", task.task_arn[:-4] + "0000", "cancelled")
+
+
+async def test_a_stop_of_a_task_that_ecs_has_shown_outlasts_refusals(ecs):
+    """A policy that IAM has not spread yet; of a task that it has not shown, a denial is final."""
+    plane = shared(access(ecs))
+    task = await (await launch(plane)).outcome
+    no = {"action": "StopTask", "code": "AccessDeniedException", "message": "no", "times": 2}
+    ecs.faults(Fault("error", **no))
+    await plane.stop("default", task.task_arn, "cancelled", shown=True)
+    other = await (await launch(plane)).outcome
+    control_plane.forget_all()
+    ecs.faults(Fault("error", **no))
+    with pytest.raises(AccessDenied):
+        await shared(access(ecs, "another")).stop("default", other.task_arn, "cancelled")
+    ecs.faults()
 
 
 async def test_stopping_never_waits_behind_launches(ecs):

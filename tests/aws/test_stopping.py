@@ -133,6 +133,15 @@ async def test_of_a_task_that_ecs_has_not_shown_a_final_fault_is_final(api, cloc
     assert stopping.under_way() == 0
 
 
+async def test_a_code_that_nobody_knows_is_final_after_two_minutes(api, clock, stopping):
+    """Of a task that ECS has not shown: the caller gets UNKNOWN before, and it goes on a while."""
+    api.fault = Fault(Kind.UNKNOWN, "StopTask", "SomethingNew", "")
+    result = await clock.run(stopping.stop("c", "t", "enough", shown=False))
+    assert (result.outcome, stopping.under_way()) == (Outcome.UNKNOWN, 1)
+    await clock.pass_time(150)
+    assert stopping.under_way() == 0
+
+
 async def test_stops_of_one_task_are_shared(api, clock, stopping):
     """Ten callers, one call."""
     results = await clock.run(
