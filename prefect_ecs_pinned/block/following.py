@@ -187,11 +187,7 @@ class Following:
             self._tell(flow_run_id, None)
 
     async def _repeatedly(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Make a call that is repeated when its answer is odd.
-
-        Raises:
-            Exception: Of the last try.
-        """
+        """Make a call, again when its answer is odd; raises what the last try raised."""
         failure: Exception | None = None
         for seconds, pause in _TRIES:
             try:

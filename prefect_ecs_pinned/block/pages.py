@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -136,11 +137,9 @@ async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
 
     while stale < _STALE_PAGES:
         before = len(found)
-        try:
+        with readable():
             page = await within_limit(read_page)
-            found.update((member.id, member) for member in page)  # type: ignore[attr-defined]
-        except (json.JSONDecodeError, ValidationError) as error:
-            raise _odd(f"an answer is not what Prefect gives: {type(error).__name__}") from None
+        found.update((_id_of(member), member) for member in page)
         stale = 0 if len(found) > before else stale + 1
         if stale and len(page) < asked:
             return list(found.values())
@@ -148,6 +147,26 @@ async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
     raise _odd("it gives the same page again and again")
 
 
+def _id_of(member: Any) -> Any:
+    """Its ID, as the server gave it: Prefect's models make up one that lacks."""
+    if "id" not in getattr(member, "__fields_set__", ("id",)):
+        raise _odd("an answer is not what Prefect gives: something without an ID")
+    return member.id
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """For calls of Prefect's client: an answer that it can not take is an error with a hint.
+
+    Raises:
+        Unavailable: So it is.
+    """
+    try:
+        yield
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise _odd(f"an answer is not what Prefect gives: {type(error).__name__}") from None
+
+
 def _odd(why: str) -> PinnedECSError:
     hint = "check PREFECT_API_URL, and what stands between it and this machine"
-    return Unavailable("cannot read lists from the Prefect API", why, hint)
+    return Unavailable("cannot read the Prefect API", why, hint)

@@ -17,7 +17,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
-from prefect_ecs_pinned.block.pages import all_pages
+from prefect_ecs_pinned.block.pages import all_pages, readable
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 
@@ -52,7 +52,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
     """A client of the Prefect API, whose failures are errors with a hint.
 
     Raises:
-        Unavailable: The API can not be reached, fails, or gives answers that are none.
+        Unavailable: The API can not be reached, or fails.
         PinnedECSError: It refuses.
     """
     where = str(plain(PREFECT_API_URL.value() or "the ephemeral API"))
@@ -65,8 +65,7 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         kind = Unavailable if status >= 500 or status in _LATER else PinnedECSError
         raise kind("the Prefect API refuses", f"HTTP {status} from {where}", hint) from error
     except json.JSONDecodeError as error:
-        why = f"an answer from {where} is not JSON"
-        raise Unavailable("cannot read the Prefect API", why, hint) from error
+        raise Unavailable("cannot read the Prefect API", f"no JSON from {where}", hint) from error
     except (httpx.HTTPError, OSError) as error:
         why = f"{where}: {type(error).__name__} {plain(str(error))}".rstrip()
         raise Unavailable("cannot reach the Prefect API", why, hint) from error
@@ -92,7 +91,8 @@ async def read_document(client: PrefectClient, reference: str, slug: str = SLUG)
             f"cannot use block {reference!r}", f"it is not of type {slug!r}", hint
         )
     try:
-        return await client.read_block_document_by_name(name=name, block_type_slug=slug)
+        with readable():
+            return await client.read_block_document_by_name(name=name, block_type_slug=slug)
     except ObjectNotFound as error:
         raise ConfigurationError(
             f"cannot use block '{slug}/{name}'",
@@ -104,7 +104,8 @@ async def read_document(client: PrefectClient, reference: str, slug: str = SLUG)
 async def read_documents(client: PrefectClient, slug: str = SLUG) -> list[BlockDocument]:
     """The documents of all saved blocks of a type, by name; secrets included."""
     try:
-        found = await client.read_block_documents_by_type(slug)
+        with readable():
+            found = await client.read_block_documents_by_type(slug)
     except ObjectNotFound:  # nobody has registered the type
         return []
     return sorted(found, key=lambda document: document.name or "")

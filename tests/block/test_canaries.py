@@ -13,7 +13,7 @@ import json
 import logging
 import pprint
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -142,7 +142,8 @@ class Subclassed(PinnedECSTask):
     """A block with a field of its own."""
 
     _block_type_name = "Subclassed"
-    type: str = "subclassed-pinned"
+    _block_type_slug = "subclassed"
+    type: Literal["subclassed"] = "subclassed"
     token: str = Field(default="")
 
 
@@ -491,7 +492,8 @@ class Checking(PinnedECSTask):
     """A block whose own validator quotes what it refuses."""
 
     _block_type_name = "Checking"
-    type: str = "checking-pinned"
+    _block_type_slug = "checking"
+    type: Literal["checking"] = "checking"
 
     @validator("env")
     def _quotes(cls, value: Any) -> Any:  # noqa: N805

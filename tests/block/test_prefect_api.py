@@ -6,9 +6,7 @@ These tests share one server; it takes seconds to make its database.
 from __future__ import annotations
 
 import asyncio
-import http.server
 import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -21,12 +19,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateType
-from prefect.settings import (
-    PREFECT_API_URL,
-    PREFECT_CLIENT_MAX_RETRIES,
-    PREFECT_LOGGING_TO_API_ENABLED,
-    temporary_settings,
-)
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Cancelling, Completed, Pending, Running, State
 from prefect.testing.utilities import prefect_test_harness
 
@@ -36,6 +29,7 @@ from prefect_ecs_pinned.block import following, interruptions
 from prefect_ecs_pinned.block.flow_runs import CANCELLED, UNWANTED, report_crash, when_in
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
+from tests.answering import answering
 from tests.block.conftest import Status, World, until
 from tests.databases import fill_database
 
@@ -263,35 +257,11 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     ends[0]()
 
 
-class _Odd(http.server.BaseHTTPRequestHandler):
-    """Answers every request with what its server was made for."""
-
-    def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, body, headers = self.server.answer  # type: ignore[attr-defined]
-        if "/csrf-token" in self.path:  # Prefect's client asks for it first
-            status, body, headers = 404, b"", {}
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = _answer  # noqa: N815
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
 def odd_server():
-    """Has an API at PREFECT_API_URL answer everything with (status, body, headers)."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Odd) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/api"
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
-            yield lambda *answer: setattr(server, "answer", answer)
-        server.shutdown()
+    """Has Prefect's API answer everything with (status, body)."""
+    with answering() as answer:
+        yield answer
 
 
 KNOWN, OTHER = str(UUID(int=1)), str(UUID(int=2))
@@ -323,7 +293,7 @@ def pending(id_: object, state: object = "PENDING") -> dict[str, object]:
 )
 async def test_what_is_odd_in_an_answer_says_nothing(odd_server, body, states):
     """Neither that a run is cancelled nor that it is deleted, and the rest of it counts."""
-    odd_server(200, body, {})
+    odd_server(200, body)
     assert await PrefectApi.here().states([KNOWN]) == states
 
 
@@ -346,7 +316,7 @@ async def test_what_is_odd_in_an_answer_says_nothing(odd_server, body, states):
 )
 async def test_what_can_not_be_read_is_raised(odd_server, status, body):
     """It is no list of states that lacks every run."""
-    odd_server(status, body, {})
+    odd_server(status, body)
     with pytest.raises(Exception, match=r"."):
         await PrefectApi.here().states([KNOWN])
 
@@ -355,15 +325,15 @@ async def test_one_flow_run_is_read(odd_server):
     """404 is no flow run; a flow run that was not asked for says nothing."""
     api = PrefectApi.here()
     one = {"id": KNOWN, "flow_id": OTHER, "name": "x", "state": None}
-    odd_server(200, orjson.dumps(one), {})
+    odd_server(200, orjson.dumps(one))
     assert await api.state(KNOWN) == ""
-    odd_server(404, b"", {})
+    odd_server(404, b"")
     assert await api.state(KNOWN) is None
-    odd_server(200, orjson.dumps({**one, "id": OTHER}), {})
+    odd_server(200, orjson.dumps({**one, "id": OTHER}))
     with pytest.raises(ValueError, match="another flow run"):
         await api.state(KNOWN)
     for status in (401, 429, 500):
-        odd_server(status, b"{}", {})
+        odd_server(status, b"{}")
         with pytest.raises(httpx.HTTPStatusError):
             await api.state(KNOWN)
 
@@ -378,7 +348,7 @@ async def test_a_report_is_made_again_when_it_fails(odd_server, monkeypatch, log
         return await propose(*args, **kwargs)
 
     monkeypatch.setattr(block_flow_runs, "propose_state", counted)
-    odd_server(500, b"s3cret", {})
+    odd_server(500, b"s3cret")
     await report_crash(KNOWN, "it crashed")
     assert calls == [UUID(KNOWN)] * 3
     assert f"Could not report on flow run {KNOWN}: HTTP 500" in log.text
