@@ -144,6 +144,15 @@ class AuthorisingFront:
             created = {"ecs:CreateAction": "RunTask"}
             yield "ecs:TagResource", _arn(region, f"task/{cluster}/0123abcd"), created
 
+    def _needed_ecs_DescribeTaskDefinition(  # noqa: N802
+        self, request: Any, region: str
+    ) -> Iterator[Permission]:
+        yield "ecs:DescribeTaskDefinition", "*", {}
+        if "TAGS" in request.get("include", []):  # jenkinsci/amazon-ecs-plugin#306
+            definition = self._ecs.model.definitions(region).find(request["taskDefinition"]) or {}
+            name = _name(definition.get("taskDefinitionArn") or request["taskDefinition"])
+            yield "ecs:ListTagsForResource", _arn(region, f"task-definition/{name}"), {}
+
     def _needed_ecs_RegisterTaskDefinition(  # noqa: N802
         self, request: Any, region: str
     ) -> Iterator[Permission]:
