@@ -123,10 +123,10 @@ class Pinning:
             family = self._family(desired.family)
             if stale in family.seen:  # what else was seen before may be gone as well
                 self._families[desired.family] = family.afresh()
-        if (pin := self._remembered(key)) is not None and pin.arn == stale:
-            for may in (True, False):
-                self._pins.forget((key, may), self._pins.peek((key, may)))
-            self._replaced[key] = stale
+        for question in ((key, True), (key, False)):
+            if (pin := self._pins.peek(question)) is not None and pin.arn == stale:
+                self._pins.forget(question, pin)
+                self._replaced[key] = stale
         return await self.resolve(desired, may_register)
 
     def remembered_link(self, identifier: str, tags: bool = False) -> Linked | None:
