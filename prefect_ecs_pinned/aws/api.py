@@ -100,7 +100,7 @@ class EcsApi:
                 self._asked_for(name, asked_at)
 
         answer = await self._clients.do(
-            "ecs", "DescribeTaskDefinition", describe, about={"taskDefinition": name}
+            "ecs", "DescribeTaskDefinition", describe, about={"taskDefinition": name, **include}
         )
         definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
         return {**definition, "tags": answer.get("tags") or []} if tags else definition

@@ -38,7 +38,9 @@ class Direct:
     def __init__(self, **settings: Any) -> None:
         self.ecs = boto3.client("ecs", **KEYS, **settings)
 
-    async def do(self, service: str, operation: str, work: Any, purpose: str = "") -> Any:
+    async def do(
+        self, service: str, operation: str, work: Any, purpose: str = "", about: Any = None
+    ) -> Any:
         try:
             return work(self.ecs)
         except ClientError as error:
