@@ -89,19 +89,25 @@ class EcsApi:
         #: When each name was described last, the latest at the end.
         self._described_at: dict[str, float] = {}
 
-    async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
+    async def describe_task_definition(self, name: str, tags: bool = False) -> Mapping[str, Any]:
+        include: dict[str, Any] = {"include": ["TAGS"]} if tags else {}
+
         def describe(client: Any) -> Any:
             asked_at = time.monotonic()
             try:
-                return client.describe_task_definition(taskDefinition=name)
+                return client.describe_task_definition(taskDefinition=name, **include)
             finally:
                 self._asked_for(name, asked_at)
 
         answer = await self._clients.do(
-            "ecs", "DescribeTaskDefinition", describe, about={"taskDefinition": name}
+            "ecs", "DescribeTaskDefinition", describe, about={"taskDefinition": name, **include}
         )
         definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
-        return definition
+        return {**definition, "tags": answer.get("tags") or []} if tags else definition
+
+    async def caller_arn(self) -> str:
+        answer = await self._clients.call("sts", "GetCallerIdentity")
+        return str(member(answer, "Arn", "GetCallerIdentity"))
 
     def _asked_for(self, name: str, asked_at: float) -> None:
         with self._lock:

@@ -159,12 +159,12 @@ class ControlPlane:
         known = self._made[0].definitions.get(key) if self._made else None
         return known if known is not None else await self._loop.run(self._build(key, spec))
 
-    async def linked(self, identifier: str) -> Linked:
+    async def linked(self, identifier: str, tags: bool = False) -> Linked:
         """See `Pinning.linked`."""
-        known = self._made[0].pinning.remembered_link(identifier) if self._made else None
+        known = self._made[0].pinning.remembered_link(identifier, tags) if self._made else None
 
         async def describe() -> Linked:
-            return await self._on_loop().pinning.linked(identifier)
+            return await self._on_loop().pinning.linked(identifier, tags)
 
         return known if known is not None else await self._loop.run(describe())
 

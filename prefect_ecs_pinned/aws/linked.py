@@ -1,4 +1,4 @@
-"""A revision that somebody names, as what could be registered again."""
+"""Revisions that somebody names, as what could be registered again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ from functools import cached_property
 from typing import Any
 
 from prefect_ecs_pinned.aws.api import registrable_members
+from prefect_ecs_pinned.aws.describing import Describing
+from prefect_ecs_pinned.aws.faults import Fault, as_error
+from prefect_ecs_pinned.aws.once import Once
+from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.shown import plain
+
+#: Seconds for which a family named without a revision stands for the same revision.
+NEWEST_SECONDS = 60.0
+
+#: Links that are remembered; a deployment needs one or two.
+_REMEMBERED = 1024
 
 
 @dataclass(frozen=True)
@@ -17,7 +29,7 @@ class Linked:
     """A revision as ECS describes it. What is derived from it is made once.
 
     Attributes:
-        described: DescribeTaskDefinition's ``taskDefinition``.
+        described: DescribeTaskDefinition's ``taskDefinition``; with ``tags`` if asked for.
     """
 
     described: Mapping[str, Any] = field(repr=False)  # variables may be secrets
@@ -30,12 +42,61 @@ class Linked:
     def definition(self) -> Mapping[str, Any]:
         """The members that RegisterTaskDefinition would accept.
 
-        What ECS only tells, now or in the future, is not taken for something to be registered.
+        What ECS only tells, now or in the future, is not taken for something to be registered;
+        nor are tags that AWS itself has set, such as CloudFormation's (API_Tag: the prefix
+        ``aws:`` is reserved).
         """
-        accepted = registrable_members() - DESCRIBED_ONLY
-        return {name: value for name, value in self.described.items() if name in accepted}
+        accepted = registrable_members() - DESCRIBED_ONLY - {"tags"}
+        definition = {name: value for name, value in self.described.items() if name in accepted}
+        tags = self.described.get("tags") or []
+        if kept := [tag for tag in tags if not str(tag["key"]).lower().startswith("aws:")]:
+            definition["tags"] = kept
+        return definition
 
     @cached_property
     def desired(self) -> Desired:
         """The definition that would make such a revision."""
         return Desired(self.definition)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A description, and until when the name stands for it."""
+
+    until: float
+    linked: Linked = field(repr=False)
+
+
+class Links:
+    """What names of revisions stand for, described once; lives on the control loop."""
+
+    def __init__(self, describing: Describing, clock: Clock) -> None:
+        self._describing = describing
+        self._clock = clock
+        #: By name, with tags and without.
+        self._known: Once[tuple[str, bool], _Held] = Once(_REMEMBERED)
+
+    def remembered(self, identifier: str, tags: bool = False) -> Linked | None:
+        """What `read` would give at once, if it would. Safe from any thread."""
+        held = self._known.peek((identifier, tags))
+        return held.linked if held is not None and self._clock.now() < held.until else None
+
+    async def read(self, identifier: str, tags: bool = False) -> Linked:
+        """The revision that a name stands for; see `Pinning.linked`."""
+        key = (identifier, tags)
+        held = self._known.peek(key)
+        if held is not None and self._clock.now() >= held.until:
+            self._known.forget(key, held)
+        try:
+            held = await self._known.get(key, lambda: self._describe(identifier, tags))
+        except Fault as fault:
+            raise as_error(fault, f"cannot use task definition {plain(identifier)!r}") from fault
+        return held.linked
+
+    async def _describe(self, identifier: str, tags: bool) -> _Held:
+        try:
+            lasting = parse_revision(identifier).revision > 0
+        except ValueError:
+            lasting = False
+        until = float("inf") if lasting else self._clock.now() + NEWEST_SECONDS
+        return _Held(until, Linked(await self._describing.describe(identifier, tags)))

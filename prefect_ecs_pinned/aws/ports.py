@@ -23,8 +23,11 @@ class Clock(Protocol):
 class TaskDefinitionApi(Protocol):
     """The calls of `pinning`."""
 
-    async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
-        """DescribeTaskDefinition's ``taskDefinition``, by family, family:revision or ARN."""
+    async def describe_task_definition(self, name: str, tags: bool = False) -> Mapping[str, Any]:
+        """DescribeTaskDefinition's ``taskDefinition``, by family, family:revision or ARN.
+
+        With ``tags``, they are asked for (``include=["TAGS"]``), and stand among its members.
+        """
 
     async def list_task_definitions(self, family: str, limit: int) -> Sequence[str]:
         """ARNs of a family's ACTIVE revisions, newest first, at most ``limit``."""
@@ -37,6 +40,9 @@ class TaskDefinitionApi(Protocol):
         None, and nothing was registered, when somebody else was seen to have been faster: the
         family's newest ACTIVE revision is not ``newest`` (0: there is none).
         """
+
+    async def caller_arn(self) -> str:
+        """GetCallerIdentity's ``Arn``."""
 
 
 class StopApi(Protocol):

@@ -23,7 +23,7 @@ _MOST_REMEMBERED = 4096
 _FAMILY = ("taskDefinition", "family", "familyPrefix")
 
 #: Other members of a request that name what it is about.
-_NAMING = ("logGroupName", "VpcIds", "Filters")
+_NAMING = ("logGroupName", "VpcIds", "Filters", "include")
 
 #: Members that RegisterTaskDefinition needs permissions for: PassRole.
 _ROLES = ("executionRoleArn", "taskRoleArn")

@@ -76,12 +76,14 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         ConfigurationError: The block asks for what cannot work.
         PinnedECSError: AWS refused a look-up, or could not be reached.
     """
-    linked = None
     if named := named_revision(block):
         log = run_logger(block.logger.name)
         log.info(f"{block._log_prefix}: Retrieving task definition {plain(named)!r}...")
-        linked = await plane.linked(named)
-    desired, revision = await choose(block, await plane.region(), linked, plane.desired)
+
+    async def read(tags: bool) -> Linked | None:
+        return await plane.linked(named, tags) if named else None
+
+    desired, revision = await choose(block, await plane.region(), read, plane.desired)
     given = revision is not None
     sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
     network = await network_configuration(block, plane, desired)
@@ -95,7 +97,7 @@ async def prepare(block: PinnedECSTask, plane: ControlPlane) -> Prepared:
         desired=desired,
         revision=revision,
         may_register=block.registration == "on-change",
-        linked_changed=linked is not None and not given,
+        linked_changed=bool(named) and not given,
         request=request,
         subnets_found=not block.subnets and _subnets(request) == _subnets_of(network),
         started_by=flow_run_id if request.get("startedBy") == flow_run_id else "",
@@ -113,22 +115,27 @@ def _subnets_of(network: Mapping[str, Any] | None) -> Any:
 #: Makes a definition of a configuration, or remembers it.
 Make = Callable[[DefinitionSpec], Awaitable[Desired]]
 
+#: Reads the revision that `named_revision` names, with its tags if that is said; None for none.
+Read = Callable[[bool], Awaitable[Linked | None]]
+
 
 async def choose(
-    block: PinnedECSTask, region: str, linked: Linked | None, make: Make
+    block: PinnedECSTask, region: str, read: Read, make: Make
 ) -> tuple[Desired, str | None]:
     """The definition that a run would have, and its revision when that is used as it is.
 
     Args:
         block: The block.
         region: AWS Region.
-        linked: The revision that `named_revision` names; None when it names none.
+        read: How a named revision is read; with its tags only if another is made of it.
         make: How a definition is made.
 
     Raises:
         ConfigurationError: The block asks for what cannot become a definition, or would change
             a revision that it may not change.
+        PinnedECSError: What `read` raises.
     """
+    linked = await read(False)
     if linked is None:
         return await make(definition_spec(block, region)), None
     if patched := patched_revision(block):
@@ -142,7 +149,8 @@ async def choose(
     desired = await make(spec)
     if desired.same_as(linked.desired):
         return linked.desired, linked.arn
-    return desired, None
+    tagged = await read(True)  # what is made of it keeps its tags
+    return await make(definition_spec(block, region, tagged)), None
 
 
 async def make_now(spec: DefinitionSpec) -> Desired:

@@ -40,6 +40,7 @@ def plan(
     needed = sum(step.action == REGISTER for step in steps)
     for step in steps:
         warn_of_open_image(step.image_unset, step.image)
+        warn_of_difference(step.revision or "", step.differs)
         if step.refused:
             talk.warn(
                 f"{', '.join(step.refused)}: registration is never, so launches are refused until "
@@ -52,6 +53,12 @@ def plan(
         talk.say("Nothing to register.")
     if exit_code and needed:
         raise typer.Exit(talk.WOULD_CHANGE)
+
+
+def warn_of_difference(revision: str, differs: tuple[str, ...]) -> None:
+    """Say that ECS describes members of a revision otherwise than they were asked for."""
+    if differs:
+        talk.warn(f"{revision}: ECS describes {', '.join(differs)} otherwise than asked for")
 
 
 def warn_of_open_image(names: tuple[str, ...], image: str) -> None:

@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-account-
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -30,6 +31,51 @@ def parse_revision(identifier: str) -> Revision:
     if not family or (colon and not number.isdigit()):
         raise ValueError(f"{identifier!r} is not a task-definition family, family:revision or ARN")
     return Revision(family, int(number) if number else 0)
+
+
+def account_of(arn: str) -> str:
+    """The account of an ARN; empty when the text is none."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 and parts[0] == "arn" else ""
+
+
+_ROLE = re.compile(r"arn:[^:]+:iam::(?P<account>\d*):role/(?P<name>.+)")
+
+
+def same_role(one: str, other: str, account: str) -> bool:
+    """Whether two texts name the same role, as seen from an account.
+
+    RegisterTaskDefinition takes a role's short name for one of its own account, and the revision
+    is described with the ARN. A name is unique within an account whatever its path is
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html), so a name without
+    a path stands for the role on any path; a name with one only for that.
+    """
+    if one == other:
+        return True
+    arn, name = (one, other) if one.startswith("arn:") else (other, one)
+    found = _ROLE.fullmatch(arn)
+    if found is None or found["account"] != account or ":" in name:
+        return False
+    name = name.lstrip("/")
+    return bool(name) and name in (found["name"], found["name"].rsplit("/", 1)[-1])
+
+
+_SESSION = re.compile(r"arn:([^:]+):sts::(\d+):assumed-role/([^/]+)/.*")
+_OWN_ROLE = re.compile(r"arn:([^:]+):iam::(\d+):role/(?:.*/)?([^/]+)")
+
+
+def same_principal(one: str, other: str) -> bool:
+    """Whether two ARNs, of GetCallerIdentity or ``registeredBy``, name one principal.
+
+    Sessions of one assumed role are one principal: every process has a session of its own.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+    """
+    return bool(one) and _principal(one) == _principal(other)
+
+
+def _principal(arn: str) -> tuple[str, ...]:
+    found = _SESSION.fullmatch(arn) or _OWN_ROLE.fullmatch(arn)
+    return found.groups() if found is not None else (arn,)
 
 
 def cluster_name(cluster: str) -> str:

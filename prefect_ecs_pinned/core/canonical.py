@@ -1,19 +1,31 @@
 """The canonical form of a task definition: one spelling for everything that means the same.
 
 ECS describes a definition back in other words than it was given: it fills in defaults,
-reorders unordered lists, normalises sizes and adds members of its own. The tables below say,
-member by member, what ECS fills in and which lists have no order; ``canonical`` undoes it.
-
-Sources: API_RegisterTaskDefinition and API_ContainerDefinition (defaults, "default is ..."),
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html
+reorders unordered lists, normalises sizes and adds members of its own. The tables in
+`core.members` say, member by member, what ECS fills in and which lists have no order; ``canonical``
+undoes it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from prefect_ecs_pinned.core.members import CONTAINER, TASK_DEFINITION, Member, Table
+from prefect_ecs_pinned.core.shown import named
+
+__all__ = [
+    "CONTAINER",
+    "DESCRIBED_ONLY",
+    "FINGERPRINT_LABEL",
+    "TASK_DEFINITION",
+    "Member",
+    "Table",
+    "canonical",
+    "task_size",
+    "without_evidence",
+]
 
 #: Docker label on the Prefect container that carries the fingerprint inside the revision.
 FINGERPRINT_LABEL = "prefect-ecs-pinned.fingerprint"
@@ -33,196 +45,47 @@ DESCRIBED_ONLY = frozenset(
     }
 )
 
-_ABSENT = object()
 
-
-@dataclass(frozen=True)
-class Member:
-    """How ECS treats one member of a structure.
-
-    Attributes:
-        default: What ECS fills in when the member is left out.
-        of: The table of the structure, or of the items of a list of structures.
-        unordered: The list has no order: it is sorted by its canonical items.
-    """
-
-    default: Any = _ABSENT
-    of: Table | None = None
-    unordered: bool = False
-
-
-Table = Mapping[str, Member]
-
-_PLAIN = Member()
-_FALSE = Member(default=False)
-
-
-def _table(*plain: str, **members: Member) -> Table:
-    return {**dict.fromkeys(plain, _PLAIN), **members}
-
-
-def _structure(*plain: str, **members: Member) -> Member:
-    return Member(of=_table(*plain, **members))
-
-
-def _bag(*plain: str, **members: Member) -> Member:
-    """A list of structures whose order has no meaning."""
-    return Member(of=_table(*plain, **members), unordered=True)
-
-
-def _list(*plain: str) -> Member:
-    """A list of structures whose order has a meaning."""
-    return Member(of=_table(*plain))
-
-
-_SET = Member(unordered=True)
-_NAME_VALUE = _bag("name", "value")
-_SECRETS = _bag("name", "valueFrom")
-
-CONTAINER: Table = _table(
-    "name",
-    "image",
-    "memory",
-    "memoryReservation",
-    "entryPoint",
-    "command",
-    "startTimeout",
-    "stopTimeout",
-    "hostname",
-    "user",
-    "workingDirectory",
-    "dnsServers",
-    "dnsSearchDomains",
-    "dockerLabels",
-    "credentialSpecs",
-    cpu=Member(default=0),
-    essential=Member(default=True),
-    environment=_NAME_VALUE,
-    environmentFiles=_list("value", "type"),  # read from the top down: the order has a meaning
-    secrets=_SECRETS,
-    extraHosts=_list("hostname", "ipAddress"),
-    repositoryCredentials=_structure("credentialsParameter"),
-    links=_SET,
-    portMappings=_bag(
-        "containerPort",
-        "hostPort",
-        "name",
-        "appProtocol",
-        "containerPortRange",
-        protocol=Member(default="tcp"),
-    ),
-    restartPolicy=_structure(
-        "enabled", ignoredExitCodes=_SET, restartAttemptPeriod=Member(default=300)
-    ),
-    mountPoints=_bag("sourceVolume", "containerPath", readOnly=_FALSE),
-    volumesFrom=_bag("sourceContainer", readOnly=_FALSE),
-    linuxParameters=_structure(
-        "sharedMemorySize",
-        "maxSwap",
-        "swappiness",
-        capabilities=_structure(add=_SET, drop=_SET),
-        devices=_bag("hostPath", "containerPath", permissions=_SET),
-        initProcessEnabled=_FALSE,
-        tmpfs=_bag("containerPath", "size", "mountOptions"),
-    ),
-    dependsOn=_bag("containerName", "condition"),
-    versionConsistency=Member(default="enabled"),
-    disableNetworking=_FALSE,
-    privileged=_FALSE,
-    readonlyRootFilesystem=_FALSE,
-    dockerSecurityOptions=_SET,
-    interactive=_FALSE,
-    pseudoTerminal=_FALSE,
-    ulimits=_bag("name", "softLimit", "hardLimit"),
-    logConfiguration=_structure("logDriver", "options", secretOptions=_SECRETS),
-    healthCheck=_structure(
-        "command",
-        "startPeriod",
-        interval=Member(default=30),
-        timeout=Member(default=5),
-        retries=Member(default=3),
-    ),
-    systemControls=_bag("namespace", "value"),
-    resourceRequirements=_bag(
-        "value",
-        "type",
-        sharingStrategy=_structure(nvidiaMps=_structure("memory", "maxComputePercent")),
-    ),
-    firelensConfiguration=_structure("type", "options"),
-)
-
-TASK_DEFINITION: Table = _table(
-    "family",
-    "taskRoleArn",
-    "executionRoleArn",
-    "cpu",
-    "memory",
-    "pidMode",
-    "ipcMode",
-    trustedExecutionConfiguration=_structure("isolationMode", "attestationPolicy"),
-    networkMode=Member(default="bridge"),
-    containerDefinitions=Member(of=CONTAINER, unordered=True),
-    volumes=_bag(
-        "name",
-        host=_structure("sourcePath"),
-        s3filesVolumeConfiguration=_structure(
-            "fileSystemArn", "rootDirectory", "transitEncryptionPort", "accessPointArn"
-        ),
-        fsxWindowsFileServerVolumeConfiguration=_structure(
-            "fileSystemId",
-            "rootDirectory",
-            authorizationConfig=_structure("credentialsParameter", "domain"),
-        ),
-        dockerVolumeConfiguration=_structure(
-            "driver", "driverOpts", "labels", autoprovision=_FALSE, scope=Member(default="task")
-        ),
-        efsVolumeConfiguration=_structure(
-            "fileSystemId",
-            "transitEncryptionPort",
-            rootDirectory=Member(default="/"),
-            transitEncryption=Member(default="DISABLED"),
-            authorizationConfig=_structure("accessPointId", iam=Member(default="DISABLED")),
-        ),
-        configuredAtLaunch=_FALSE,
-    ),
-    placementConstraints=_bag("type", "expression"),
-    requiresCompatibilities=_SET,
-    tags=_bag("key", "value"),
-    proxyConfiguration=_structure("containerName", properties=_NAME_VALUE, type=Member("APPMESH")),
-    inferenceAccelerators=_bag("deviceName", "deviceType"),
-    ephemeralStorage=_structure("sizeInGiB"),
-    runtimePlatform=_structure("cpuArchitecture", "operatingSystemFamily"),
-    enableFaultInjection=_FALSE,
-)
-
-
-def canonical(definition: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(definition: Mapping[str, Any], known_only: bool = False) -> dict[str, Any]:
     """The canonical form of a definition that is to be registered, or that ECS described.
 
-    A described definition (one with a ``taskDefinitionArn``) keeps only members that these
+    A described definition (one with a ``taskDefinitionArn``) keeps only members that the
     tables know, so what AWS may add to its answers tomorrow makes no difference. In a
     definition that is to be registered, an unknown member counts unless it is empty.
 
     Args:
         definition: In the shape of RegisterTaskDefinition's request or of
             DescribeTaskDefinition's ``taskDefinition``. Not changed.
+        known_only: Leave out what the tables do not know, whatever the definition is.
 
     Returns:
         A new definition, without our own label, without ECS's defaults, sizes as digits,
         unordered lists sorted, ``command`` and ``entryPoint`` as they were.
     """
-    described = "taskDefinitionArn" in definition
+    known_only = known_only or "taskDefinitionArn" in definition
     bare = {key: value for key, value in definition.items() if key not in DESCRIBED_ONLY}
     shared_ports = definition.get("networkMode") in ("awsvpc", "host")
     bare["containerDefinitions"] = [
         _without_filled_in(container, shared_ports)
         for container in definition.get("containerDefinitions") or []
     ]
-    result = _canonical_structure(bare, TASK_DEFINITION, described)
+    result = _canonical_structure(bare, TASK_DEFINITION, known_only)
     for size in ("cpu", "memory"):
         if size in result:
             result[size] = task_size(result[size])
     return result
+
+
+def without_evidence(form: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Take a canonical form apart by what is known of how ECS describes its members back.
+
+    Returns:
+        The form without members that the tables do not know or have no evidence for, its
+        unordered lists sorted anew; and what the members without evidence hold: dotted path, fit to
+        be shown (containers and other named items by name) -> values, in the order of the form.
+    """
+    apart: dict[str, list[Any]] = {}
+    return _proven(form, TASK_DEFINITION, "", apart), apart
 
 
 def task_size(value: Any) -> str:
@@ -272,6 +135,42 @@ def _canonical_member(content: Any, member: Member, known_only: bool) -> Any:
             ]
         return sorted(items, key=_sort_key) if member.unordered else items
     return content
+
+
+def _proven(
+    structure: Mapping[str, Any], table: Table, path: str, apart: dict[str, list[Any]]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, content in structure.items():
+        member = table.get(name)
+        if member is None:
+            continue
+        here = f"{path}.{name}" if path else name
+        if member.of is not None:
+            content = _proven_content(content, member, here, apart)
+            if not _is_empty(content):
+                result[name] = content
+        elif member.known_from:
+            result[name] = content
+        else:
+            apart.setdefault(here, []).append(content)
+    return result
+
+
+def _proven_content(content: Any, member: Member, path: str, apart: dict[str, list[Any]]) -> Any:
+    table = member.of
+    assert table is not None
+    if isinstance(content, Mapping):
+        return _proven(content, table, path, apart)
+    if not isinstance(content, list):
+        return content
+    items = []
+    for item in content:
+        if isinstance(item, Mapping):
+            name = item.get("name")
+            item = _proven(item, table, f"{path}.{named(name)}" if name else path, apart)
+        items.append(item)
+    return sorted(items, key=_sort_key) if member.unordered else items
 
 
 def _sort_key(item: Any) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ DEFAULT_MEMORY = 2048
 
 #: API_RegisterTaskDefinition, "family": up to 255 letters, numbers, underscores, hyphens.
 FAMILY_LENGTH = 255
+_FAMILY = re.compile(rf"[a-zA-Z0-9_-]{{1,{FAMILY_LENGTH}}}")
 
 FARGATE_LAUNCH_TYPES = ("FARGATE", "FARGATE_SPOT")
 
@@ -108,6 +110,8 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
             "set image",
         )
     _remove_unset(container, spec.unset)
+    if not spec.linked:  # ECS has put the list of a linked one into another order
+        _remove_duplicates(definition)
     if spec.logs is not None:
         container["logConfiguration"] = _log_configuration(spec, definition["family"])
     if spec.secrets:
@@ -116,14 +120,18 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
     if spec.execution_role_arn and not spec.linked:
         definition["executionRoleArn"] = spec.execution_role_arn
     _check_execution_role(spec, definition, container)
+    if not definition.get("tags"):  # ECS refuses an empty list
+        definition.pop("tags", None)
     return definition
 
 
-def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
-    if spec.linked and not spec.explicit_family:
-        return str(definition["family"])  # valid as it is; slugify would write it in lower case
-    given = spec.explicit_family or definition.get("family") or spec.family
-    family = slugify(given, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+")
+def family_name(given: str) -> str:
+    """A family of a name that somebody has given: the name, if ECS accepts it.
+
+    Raises:
+        ConfigurationError: Nothing of it could be a family.
+    """
+    family = given if _FAMILY.fullmatch(given) else former_family(given)
     if not family:
         raise ConfigurationError(
             f"cannot name a family {plain(given)!r}",
@@ -131,6 +139,21 @@ def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
             "set family",
         )
     return family
+
+
+def former_family(given: str) -> str:
+    """The family that `ECSTask` makes of a name, as earlier versions of this package did.
+
+    In lower case, with single hyphens, none at the ends.
+    """
+    return str(slugify(given, max_length=FAMILY_LENGTH, regex_pattern=r"[^a-zA-Z0-9-_]+"))
+
+
+def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
+    if spec.linked and not spec.explicit_family:
+        return str(definition["family"])
+    given = spec.explicit_family or definition.get("family")
+    return family_name(str(given)) if given else former_family(spec.family)
 
 
 def _container(definition: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +168,14 @@ def _container(definition: dict[str, Any]) -> dict[str, Any]:
 def _remove_unset(container: dict[str, Any], unset: frozenset[str]) -> None:
     if unset and container.get("environment"):
         container["environment"] = _without(container["environment"], unset)
+
+
+def _remove_duplicates(definition: dict[str, Any]) -> None:
+    """Of variables of one name in a container, leave the last, as Docker does."""
+    for container in definition["containerDefinitions"]:
+        variables = container.get("environment")
+        if variables and len({v.get("name") for v in variables}) < len(variables):
+            container["environment"] = list({v.get("name"): v for v in variables}.values())
 
 
 def _without(named: list[dict[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
@@ -197,7 +228,8 @@ def _state_sizes(
             )
     elif spec.launch_type == "EC2":
         container.setdefault("cpu", _digits("cpu", cpu))
-        container.setdefault("memory", _digits("memory", memory))
+        if not container.get("memoryReservation"):  # a complete size by itself
+            container.setdefault("memory", _digits("memory", memory))
 
 
 def _digits(name: str, size: Any) -> int:

@@ -29,21 +29,6 @@ PREFECT_CONTAINER = "prefect"
 #: Stands for "a size is stated" where its value does not count.
 _STATED = True
 
-#: What ECS describes back letter by letter; a label is believed only where these match too.
-_VERBATIM_OF_CONTAINER = (
-    "image",
-    "entryPoint",
-    "command",
-    "environment",
-    "secrets",
-    "user",
-    "privileged",
-    "readonlyRootFilesystem",
-    "workingDirectory",
-    "mountPoints",
-)
-_VERBATIM_OF_TASK = ("taskRoleArn", "executionRoleArn", "networkMode", "pidMode", "ipcMode")
-
 
 def fingerprint(definition: Mapping[str, Any]) -> str:
     """The fingerprint of a definition, sent or described: ``v1:`` and a SHA-256 in hex.
@@ -53,24 +38,7 @@ def fingerprint(definition: Mapping[str, Any]) -> str:
     Raises:
         ValueError: A value has no JSON form (rfc8785.CanonicalizationError).
     """
-    return _digest(without_sizes(canonical(definition)))
-
-
-def verbatim(definition: Mapping[str, Any]) -> str:
-    """A digest of what ECS echoes verbatim: images, commands, users, environment, roles, logs ...
-
-    A label only nominates a revision: someone may have copied the definition, label and all,
-    and changed the image, or made it privileged. This digest is what has to match as well.
-    """
-    form = canonical(definition)
-    projection: dict[str, Any] = {name: form.get(name) for name in _VERBATIM_OF_TASK}
-    for container in form.get("containerDefinitions", []):
-        logs = container.get("logConfiguration", {})
-        projection["/" + container.get("name", "")] = {
-            **{name: container.get(name) for name in _VERBATIM_OF_CONTAINER},
-            "logs": [logs.get("logDriver"), logs.get("options"), logs.get("secretOptions")],
-        }
-    return _digest(projection)
+    return digest(without_sizes(canonical(definition)))
 
 
 def without_sizes(form: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,5 +84,6 @@ def _only_presence(structure: dict[str, Any]) -> dict[str, Any]:
     return structure
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """The versioned digest of a value's RFC 8785 JSON."""
     return f"{VERSION}:{hashlib.sha256(rfc8785.dumps(value)).hexdigest()}"

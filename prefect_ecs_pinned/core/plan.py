@@ -1,106 +1,51 @@
 """Desired against observed: reuse a revision, adopt one, or register.
 
-The decision is a value. Pinning acts on it, `pinned-ecs plan` prints it.
+The decision is a value. Pinning acts on it, `pinned-ecs plan` prints it. What makes a revision the
+desired one is said in `core.compare`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from prefect_ecs_pinned.core.arn import parse_revision
+from prefect_ecs_pinned.core.arn import same_principal
 from prefect_ecs_pinned.core.canonical import canonical
-from prefect_ecs_pinned.core.fingerprint import (
-    fingerprint,
-    label,
-    prefect_container,
-    verbatim,
-    without_sizes,
-)
+from prefect_ecs_pinned.core.compare import Desired, Match, Observed, as_described, match
+from prefect_ecs_pinned.core.fingerprint import without_sizes
 from prefect_ecs_pinned.core.showable import DEFINITION
-from prefect_ecs_pinned.core.shown import Rule, named, part, plain, shown
+from prefect_ecs_pinned.core.shown import Rule, named, part, shown
 
-
-@dataclass(frozen=True)
-class Desired:
-    """A definition that a configuration asks for.
-
-    Attributes:
-        definition: In RegisterTaskDefinition's shape, without our label.
-    """
-
-    definition: Mapping[str, Any] = field(repr=False)  # variables may be secrets
-
-    @property
-    def family(self) -> str:
-        return str(self.definition["family"])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        return fingerprint(self.definition)
-
-    @cached_property
-    def verbatim(self) -> str:
-        return verbatim(self.definition)
-
-    def same_as(self, other: Desired) -> bool:
-        """Whether one revision serves both."""
-        return self.fingerprint == other.fingerprint and self.family == other.family
-
-    @cached_property
-    def container(self) -> Mapping[str, Any]:
-        """The Prefect container's definition."""
-        return prefect_container(self.definition) or {}
-
-    @property
-    def image(self) -> str:
-        """The Prefect container's image, fit to be shown."""
-        return str(plain(self.container.get("image", "")))
-
-    @cached_property
-    def secret_names(self) -> frozenset[str]:
-        """Names of the variables that the Prefect container's secrets provide."""
-        return frozenset(secret["name"] for secret in self.container.get("secrets") or [])
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What has to be remembered of a revision that ECS described, to compare it again.
-
-    Attributes:
-        arn: The revision's ARN.
-        revision: Its number within the family.
-        label: The fingerprint it bears, if any.
-        verbatim: Digest of what ECS echoes verbatim.
-        fingerprint: Fingerprint of what ECS described, computed here.
-    """
-
-    arn: str
-    revision: int
-    label: str | None
-    verbatim: str
-    fingerprint: str
-
-    @classmethod
-    def of(cls, described: Mapping[str, Any]) -> Observed:
-        """Read a revision as DescribeTaskDefinition or RegisterTaskDefinition answers it."""
-        arn = str(described["taskDefinitionArn"])
-        return cls(
-            arn=arn,
-            revision=parse_revision(arn).revision,
-            label=label(described),
-            verbatim=verbatim(described),
-            fingerprint=fingerprint(described),
-        )
+__all__ = [
+    "Adopt",
+    "AskCaller",
+    "Change",
+    "Decision",
+    "Desired",
+    "Observed",
+    "ReadTags",
+    "Register",
+    "Reuse",
+    "changes",
+    "decide",
+    "differences",
+    "rewritten",
+]
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """A revision bears the desired fingerprint, and its content agrees."""
+    """A revision bears the desired fingerprint, and its content agrees.
+
+    Attributes:
+        arn: The revision.
+        doubts: Members in which it differs, of which nobody knows how ECS describes them; the
+            caller's own principal has registered it.
+    """
 
     arn: str
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,30 +68,73 @@ class Register:
     changed: tuple[str, ...] = ()
 
 
-Decision = Reuse | Adopt | Register
+@dataclass(frozen=True)
+class ReadTags:
+    """Not decided: a revision may match, and is to be described with its tags first."""
+
+    arn: str
+
+
+@dataclass(frozen=True)
+class AskCaller:
+    """Not decided: it depends on who registered a revision, and on who the caller is."""
+
+
+Decision = Reuse | Adopt | Register | ReadTags | AskCaller
 
 
 def decide(
-    desired: Desired, observed: Iterable[Observed], newest: Mapping[str, Any] | None = None
+    desired: Desired,
+    observed: Iterable[Observed],
+    newest: Mapping[str, Any] | None = None,
+    caller: str | None = None,
 ) -> Decision:
     """Choose a revision for what is desired.
+
+    An equal one wins over a nominated one, among these the one without doubts, then the newest.
 
     Args:
         desired: What the configuration asks for.
         observed: Revisions of the desired family that are ACTIVE, in any order.
         newest: The family's newest revision as ECS described it, to say what changed.
+        caller: GetCallerIdentity's ``Arn``; None when it was not asked for yet, empty when it can
+            not be known.
     """
     revisions = sorted(observed, key=lambda revision: revision.revision, reverse=True)
-    for revision in revisions:
-        if revision.label == desired.fingerprint and revision.verbatim == desired.verbatim:
-            return Reuse(revision.arn)
-    for revision in revisions:
-        if revision.fingerprint == desired.fingerprint:
-            return Adopt(revision.arn)
+    found = [(r, m) for r in revisions if (m := match(desired, r)) is not None]
+    for revision, how in found:
+        if how.equal:
+            return Reuse(revision.arn) if how.labelled else Adopt(revision.arn)
+    for revision, how in found:
+        if how.untagged:
+            return ReadTags(revision.arn)
+    if (nominated := _nominated(found, caller)) is not None:
+        return nominated
     if newest is None:
         return Register(f"family {desired.family!r} has no revision yet")
     changed = differences(newest, desired.definition)
     return Register(f"changed: {', '.join(changed)}" if changed else "no revision matches", changed)
+
+
+def _nominated(
+    found: Iterable[tuple[Observed, Match]], caller: str | None
+) -> Reuse | AskCaller | None:
+    for revision, how in sorted(found, key=lambda pair: bool(pair[1].doubts)):
+        if how.doubts and caller is None and revision.registered_by:
+            return AskCaller()
+        if not how.doubts or same_principal(revision.registered_by, caller or ""):
+            return Reuse(revision.arn, how.doubts)
+    return None
+
+
+def rewritten(desired: Desired, described: Mapping[str, Any]) -> tuple[str, ...]:
+    """Members that ECS describes otherwise than they were sent, beyond what is known of it.
+
+    Args:
+        desired: What was sent.
+        described: RegisterTaskDefinition's answer to it.
+    """
+    return differences(described, canonical(desired.definition, known_only=True))
 
 
 @dataclass(frozen=True)
@@ -177,8 +165,9 @@ class _Leaf:
 
 def changes(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Change, ...]:
     """What differs between two definitions, by path."""
-    before = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(observed)))}
-    after = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(desired)))}
+    ours, theirs = as_described(desired, observed)
+    before = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(theirs)))}
+    after = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(ours)))}
     found = []
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key, _NONE), after.get(key, _NONE)
@@ -206,7 +195,7 @@ def _flat(
     items: list[tuple[str, Any, Rule]]
     if isinstance(value, Mapping) and isinstance(rule, Mapping):
         items = [(str(member), content, part(rule, member)) for member, content in value.items()]
-    elif isinstance(value, list) and value and isinstance(rule, list) and all(map(_name, value)):
+    elif isinstance(value, list) and isinstance(rule, list) and _are_named(value):
         items = [(_name(item), item, rule[0]) for item in value]
     else:
         yield key, _Leaf(path, value, shown(value, rule))
@@ -214,6 +203,12 @@ def _flat(
     for called, content, of_content in items:
         inner = f"{path}.{named(called)}" if path else named(called)
         yield from _flat(content, of_content, (*key, called), inner)
+
+
+def _are_named(items: list[Any]) -> bool:
+    """Whether each has a name of its own: of two of one name, one would hide the other."""
+    names = [_name(item) for item in items]
+    return bool(names) and all(names) and len(set(names)) == len(names)
 
 
 def _name(item: Any) -> str:

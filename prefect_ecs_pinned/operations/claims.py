@@ -15,8 +15,8 @@ from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.prepare import definition_spec, patched_revision
 from prefect_ecs_pinned.core.arn import parse_revision
-from prefect_ecs_pinned.core.definition import build
-from prefect_ecs_pinned.core.plan import Desired, Observed
+from prefect_ecs_pinned.core.compare import Desired, Observed, match
+from prefect_ecs_pinned.core.definition import build, family_name
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
@@ -60,10 +60,7 @@ class Claim:
             return False
         if self.desired.family != parse_revision(revision.arn).family:
             return False
-        labelled = revision.label == self.desired.fingerprint
-        return revision.fingerprint == self.desired.fingerprint or (
-            labelled and revision.verbatim == self.desired.verbatim
-        )
+        return match(self.desired, revision) is not None  # in doubt, it is kept
 
 
 def _same(link: str, arn: str) -> bool:
@@ -132,7 +129,7 @@ async def _claims_of_block(calls: Calls, name: str, block: PinnedECSTask) -> lis
     linked = None
     if block.task_definition_arn:
         claims.append(Claim(name, link=block.task_definition_arn))
-        described = await describe(calls, block.task_definition_arn)
+        described = await describe(calls, block.task_definition_arn, tags=True)
         if described is None:
             return claims  # of another account, or gone: nothing can be built on it
         linked = Linked(described)
@@ -145,4 +142,8 @@ def _may_be_of(family: str, data: Mapping[str, Any], document: BlockDocument) ->
     definition = data.get("task_definition")
     inner = definition.get("family") if isinstance(definition, Mapping) else None
     link = str(data.get("task_definition_arn") or "").rsplit("/", 1)[-1].partition(":")[0]
-    return family in (data.get("family") or inner or link or f"prefect-{document.name}", link)
+    named = str(data.get("family") or inner or link or f"prefect-{document.name}")
+    try:
+        return family in (family_name(named), link)
+    except ConfigurationError:  # it is the name that nothing can be made of
+        return family == link

@@ -12,7 +12,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.batching import in_batches
 from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.core.arn import parse_revision
-from prefect_ecs_pinned.core.plan import Observed
+from prefect_ecs_pinned.core.compare import Observed
 from prefect_ecs_pinned.errors import ClusterNotFound, Unavailable
 from prefect_ecs_pinned.operations.calls import Calls
 
@@ -75,16 +75,26 @@ async def list_revisions(calls: Calls, family: str, status: str = "ACTIVE") -> l
     return sorted(arns, key=lambda arn: parse_revision(arn).revision, reverse=True)
 
 
-async def describe(calls: Calls, arn: str) -> Mapping[str, Any] | None:
-    """A revision or a family's newest one as ECS describes it; None when there is none."""
+async def describe(calls: Calls, arn: str, tags: bool = False) -> Mapping[str, Any] | None:
+    """A revision or a family's newest one as ECS describes it; None when there is none.
+
+    Args:
+        calls: Reach AWS.
+        arn: Which.
+        tags: With its tags among the members; None when they may not be read.
+    """
+    include: dict[str, Any] = {"include": ["TAGS"]} if tags else {}
     try:
-        answer = await calls.attempt("ecs", "DescribeTaskDefinition", taskDefinition=arn)
+        answer = await calls.attempt("ecs", "DescribeTaskDefinition", taskDefinition=arn, **include)
     except Fault as fault:
         if fault.kind is Kind.NO_DEFINITION:
             return None
+        if tags and fault.kind is Kind.DENIED:
+            untagged = await describe(calls, arn)
+            return {**untagged, "tags": None} if untagged is not None else None
         raise as_error(fault, f"cannot describe {arn}") from fault
     found: Mapping[str, Any] = answer["taskDefinition"]
-    return found
+    return {**found, "tags": answer.get("tags") or []} if tags else found
 
 
 async def describe_all(calls: Calls, arns: Sequence[str]) -> list[Revision]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_ecs_pinned.aws.pinning import Pin
 from prefect_ecs_pinned.operations.blocks import Configuration, configurations
 from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
 
@@ -24,6 +25,7 @@ class Pinned:
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open: it follows the Prefect version of
             whoever loads the block.
+        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.Pin`.
     """
 
     used_by: tuple[str, ...]
@@ -34,6 +36,7 @@ class Pinned:
     fingerprint: str
     image: str
     image_unset: tuple[str, ...]
+    differs: tuple[str, ...] = ()
 
 
 async def pin(
@@ -62,17 +65,17 @@ async def pin_for(wanted: Sequence[Configuration]) -> list[Pinned]:
 
 async def _pinned(target: Target) -> Pinned:
     desired = target.prepared.desired
-    arn, how, reason = target.prepared.revision or "", GIVEN, ""
-    if not arn:
+    pin = Pin(target.prepared.revision or "", GIVEN)
+    if not pin.arn:
         pin = await target.plane.pin(desired, may_register=True)
-        arn, how, reason = pin.arn, pin.how, pin.reason
     return Pinned(
         used_by=target.used_by,
-        arn=arn,
-        how=how,
-        reason=reason,
+        arn=pin.arn,
+        how=pin.how,
+        reason=pin.reason,
         family=desired.family,
         fingerprint=desired.fingerprint,
         image=desired.image,
         image_unset=target.image_unset,
+        differs=pin.differs,
     )

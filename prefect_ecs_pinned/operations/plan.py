@@ -61,6 +61,7 @@ class Step:
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open.
         refused: Names of those whose launches are refused until it is registered.
+        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.Pin`.
     """
 
     used_by: tuple[str, ...]
@@ -76,6 +77,7 @@ class Step:
     image: str
     image_unset: tuple[str, ...]
     refused: tuple[str, ...]
+    differs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -162,11 +164,11 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
 async def step(target: Target) -> Step:
     """What a launch would do for a target, and what would be new in a revision."""
     desired = target.prepared.desired
-    action, revision, reason = await _decide(target)
+    action, revision, reason, differs = await _decide(target)
     newest = None
     if action == REGISTER:
         try:
-            newest = (await target.plane.linked(desired.family)).described
+            newest = (await target.plane.linked(desired.family, bool(desired.tags))).described
         except TaskDefinitionNotFound:
             reason = "the family has no revision yet"
     return Step(
@@ -185,19 +187,20 @@ async def step(target: Target) -> Step:
         refused=tuple(
             c.name for c, p in target.members if action == REGISTER and not p.may_register
         ),
+        differs=differs,
     )
 
 
-async def _decide(target: Target) -> tuple[str, str | None, str]:
-    """What a launch would do, the revision that it would use, and why it would register."""
+async def _decide(target: Target) -> tuple[str, str | None, str, tuple[str, ...]]:
+    """What a launch would do: action, revision, why it would register, what it differs in."""
     if target.prepared.revision is not None:
-        return GIVEN, target.prepared.revision, ""
+        return GIVEN, target.prepared.revision, "", ()
     try:
         pin = await target.plane.pin(target.prepared.desired, may_register=False)
     except RegistrationRefused as refused:
         changed = ", ".join(refused.changed)
-        return REGISTER, None, f"changed: {changed}" if changed else "no revision matches"
-    return (ADOPTED if pin.how == "adopted" else FOUND), pin.arn, ""
+        return REGISTER, None, f"changed: {changed}" if changed else "no revision matches", ()
+    return (ADOPTED if pin.how == "adopted" else FOUND), pin.arn, "", pin.differs
 
 
 def readable(found: Sequence[Change]) -> tuple[Difference, ...]:

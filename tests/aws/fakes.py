@@ -17,9 +17,14 @@ CONTENDED = "Too many concurrent attempts to create a new revision of the specif
 class FakeDefinitions:
     """`ports.TaskDefinitionApi`: revisions of any family, as ECS keeps them.
 
-    ``inject`` may return a fault for a call that is being made: before it takes effect, or
-    after, as an answer that got lost.
+    ``before`` and ``after`` may return a fault for a call that is being made: before it takes
+    effect, or after, as an answer that got lost. ``rewrite`` changes what is described, as ECS
+    might one day. ``caller`` is who makes the calls; `add` registers for somebody else.
     """
+
+    #: Of one role, as every process that assumes it has a session of its own.
+    OWN = "arn:aws:sts::123456789012:assumed-role/agent/{}"
+    OTHER = "arn:aws:sts::123456789012:assumed-role/ci/run-7"
 
     def __init__(self, clock: Clock, latency: float = 0.1) -> None:
         self.clock = clock
@@ -30,14 +35,22 @@ class FakeDefinitions:
         self.most_registering = 0
         self.before: Callable[[str], Fault | None] = lambda _: None
         self.after: Callable[[str], Fault | None] = lambda _: None
+        self.rewrite: Callable[[dict[str, Any]], None] = lambda _: None
+        self.caller = self.OWN.format("process-1")
+        self.tags: dict[str, list[dict[str, str]]] = {}
+        #: The names that were asked for with their tags.
+        self.with_tags: list[str] = []
 
-    def add(self, definition: Mapping[str, Any], status: str = "ACTIVE") -> str:
+    def add(self, definition: Mapping[str, Any], status: str = "ACTIVE", by: str = OTHER) -> str:
         """Register as somebody else would."""
         family = definition["family"]
         number = 1 + max((r["revision"] for r in self._of(family)), default=0)
-        described = {**echo(dict(definition), number), "status": status}
-        self.revisions[described["taskDefinitionArn"]] = described
-        return str(described["taskDefinitionArn"])
+        described = {**echo(dict(definition), number), "status": status, "registeredBy": by}
+        self.rewrite(described)
+        arn = str(described["taskDefinitionArn"])
+        self.revisions[arn] = described
+        self.tags[arn] = list(definition.get("tags") or [])
+        return arn
 
     def deregister(self, arn: str) -> None:
         self.revisions[arn] = {**self.revisions[arn], "status": "INACTIVE"}
@@ -46,13 +59,23 @@ class FakeDefinitions:
         return [r for r in self.revisions.values() if r["family"] == family]
 
     async def _call(self, action: str) -> None:
-        self.calls[action] += 1
+        self.calls[action.partition(",")[0]] += 1
         await self.clock.wait(self.latency)
         if (fault := self.before(action)) is not None:
             raise fault
 
-    async def describe_task_definition(self, name: str) -> Mapping[str, Any]:
-        await self._call("DescribeTaskDefinition")
+    async def describe_task_definition(self, name: str, tags: bool = False) -> Mapping[str, Any]:
+        if tags:
+            self.with_tags.append(name)
+        await self._call("DescribeTaskDefinition, TAGS" if tags else "DescribeTaskDefinition")
+        found = self._find(name)
+        return {**found, "tags": self.tags[found["taskDefinitionArn"]]} if tags else found
+
+    async def caller_arn(self) -> str:
+        await self._call("GetCallerIdentity")
+        return self.caller
+
+    def _find(self, name: str) -> dict[str, Any]:
         if name in self.revisions:
             return self.revisions[name]
         family, _, number = name.partition(":")
@@ -83,7 +106,7 @@ class FakeDefinitions:
                 self.registering.discard(family)
         if contended:
             raise Fault(Kind.CONTENDED, "RegisterTaskDefinition", "ClientException", CONTENDED)
-        arn = self.add(definition)
+        arn = self.add(definition, by=self.caller)
         if (fault := self.after("RegisterTaskDefinition")) is not None:
             raise fault
         return self.revisions[arn]

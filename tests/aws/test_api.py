@@ -122,6 +122,36 @@ async def test_a_throttled_look_registers_nothing(api, client, monkeypatch):
     assert client.names() == ["describe_task_definition"]
 
 
+@pytest.mark.parametrize(
+    ("tags", "sent", "answered"),
+    [
+        (False, {}, {}),
+        (True, {"include": ["TAGS"]}, {"tags": [{"key": "team", "value": "data"}]}),
+        (True, {"include": ["TAGS"]}, {}),
+    ],
+)
+async def test_tags_are_asked_for_and_put_beside_the_other_members(
+    api, client, tags, sent, answered
+):
+    """ECS answers with them outside of the definition, or leaves them out."""
+    client.answers["describe_task_definition"] = lambda **_: {
+        "taskDefinition": {"revision": 9},
+        **answered,
+    }
+    found = await api.describe_task_definition("etl", tags)
+    assert client.calls == [("describe_task_definition", {"taskDefinition": "etl", **sent})]
+    assert found == {"revision": 9, **({"tags": answered.get("tags", [])} if tags else {})}
+
+
+async def test_the_caller_is_who_sts_says(api, client):
+    """An answer without an ARN is none."""
+    client.answers["get_caller_identity"] = lambda: {"Arn": "arn:aws:iam::1:root"}
+    assert await api.caller_arn() == "arn:aws:iam::1:root"
+    client.answers["get_caller_identity"] = dict
+    with pytest.raises(Fault):
+        await api.caller_arn()
+
+
 async def test_tasks_are_looked_for_among_the_living_and_the_stopped(api, client):
     """`startedBy` as the only filter; then all of them are described by one call."""
     lists = {"RUNNING": ["living"], "STOPPED": ["stopped"]}

@@ -7,15 +7,22 @@ import copy
 
 import pytest
 
+from prefect_ecs_pinned.aws import linked as linked_module
+from prefect_ecs_pinned.aws import pinning as pinning_module
+from prefect_ecs_pinned.aws import revisions as revisions_module
+from prefect_ecs_pinned.aws.bounded import Bounded
 from prefect_ecs_pinned.aws.faults import Fault, Kind
+from prefect_ecs_pinned.aws.once import Once
 from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, Pacer
-from prefect_ecs_pinned.aws.pinning import Pinning
+from prefect_ecs_pinned.aws.pinning import NEW_SECONDS, Pinning
 from prefect_ecs_pinned.core.definition import DefinitionSpec, build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.errors import AccessDenied, RegistrationRefused, Unavailable
 from tests.aws.fakes import FakeDefinitions
 from tests.aws.virtual import VirtualClock
+from tests.core.model import changed
+from tests.core.pairs import UNSEEN
 
 
 def desired(image: str = "flows:1", **fields) -> Desired:
@@ -93,6 +100,242 @@ async def test_a_copied_label_with_another_image_is_not_believed(api, clock):
     pin = await clock.run(pinning(api).resolve(wanted))
     assert pin.arn != evil
     assert pin.how == "registered"
+
+
+def planted(
+    api: FakeDefinitions, wanted: Desired, by: str = FakeDefinitions.OTHER, **members
+) -> str:
+    """A newer copy of a definition, label and all, with other members of its container."""
+    forged = copy.deepcopy(labelled(wanted.definition, wanted.fingerprint))
+    forged["containerDefinitions"][0].update(members)
+    return api.add(forged, by=by)
+
+
+POLICY = {"restartPolicy": {"enabled": True}}  # nobody knows how ECS describes it
+CHECK = {"healthCheck": {"command": ["CMD", "evil"]}}
+
+
+@pytest.mark.parametrize("members", [CHECK, POLICY], ids=["evidence", "no evidence"])
+async def test_a_newer_labelled_copy_is_not_used_beside_our_own(api, clock, members):
+    """The scan goes on to ours: one list, and who the caller is only if it matters."""
+    own = (await clock.run(pinning(api).resolve(desired()))).arn
+    evil = planted(api, desired(), **members)
+    api.calls.clear()
+    pin = await clock.run(pinning(api).resolve(desired()))
+    assert (pin.arn, pin.how, pin.differs) == (own, "found", ())
+    assert pin.arn != evil
+    expected = {"DescribeTaskDefinition": 2, "ListTaskDefinitions": 1}
+    assert api.calls == (expected if members is CHECK else {**expected, "GetCallerIdentity": 1})
+
+
+@pytest.mark.parametrize("members", [CHECK, POLICY], ids=["evidence", "no evidence"])
+async def test_a_labelled_copy_alone_is_never_run(api, clock, members):
+    """Whoever registered it is not the caller: one registration."""
+    evil = planted(api, desired(), **members)
+    pin = await clock.run(pinning(api).resolve(desired()))
+    assert (pin.how, pin.arn != evil) == ("registered", True)
+    assert (await clock.run(pinning(api).resolve(desired()))).arn == pin.arn
+    assert api.calls["RegisterTaskDefinition"] == 1
+
+
+async def test_who_the_caller_is_is_asked_once(api, clock):
+    """However many definitions and families are in doubt, and only if one is."""
+    wanted = [desired(f"flows:{n}") for n in range(10)]
+    for one in wanted:
+        planted(api, one, **POLICY)
+    both = pinning(api)
+    await clock.run(asyncio.gather(*(both.resolve(one) for one in wanted)))
+    assert api.calls["GetCallerIdentity"] == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.REFUSED])
+async def test_when_nobody_says_who_the_caller_is_nothing_is_its_own(api, clock, kind):
+    """A denial: a revision is registered, and its answer is proof."""
+    api.before = lambda action: (
+        Fault(kind, action, "AccessDenied", "no") if action == "GetCallerIdentity" else None
+    )
+    own = planted(api, desired(), by=api.caller, **POLICY)
+    pin = await clock.run(pinning(api).resolve(desired()))
+    assert (pin.how, pin.arn != own) == ("registered", True)
+
+
+async def test_a_throttled_look_at_who_the_caller_is_never_registers(api, clock):
+    """It will be known later."""
+    api.before = lambda action: (
+        Fault(Kind.UNREACHABLE, action, "x") if action == "GetCallerIdentity" else None
+    )
+    planted(api, desired(), by=api.caller, **POLICY)
+    with pytest.raises(Unavailable):
+        await clock.run(pinning(api).resolve(desired()))
+    assert api.calls["RegisterTaskDefinition"] == 0
+
+
+def rewriting(path: str):
+    """ECS as it may be one day: it describes one member otherwise, each time anew."""
+
+    def rewrite(described: dict) -> None:
+        once = changed(described, tuple(path.split(".")))
+        described.clear()
+        described.update(once)
+
+    return rewrite
+
+
+UNSEEN_PAIRS = [(path, pair) for pair in UNSEEN for path in pair.covers]
+
+
+@pytest.mark.parametrize(("path", "pair"), UNSEEN_PAIRS, ids=[path for path, _ in UNSEEN_PAIRS])
+async def test_an_unforeseen_rewriting_makes_no_storm(api, clock, caplog, path, pair):
+    """Five processes of one role: one registration, one WARNING each, that names the member."""
+    wanted = Desired(pair.request())
+    api.rewrite = rewriting(path)
+    pins = []
+    for number in range(5):
+        api.caller = api.OWN.format(f"process-{number}")
+        pins.append(await clock.run(pinning(api).resolve(wanted)))
+    assert api.calls["RegisterTaskDefinition"] == 1
+    assert len({pin.arn for pin in pins}) == 1
+    assert [pin.how for pin in pins] == ["registered"] + 4 * ["found"]
+    assert api.calls["DescribeTaskDefinition"] == 5
+    assert api.calls["GetCallerIdentity"] == 4
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 5
+    for pin, warning in zip(pins, warnings, strict=True):
+        (differs,) = pin.differs
+        assert differs in warning
+        members = [part for part in differs.split(".") if part not in ("prefect", "s3")]
+        assert path.startswith(".".join(members))
+
+
+@pytest.mark.parametrize(("path", "pair"), UNSEEN_PAIRS, ids=[path for path, _ in UNSEEN_PAIRS])
+async def test_of_another_principal_a_rewriting_is_not_believed(api, clock, path, pair):
+    """The same revision, registered by somebody else."""
+    wanted = Desired(pair.request())
+    forged = changed(labelled(wanted.definition, wanted.fingerprint), tuple(path.split(".")))
+    evil = api.add(forged)
+    pin = await clock.run(pinning(api).resolve(wanted))
+    assert pin.arn != evil
+    assert api.calls["RegisterTaskDefinition"] == 1
+
+
+async def test_in_a_process_the_answer_to_its_own_registration_is_proof(api, clock):
+    """Even of a member that has never been seen to change: A, B, A, and after a pin is lost."""
+
+    def rewrite(described: dict) -> None:
+        described["containerDefinitions"][0]["image"] += "@sha256:0"
+
+    api.rewrite = rewrite
+    one = pinning(api)
+    first = await clock.run(one.resolve(desired("flows:1")))
+    assert first.differs == ("containerDefinitions.prefect.image",)
+    await clock.run(one.resolve(desired("flows:2")))
+    one._pins.clear()
+    again = await clock.run(one.resolve(desired("flows:1")))
+    assert (again.arn, api.calls["RegisterTaskDefinition"]) == (first.arn, 2)
+
+
+# -- roles, tags, families -------------------------------------------------------------------------
+
+
+async def test_roles_by_name_cost_one_registration(api, clock):
+    """In a second process none; and one that gives ARNs adopts the same."""
+    short = desired(execution_role_arn="ecsTaskExecutionRole")
+    first = await clock.run(pinning(api).resolve(short))
+    assert (await clock.run(pinning(api).resolve(short, may_register=False))).arn == first.arn
+    full = desired(execution_role_arn="arn:aws:iam::123456789012:role/ecsTaskExecutionRole")
+    assert (await clock.run(pinning(api).resolve(full))).arn == first.arn
+    assert api.calls["RegisterTaskDefinition"] == 1
+
+
+TAGS = [{"key": "team", "value": "data"}]
+
+
+def tagged(image: str = "flows:1") -> Desired:
+    return Desired({**desired(image).definition, "tags": TAGS})
+
+
+async def test_tags_are_asked_for_only_when_they_are_desired(api, clock):
+    """And within the one look at the newest revision."""
+    arn = api.add({**tagged().definition, "tags": [*TAGS, {"key": "cost", "value": "42"}]})
+    for wanted, asked in ((desired(), []), (tagged(), ["prefect-default"])):
+        api.calls.clear()
+        pin = await clock.run(pinning(api).resolve(wanted))
+        assert (pin.arn, pin.how) == (arn, "adopted")
+        assert api.calls == {"DescribeTaskDefinition": 1}
+        assert api.with_tags == asked
+
+
+async def test_in_one_process_tags_of_what_was_seen_without_are_read_later(api, clock):
+    """Of the one revision that matches, not of the family."""
+    one = pinning(api)
+    arn = api.add(tagged().definition)
+    api.add(desired("flows:2").definition)
+    await clock.run(one.resolve(desired("flows:3")))
+    pin = await clock.run(one.resolve(tagged()))
+    assert (pin.arn, api.with_tags) == (arn, [arn])
+
+
+async def test_tags_that_may_not_be_read_make_no_storm(api, clock, caplog):
+    """A denial counts as none: five processes of one role, one registration, two warnings each."""
+    api.before = lambda action: (
+        Fault(Kind.DENIED, action, "AccessDeniedException", "ecs:ListTagsForResource")
+        if action.endswith("TAGS")
+        else None
+    )
+    theirs = api.add(tagged().definition)
+    for number in range(5):
+        api.caller = api.OWN.format(number)
+        pin = await clock.run(pinning(api).resolve(tagged()))
+        assert pin.arn != theirs
+    assert api.calls["RegisterTaskDefinition"] == 1
+    assert sum("may not read the tags" in r.message for r in caplog.records) == 5
+
+
+async def test_a_tag_that_a_tagger_has_changed_needs_another_revision(api, clock):
+    """One; the other tags of it are the tagger's own."""
+    first = await clock.run(pinning(api).resolve(tagged()))
+    api.tags[first.arn] = [{"key": "team", "value": "other"}]
+    second = await clock.run(pinning(api).resolve(tagged()))
+    assert (second.how, second.changed) == ("registered", ("tags",))
+    assert (await clock.run(pinning(api).resolve(tagged()))).arn == second.arn
+
+
+async def test_a_family_that_was_written_in_another_way_is_named(api, clock):
+    """Where nothing may be registered: earlier versions wrote names in lower case."""
+    api.add({**desired().definition, "family": "teametl"})
+    wanted = desired(explicit_family="TeamETL")
+    assert wanted.family == "TeamETL"
+    with pytest.raises(RegistrationRefused, match="set family to 'teametl'"):
+        await clock.run(pinning(api).resolve(wanted, may_register=False))
+    api.deregister("arn:aws:ecs:us-east-1:123456789012:task-definition/teametl:1")
+    with pytest.raises(RegistrationRefused, match="pinned-ecs pin"):
+        await clock.run(pinning(api).resolve(wanted, may_register=False))
+
+
+# -- what is remembered ----------------------------------------------------------------------------
+
+
+async def test_all_that_is_remembered_is_bounded(api, clock, monkeypatch):
+    """Ten thousand families, links and dead revisions leave as much as a few hundred."""
+    for bound in ("_PINS", "_FAMILIES"):
+        monkeypatch.setattr(pinning_module, bound, 20)
+    monkeypatch.setattr(linked_module, "_REMEMBERED", 20)
+    monkeypatch.setattr(revisions_module, "_REMEMBERED", 20)
+    api.latency = 0.0
+    one = pinning(api)
+    for number in range(100):
+        wanted = desired(explicit_family=f"family-{number}")
+        pin = await clock.run(one.resolve(wanted))
+        await clock.run(one.linked(pin.arn))
+        api.deregister(pin.arn)
+        await clock.run(one.renew(wanted, pin.arn))
+    parts = (one, one._links, one._revisions)
+    held = [v for part in parts for v in vars(part).values() if isinstance(v, Bounded | Once)]
+    assert len(held) == 9
+    assert all(len(items) <= 20 for items in held)
+    again = await clock.run(one.resolve(desired(explicit_family="family-0")))
+    assert api.calls["RegisterTaskDefinition"] == 200
+    assert again.arn.endswith("family-0:2")
 
 
 async def test_a_revision_without_a_label_is_adopted(api, clock):
@@ -185,11 +428,95 @@ async def test_a_deregistered_pin_is_renewed_once_for_all_who_hit_it(api, clock)
 
 
 async def test_a_revision_that_still_looks_active_is_not_taken_twice(api, clock):
-    """Deregistering takes minutes to show: what a launch has refused counts."""
+    """Deregistering takes minutes to show: what a launch has refused counts, if it is not new."""
     one = pinning(api)
     stale = (await clock.run(one.resolve(desired()))).arn
+    await clock.pass_time(NEW_SECONDS + 1)
     fresh = await clock.run(one.renew(desired(), stale))
     assert fresh.arn != stale
+    assert api.calls["RegisterTaskDefinition"] == 2
+
+
+# -- new revisions that RunTask does not know yet --------------------------------------------------
+
+
+async def launch(one: Pinning, wanted: Desired, sees) -> tuple[str, int]:
+    """What launching does: RunTask, and `renew` for as long as it does not know the revision."""
+    arn, refusals = (await one.resolve(wanted)).arn, 0
+    while not sees(arn):
+        refusals += 1
+        arn = (await one.renew(wanted, arn)).arn
+    return arn, refusals
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+async def test_a_revision_that_run_task_does_not_know_yet_is_waited_for(api, clock, processes):
+    """For 5 s, as 200 launches see it: one registration, and a few looks that they share."""
+    born: dict[str, float] = {}
+
+    def sees(arn: str) -> bool:
+        return clock.now() - born.setdefault(arn, clock.now()) >= 5.0
+
+    all_of_them = [pinning(api) for _ in range(processes)]
+    results = await clock.run(
+        asyncio.gather(
+            *(launch(one, desired(), sees) for one in all_of_them for _ in range(200 // processes))
+        )
+    )
+    assert {arn for arn, _ in results} == set(api.revisions)
+    assert len(api.revisions) == 1
+    assert max(refusals for _, refusals in results) <= 5
+    assert api.calls["DescribeTaskDefinition"] <= 8 * processes
+
+
+@pytest.mark.parametrize("seen_by", ["registering", "looking"])
+async def test_a_revision_that_run_task_never_knows_is_given_up_after_a_minute(api, clock, seen_by):
+    """One registration in its stead; what the process saw first counts, not its last look."""
+    if seen_by == "looking":
+        api.add(desired().definition)
+    one = pinning(api)
+    stale = (await clock.run(one.resolve(desired()))).arn
+    began, registered = clock.now(), api.calls["RegisterTaskDefinition"]
+    fresh, refusals = await clock.run(launch(one, desired(), lambda arn: arn != stale))
+    assert fresh != stale
+    assert NEW_SECONDS <= clock.now() - began <= NEW_SECONDS + 20
+    assert refusals <= 15
+    assert api.calls["RegisterTaskDefinition"] == registered + 1
+
+
+async def test_a_new_revision_that_is_not_described_yet_either_is_waited_for(api, clock):
+    """DescribeTaskDefinition lags as well: it is no proof that the revision is gone."""
+    one = pinning(api)
+    arn = (await clock.run(one.resolve(desired()))).arn
+    hidden = api.revisions.pop(arn)
+    assert (await clock.run(one.renew(desired(), arn))).arn == arn
+    api.revisions[arn] = hidden
+    assert (await clock.run(one.renew(desired(), arn))).arn == arn
+    assert api.calls["RegisterTaskDefinition"] == 1
+
+
+async def test_who_reports_a_revision_late_is_given_the_new_one_at_once(api, clock):
+    """The others have renewed it; nobody waits, nobody looks."""
+    one = pinning(api)
+    stale = (await clock.run(one.resolve(desired()))).arn
+    api.deregister(stale)
+    fresh = (await clock.run(one.renew(desired(), stale))).arn
+    began, calls = clock.now(), api.calls.total()
+    assert (await clock.run(one.renew(desired(), stale))).arn == fresh
+    assert (clock.now(), api.calls.total()) == (began, calls)
+
+
+async def test_a_failed_look_at_a_new_revision_registers_nothing(api, clock):
+    """It is told, and the next report looks again."""
+    one = pinning(api)
+    arn = (await clock.run(one.resolve(desired()))).arn
+    failing = [Fault(Kind.DENIED, "DescribeTaskDefinition", "AccessDeniedException", "no")]
+    api.before = lambda _: failing[0] if failing else None
+    with pytest.raises(AccessDenied):
+        await clock.run(one.renew(desired(), arn))
+    failing.clear()
+    assert (await clock.run(one.renew(desired(), arn))).arn == arn
+    assert list(api.revisions) == [arn]
 
 
 async def test_a_cancelled_asker_takes_nobody_along(api, clock):

@@ -146,3 +146,12 @@ def test_what_is_remembered_is_bounded_and_holds_no_values():
     assert len(worked._requests) == 4096
     worked.note("RunTask", launch(group="hunter2"))
     assert "hunter2" not in repr(worked._requests)
+
+
+def test_a_description_does_not_vouch_for_one_with_tags():
+    """They need a permission of their own, and a denial is to be taken at once."""
+    plain = {"taskDefinition": "etl"}
+    tagged = {**plain, "include": ["TAGS"]}
+    operation = "DescribeTaskDefinition"
+    assert not worked_after(operation, plain, tagged, denied(operation))
+    assert worked_after(operation, tagged, tagged, denied(operation))

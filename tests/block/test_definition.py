@@ -161,7 +161,10 @@ async def test_it_registers_what_ecs_task_registers(world: World, fields):
     [
         ("etl", {}, "prefect-etl"),
         (None, {}, "prefect-pinned"),
-        ("etl", {"family": "Mine"}, "mine"),
+        ("etl", {"family": "Mine"}, "Mine"),
+        ("etl", {"family": "-my--family-"}, "-my--family-"),
+        ("etl", {"task_definition": {"family": "Inside"}}, "Inside"),
+        ("My Block", {}, "prefect-my-block"),
         ("etl", {"family": "my family!"}, "my-family"),
         ("etl", {"task_definition": {"family": "inside"}}, "inside"),
         ("etl", {"family": "over", "task_definition": {"family": "inside"}}, "over"),

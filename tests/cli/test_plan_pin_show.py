@@ -63,6 +63,36 @@ def test_plan_shows_the_difference_from_the_newest_revision(pinned_ecs, save):
     ]
 
 
+@pytest.mark.parametrize("command", ["plan", "pin", "doctor"])
+def test_a_member_that_ecs_describes_otherwise_is_told(pinned_ecs, save, ecs, command):
+    """Of a revision of one's own, where nobody knows how ECS describes the member."""
+    policy = {"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}
+    definition = {"containerDefinitions": [{"name": "prefect", **policy}]}
+    save("etl", task_definition=definition, **SUBNETS)
+    assert pinned_ecs("pin", "etl").code == 0
+    described = ecs.model.definitions("us-east-1").find("prefect-etl")
+    described["containerDefinitions"][0]["restartPolicy"]["restartAttemptPeriod"] = 61
+    described["registeredBy"] = ecs.client("sts").get_caller_identity()["Arn"]
+    said = pinned_ecs(command, "etl")
+    text = " ".join((said.out + said.err).split())
+    member = "containerDefinitions.prefect.restartPolicy.restartAttemptPeriod"
+    assert f"prefect-etl:1: ECS describes {member} otherwise than asked for" in text
+    assert ecs.calls["RegisterTaskDefinition"]["calls"] == 1
+
+
+def test_a_family_that_was_written_in_lower_case_is_named(pinned_ecs, save):
+    """By `doctor`, and by the error of whoever may not register; not when it has a revision."""
+    save("old", family="teametl", **SUBNETS)
+    assert pinned_ecs("pin", "old").code == 0
+    save("etl", family="TeamETL", **SUBNETS)
+    hint = "set family to 'teametl' to go on with them"
+    assert hint in " ".join(pinned_ecs("doctor", "etl").out.split())
+    save("etl", family="TeamETL", registration="never", **SUBNETS)
+    assert hint in " ".join(pinned_ecs("doctor", "etl").out.split())
+    assert pinned_ecs("pin", "etl").code == 0
+    assert hint not in " ".join(pinned_ecs("doctor", "etl").out.split())
+
+
 def test_plan_changes_nothing(pinned_ecs, etl, ecs):
     """Twice the same, and not one call that writes."""
     first = pinned_ecs("plan", etl, "--all")

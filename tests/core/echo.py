@@ -29,6 +29,9 @@ def echo(definition: dict[str, Any], revision: int = 1) -> dict[str, Any]:
                     text = str(int(float(text.removesuffix(unit)) * 1024))
             answer[size] = text
     answer.pop("tags", None)  # beside the definition, and only when asked for
+    for role in ("taskRoleArn", "executionRoleArn"):
+        if (name := answer.get(role)) and not name.startswith("arn:"):
+            answer[role] = f"arn:aws:iam::123456789012:role/{name.lstrip('/')}"
     answer.update(
         taskDefinitionArn=ARN.format(family=answer["family"], revision=revision),
         revision=revision,
@@ -37,8 +40,8 @@ def echo(definition: dict[str, Any], revision: int = 1) -> dict[str, Any]:
         compatibilities=["EC2", "FARGATE", "MANAGED_INSTANCES"],
         registeredAt="2026-01-01T00:00:00Z",
         registeredBy="arn:aws:iam::123456789012:root",
-        enableFaultInjection=False,
     )
+    answer.setdefault("enableFaultInjection", False)
     return answer
 
 
@@ -47,12 +50,12 @@ def _echo_container(container: dict[str, Any], shares_ports: bool) -> None:
     container.setdefault("essential", True)
     for name in ("environment", "mountPoints", "volumesFrom", "portMappings", "systemControls"):
         container.setdefault(name, [])
-    container["environment"].sort(key=lambda v: crc32(v["name"].encode()) % 97)
+    container["environment"].sort(key=lambda v: crc32(str(v.get("name")).encode()) % 97)
     if "secrets" in container:
         container["secrets"].reverse()
     for mapping in container["portMappings"]:
         mapping.setdefault("protocol", "tcp")
-        mapping.setdefault("hostPort", mapping["containerPort"] if shares_ports else 0)
+        mapping.setdefault("hostPort", mapping.get("containerPort") if shares_ports else 0)
     if "healthCheck" in container:
         for name, value in (("interval", 30), ("timeout", 5), ("retries", 3)):
             container["healthCheck"].setdefault(name, value)

@@ -55,6 +55,7 @@ AGENT = {
 }
 CI = {
     "ecs:DescribeTaskDefinition",
+    "ecs:ListTagsForResource",  # its definition has tags
     "ecs:ListTaskDefinitions",
     "ecs:RegisterTaskDefinition",
     "ecs:TagResource",

@@ -10,13 +10,14 @@ import pytest
 
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.fingerprint import labelled
-from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.plan import Desired, Observed
 from prefect_ecs_pinned.errors import AccessDenied, ConfigurationError, Unavailable
 from prefect_ecs_pinned.local import EmbeddedECS, Phases, Settings
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import Claim
 from prefect_ecs_pinned.operations.prune import KEEP_TAG, Pruning, Reference, Rules, duration
 from tests.aws.virtual import VirtualClock
+from tests.core.echo import echo
 from tests.operations.fixtures import FAMILY_ARN
 from tests.operations.model_calls import ModelCaller
 
@@ -39,6 +40,25 @@ def desired(number: int) -> Desired:
             "memory": "2048",
         }
     )
+
+
+def described(**members) -> Observed:
+    """A labelled copy of revision 1 with other members of its container, as ECS describes it."""
+    forged = labelled(desired(1).definition, desired(1).fingerprint)
+    forged["containerDefinitions"][0].update(members)
+    return Observed.of(echo(forged))
+
+
+def test_a_claim_covers_what_a_launch_might_use():
+    """One rule for both; where a launch has to know who registered it, it is kept."""
+    claim = Claim("etl", desired(1))
+    assert claim.covers(described())
+    assert not claim.covers(described(healthCheck={"command": ["CMD", "evil"]}))
+    assert claim.covers(described(restartPolicy={"enabled": True}))
+    by_name = Desired({**desired(1).definition, "executionRoleArn": "execution"})
+    assert Claim("etl", by_name).covers(Observed.of(echo(dict(by_name.definition))))
+    tagged = Desired({**desired(1).definition, "tags": [{"key": "team", "value": "data"}]})
+    assert Claim("etl", tagged).covers(Observed.of(echo(dict(tagged.definition))))
 
 
 class World:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_ecs_pinned.aws.pin import hint_of_former
 from prefect_ecs_pinned.block.prepare import patched_revision
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
+from prefect_ecs_pinned.core.definition import former_family
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import RegistrationRefused
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
@@ -39,18 +44,40 @@ async def revision(subject: Subject) -> list[Answer]:
         pin = await subject.look.plane.pin(subject.desired, may_register=False)
     except RegistrationRefused as refused:
         if subject.block.registration == "never":
-            hint = "register it with `pinned-ecs pin`, or set registration to 'on-change'"
-            return [fail(f"registration is 'never', and {refused.why}", hint)]
-        return [ok(f"the next launch registers a revision of {subject.desired.family}")]
-    return [ok(parse_revision(pin.arn).__str__())]
+            return [fail(refused.why, refused.hint)]
+        return [
+            await _former(subject)
+            or ok(f"the next launch registers a revision of {subject.desired.family}")
+        ]
+    name = str(parse_revision(pin.arn))
+    if pin.differs:
+        detail = f"{name}: ECS describes {', '.join(pin.differs)} otherwise than asked for"
+        hint = "see with `pinned-ecs show` who registered it; a launch uses it all the same"
+        return [warn(detail, hint)]
+    return [ok(name)]
+
+
+async def _former(subject: Subject) -> Answer | None:
+    """A family that has no revision, while the one does that its name was made into before."""
+    family = subject.desired.family
+    former = former_family(family)
+    if former == family or await _newest(subject, family) is not None:
+        return None
+    if await _newest(subject, former) is None:
+        return None
+    return warn(f"{family} has no revision", hint_of_former(family, former))
+
+
+async def _newest(subject: Subject, family: str) -> Mapping[str, Any] | None:
+    return await subject.look.find(
+        "ecs", "DescribeTaskDefinition", ("ClientException",), taskDefinition=family
+    )
 
 
 async def revisions_left(subject: Subject) -> list[Answer]:
     """The family may have more revisions."""
     family = subject.desired.family
-    answer = await subject.look.find(
-        "ecs", "DescribeTaskDefinition", ("ClientException",), taskDefinition=family
-    )
+    answer = await _newest(subject, family)
     if answer is None:
         return [ok(f"{family} has none yet")]
     number = int(answer["taskDefinition"]["revision"])

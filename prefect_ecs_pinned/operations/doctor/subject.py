@@ -16,11 +16,15 @@ from prefect_ecs_pinned.block.prepare import (
     make_now,
     named_revision,
 )
-from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.request import Sizes, stated_sizes
 from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import hidden_texts, plain
-from prefect_ecs_pinned.errors import TaskDefinitionInactive, TaskDefinitionNotFound
+from prefect_ecs_pinned.errors import (
+    AccessDenied,
+    TaskDefinitionInactive,
+    TaskDefinitionNotFound,
+)
 from prefect_ecs_pinned.operations.blocks import Configuration
 from prefect_ecs_pinned.operations.doctor.look import Look
 
@@ -92,9 +96,11 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     region = await look.region()
     env = {**configuration.block.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
     block = configuration.block.copy(update={"env": env})
-    described = await _linked(block, look)
-    linked = Linked(described) if described is not None else None
-    desired, revision = await choose(block, region, linked, make_now)
+
+    async def read(tags: bool) -> Linked | None:
+        return await _linked(block, look, tags)
+
+    desired, revision = await choose(block, region, read, make_now)
     on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
     network = awsvpc(block, block.subnets or [_LOOKED_UP]) if on_awsvpc else None
     given = revision is not None
@@ -103,12 +109,18 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     return Subject(configuration, look, region, account, desired, revision, request)
 
 
-async def _linked(block: PinnedECSTask, look: Look) -> Mapping[str, Any] | None:
+async def _linked(block: PinnedECSTask, look: Look, tags: bool) -> Linked | None:
     arn = named_revision(block)
     if not arn:
         return None
     missing = ("ClientException", "InvalidParameterException")
-    answer = await look.find("ecs", "DescribeTaskDefinition", missing, taskDefinition=arn)
+    which: dict[str, Any] = {"taskDefinition": arn, **({"include": ["TAGS"]} if tags else {})}
+    try:
+        answer = await look.find("ecs", "DescribeTaskDefinition", missing, **which)
+    except AccessDenied:
+        if not tags:
+            raise
+        return await _linked(block, look, False)  # a denial counts as no tags
     if answer is None:
         raise TaskDefinitionNotFound(
             f"cannot run from {plain(arn)!r}",
@@ -122,4 +134,4 @@ async def _linked(block: PinnedECSTask, look: Look) -> Mapping[str, Any] | None:
             "it was deregistered",
             "link an ACTIVE revision, or leave task_definition_arn empty",
         )
-    return found
+    return Linked({**found, "tags": answer.get("tags")})

@@ -17,7 +17,7 @@ from prefect_ecs_pinned.block.prepare import (
     named_revision,
 )
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
-from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.request import Sizes
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import TaskDefinitionNotFound
@@ -43,6 +43,7 @@ class Needs:
         revision: The only revision that is run, when it is given by name; as ``family:number``.
         registers: A revision is registered when the configuration has changed.
         tags_definition: Registering sets tags.
+        reads_tags: Families whose revisions' tags are read.
         cluster: Name of the cluster.
         roles: ARNs of the roles that are handed to ECS.
         has_network: Tasks have a network of their own (awsvpc).
@@ -61,6 +62,7 @@ class Needs:
     revision: str | None
     registers: bool
     tags_definition: bool
+    reads_tags: frozenset[str]
     cluster: str
     roles: frozenset[str]
     has_network: bool
@@ -92,7 +94,11 @@ async def needs(configuration: Configuration) -> Needs:
     region = await calls.region()
     identity = await calls.call("sts", "GetCallerIdentity")
     partition, account = str(identity["Arn"]).split(":")[1], str(identity["Account"])
-    desired, given = await choose(block, region, await _linked(block, calls), make_now)
+
+    async def read(tags: bool) -> Linked | None:
+        return await _linked(block, calls, tags)
+
+    desired, given = await choose(block, region, read, make_now)
     on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
     network = awsvpc(block, block.subnets or ["subnet"]) if on_awsvpc else None
     request = launch_request(block, desired, Sizes(), network)
@@ -106,6 +112,7 @@ async def needs(configuration: Configuration) -> Needs:
         revision=_numbered(given),
         registers=given is None and block.registration == "on-change",
         tags_definition=bool(desired.definition.get("tags")),
+        reads_tags=frozenset(_reads_tags(block, desired) if given is None else ()),
         cluster=cluster_name(request.get("cluster") or "default"),
         roles=frozenset(
             name if name.startswith("arn:") else f"arn:{partition}:iam::{account}:role/{name}"
@@ -137,11 +144,11 @@ def _repository(image: str, partition: str) -> str:
     return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
 
 
-async def _linked(block: PinnedECSTask, calls: Calls) -> Linked | None:
+async def _linked(block: PinnedECSTask, calls: Calls, tags: bool) -> Linked | None:
     named = named_revision(block)
     if not named:
         return None
-    described = await describe(calls, named)
+    described = await describe(calls, named, tags)
     if described is None:
         raise TaskDefinitionNotFound(
             f"cannot read {plain(named)!r}",
@@ -149,6 +156,13 @@ async def _linked(block: PinnedECSTask, calls: Calls) -> Linked | None:
             "check task_definition_arn, and that it is in this account and Region",
         )
     return Linked(described)
+
+
+def _reads_tags(block: PinnedECSTask, desired: Desired) -> list[str]:
+    """The family, if tags are wanted; and that of a linked revision, whose tags are kept."""
+    named = named_revision(block)
+    linked = [parse_revision(named).family] if named else []
+    return [*linked, *([desired.family] if desired.tags else [])]
 
 
 def _numbered(revision: str | None) -> str | None:

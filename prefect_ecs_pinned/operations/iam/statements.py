@@ -65,6 +65,7 @@ def _operator(found: Sequence[Needs]) -> list[Statement]:
     return _without_empty(
         [
             _allow("LookUp", ["ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions"], ["*"]),
+            _read_tags(found),
             _allow("List", lists, ["*"]),
             _allow("Tasks", ["ecs:DescribeTasks"], [n.ecs("task/*") for n in found]),
             _allow("Services", ["ecs:DescribeServices"], [n.ecs("service/*") for n in found]),
@@ -125,8 +126,14 @@ def _pin(found: Sequence[Needs]) -> list[Statement]:
     return [
         _allow("LookUp", reads, ["*"]),
         _allow("Register", ["ecs:RegisterTaskDefinition"], ["*"] if registering else []),
+        _read_tags(found),
         _allow("TagRevisions", ["ecs:TagResource"], tagged, _created_by("RegisterTaskDefinition")),
     ]
+
+
+def _read_tags(found: Sequence[Needs]) -> Statement:
+    revisions = [n.ecs(f"task-definition/{family}:*") for n in found for family in n.reads_tags]
+    return _allow("ReadTags", ["ecs:ListTagsForResource"], revisions)
 
 
 def _pass_roles(found: Sequence[Needs]) -> Statement:

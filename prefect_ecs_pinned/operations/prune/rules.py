@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from prefect_ecs_pinned.core.plan import Observed
+from prefect_ecs_pinned.core.compare import Observed
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.claims import Claim
 from prefect_ecs_pinned.operations.prune.references import Reference

@@ -1,0 +1,115 @@
+"""Copies that somebody has changed, label and all: in the embedded ECS, and in moto's.
+
+For each member of RegisterTaskDefinition a newer copy with that member changed is planted, beside
+our own revision and alone. Calls are made by boto3 itself, on the test's own thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from prefect_ecs_pinned.aws.api import EcsApi
+from prefect_ecs_pinned.aws.faults import understand
+from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.aws.pacing import Pace, Pacer
+from prefect_ecs_pinned.aws.pinning import Pin, Pinning
+from prefect_ecs_pinned.core.compare import Desired, Digests
+from prefect_ecs_pinned.core.fingerprint import labelled
+from prefect_ecs_pinned.local import LocalECS, Settings
+from tests.aws.fakes import FakeDefinitions
+from tests.core.model import changed, leaves
+from tests.core.pairs import SEEN, UNSEEN
+
+KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+
+#: Another name makes another container, or another family.
+NOT_CHANGED = {("family",), ("tags", "key"), ("tags", "value")}
+
+
+class Direct:
+    """`clients.Clients` without threads, for a caller who has registered nothing."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.ecs = boto3.client("ecs", **KEYS, **settings)
+
+    async def do(
+        self, service: str, operation: str, work: Any, purpose: str = "", about: Any = None
+    ) -> Any:
+        try:
+            return work(self.ecs)
+        except ClientError as error:
+            raise understand(error, operation) from error
+
+    async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
+        if operation == "GetCallerIdentity":
+            return {"Arn": FakeDefinitions.OWN.format("x")}
+        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_")
+        return await self.do(service, operation, lambda c: getattr(c, name)(**params))
+
+
+@pytest.fixture(scope="module", params=["embedded", "moto"])
+def clients(request: pytest.FixtureRequest) -> Iterator[Direct]:
+    if request.param == "moto":
+        with mock_aws():
+            yield Direct()
+        return
+    with LocalECS(Settings(quota_scale=None, latencies={"*": 0.0})) as ecs:
+        yield Direct(endpoint_url=ecs.endpoint_url)
+
+
+async def pin(clients: Direct, wanted: Desired) -> Pin:
+    """What a new process runs from."""
+    clock = LoopClock()
+    reads = Pacer(Pace(rate=1e6, burst=1e6), clock, probing=False)
+    return await Pinning(EcsApi(clients), reads, clock).resolve(wanted)
+
+
+def base(path: tuple[str, ...], family: str) -> dict[str, Any]:
+    """A definition for EC2 that states the member if it is a container's, a volume's or a proxy's.
+
+    Not its sizes: whether they are stated counts, and their values are sent with a launch.
+    """
+    container = {"name": "prefect", "image": "flows:1", "memoryReservation": 512}
+    more: dict[str, Any] = {}
+    pair = next(pair for pair in (*SEEN, *UNSEEN) if ".".join(path) in pair.covers)
+    if pair.of_container:
+        container = {**pair.sent, **container}
+        container.pop("cpu", None)
+        container.pop("memory", None)
+    elif len(path) > 1:
+        more = {path[0]: pair.sent[path[0]]}
+    return {"family": family, "containerDefinitions": [container], **more}
+
+
+LEAVES = [path for path in leaves() if path not in NOT_CHANGED]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=".".join)
+async def test_a_planted_copy_is_never_run(clients, path):
+    """Beside ours, ours is found; alone, one is registered, and found from then on."""
+    for beside in (True, False):
+        family = f"{'-'.join(path)}-{'beside' if beside else 'alone'}"
+        wanted = Desired(base(path, family))
+        own = (await pin(clients, wanted)).arn if beside else None
+        forged = changed(labelled(wanted.definition, wanted.fingerprint), path)
+        try:
+            answer = clients.ecs.register_task_definition(**forged)
+        except ClientError:
+            pytest.skip("the emulator refuses such a definition")
+        evil = answer["taskDefinition"]["taskDefinitionArn"]
+        if own is not None:
+            ours = clients.ecs.describe_task_definition(taskDefinition=own)["taskDefinition"]
+            if Digests.of(ours) == Digests.of(answer["taskDefinition"]):
+                pytest.skip("the emulator does not describe the member")
+        first, second = await pin(clients, wanted), await pin(clients, wanted)
+        assert evil not in (first.arn, second.arn)
+        assert first.arn == second.arn
+        assert (first.how, first.arn == own) == (
+            ("found", True) if beside else ("registered", False)
+        )
