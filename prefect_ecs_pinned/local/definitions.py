@@ -10,7 +10,7 @@ import copy
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid
@@ -24,15 +24,16 @@ _FAMILY = re.compile(r"^[a-zA-Z0-9_-]{1,255}$")
 
 CONTENDED = "Too many concurrent attempts to create a new revision of the specified family."
 
-#: Memory in MiB by CPU units on Fargate: (lowest, highest, step).
-FARGATE_SIZES = {
-    256: (512, 2048, 512),
-    512: (1024, 4096, 1024),
-    1024: (2048, 8192, 1024),
-    2048: (4096, 16384, 1024),
-    4096: (8192, 30720, 1024),
-    8192: (16384, 61440, 4096),
-    16384: (32768, 122880, 8192),
+#: Memory in MiB by CPU units on Fargate (API_RegisterTaskDefinition, "cpu").
+FARGATE_SIZES: Mapping[int, Sequence[int]] = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4096 + 1, 1024),
+    1024: range(2048, 8192 + 1, 1024),
+    2048: range(4096, 16384 + 1, 1024),
+    4096: range(8192, 30720 + 1, 1024),
+    8192: range(16384, 61440 + 1, 4096),
+    16384: range(32768, 122880 + 1, 8192),
+    32768: (61440, 122880, 249856),
 }
 
 _CONTAINER_DEFAULTS: Mapping[str, Any] = {
@@ -48,8 +49,8 @@ _CONTAINER_DEFAULTS: Mapping[str, Any] = {
 
 def check_fargate_size(cpu: str, memory: str) -> None:
     """Refuse a size that Fargate does not offer."""
-    lowest, highest, step = FARGATE_SIZES.get(int(cpu or 0), (1, 0, 1))
-    if not lowest <= int(memory or 0) <= highest or int(memory) % step or memory == "1536":
+    numbers = cpu.isdecimal() and memory.isdecimal()
+    if not numbers or int(memory) not in FARGATE_SIZES.get(int(cpu), ()):
         raise client(
             f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
             "See the Amazon ECS documentation for the valid values."
@@ -190,7 +191,10 @@ class Definitions:
 
 def page(name: str, items: list[str], request: Mapping[str, Any]) -> dict[str, Any]:
     """One page of a listing: at most 100 items, and a token for the next."""
-    start = int(request.get("nextToken") or 0)
+    token = request.get("nextToken") or "0"
+    if not token.isdecimal():
+        raise invalid("Invalid token.")
+    start = int(token)
     size = int(request.get("maxResults") or 100)
     if not 1 <= size <= 100:
         raise invalid("maxResults must be between 1 and 100.")
@@ -218,6 +222,9 @@ def _validate(request: Mapping[str, Any]) -> None:
         raise client("Task definition must have between 1 and 10 container definitions.")
     if len(request.get("tags") or []) > MOST_TAGS:
         raise invalid("Tags can have at most 50 items.")
+    for size in ("cpu", "memory"):
+        if request.get(size) and not digits(request[size]).isdecimal():
+            raise client(f"Invalid '{size}' setting for task.")
     on_fargate = "FARGATE" in (request.get("requiresCompatibilities") or [])
     if on_fargate:
         _validate_fargate(request)
@@ -237,8 +244,9 @@ def _validate_fargate(request: Mapping[str, Any]) -> None:
 def _validate_container(
     container: Mapping[str, Any], request: Mapping[str, Any], on_fargate: bool
 ) -> None:
-    if not container.get("image"):
-        raise client("Container.image should not be null or empty.")
+    for name in ("name", "image"):
+        if not container.get(name):
+            raise client(f"Container.{name} should not be null or empty.")
     has_memory = container.get("memory") or container.get("memoryReservation")
     if not has_memory and not request.get("memory"):
         raise client(
@@ -246,7 +254,7 @@ def _validate_container(
             "or 'memoryReservation' must be specified."
         )
     secrets = {secret["name"] for secret in container.get("secrets") or []}
-    clear = {variable["name"] for variable in container.get("environment") or []}
+    clear = {str(variable.get("name")) for variable in container.get("environment") or []}
     if secrets & clear:
         raise client(
             "The secret name must be unique and not shared with any new or existing environment "
@@ -270,8 +278,9 @@ def digits(size: Any) -> str:
     """``1 vCPU`` as 1024 CPU units, ``2GB`` as 2048 MiB."""
     text = str(size or "").lower().replace(" ", "")
     for unit in ("vcpu", "gb"):
-        if text.endswith(unit):
-            return str(int(float(text.removesuffix(unit)) * 1024))
+        number = text.removesuffix(unit)
+        if number != text and re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\.\d{1,6}", number):
+            return str(int(float(number) * 1024))
     return text
 
 

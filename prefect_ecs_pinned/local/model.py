@@ -16,6 +16,7 @@ from prefect_ecs_pinned.local.definitions import Definitions, page
 from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid, no_cluster, throttled
 from prefect_ecs_pinned.local.quotas import FARGATE_CALLS, FARGATE_TASKS, Buckets, Quota
 from prefect_ecs_pinned.local.settings import ACCOUNT_ID, Settings
+from prefect_ecs_pinned.local.tags import check_tags
 from prefect_ecs_pinned.local.tasks import Moment, Task
 
 #: API_DescribeTasks, "tasks".
@@ -400,6 +401,7 @@ class EmbeddedECS:
 
     def _tag(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
         tags = self._tags_of(region, request["resourceArn"])
+        check_tags(request["tags"])
         keys = {tag["key"] for tag in request["tags"]}
         tags[:] = [tag for tag in tags if tag["key"] not in keys] + list(request["tags"])
         return {}
@@ -414,7 +416,7 @@ class EmbeddedECS:
 
     def _create_service(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
         cluster, name = self._cluster(region, request), request["serviceName"]
-        definition = region.definitions.find(request["taskDefinition"])
+        definition = region.definitions.find(request.get("taskDefinition") or "")
         if definition is None:
             raise client("TaskDefinition not found.")
         service = {

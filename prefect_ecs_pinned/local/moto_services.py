@@ -6,6 +6,7 @@ stream that it names does not exist, or when it names more than a hundred.
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import ASGIApp
 from moto.backends import get_backend
+from moto.core.utils import utcnow
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -51,6 +53,20 @@ class MotoServices:
             known = {subnet.id for subnet in backend.describe_subnets()}
             self._subnets[region] = (time.monotonic(), known)
         return known
+
+    def assumed_role(self, key: str, token: str) -> str | None:
+        """`access.Sessions`: the session that AssumeRole made, by its key and session token."""
+        backend = cast(Any, get_backend("sts"))[ACCOUNT_ID]["aws"]
+        role = backend.get_assumed_role_from_access_key(key)
+        if role is None or not hmac.compare_digest(role.session_token.encode(), token.encode()):
+            return None
+        if role.expiration <= utcnow():
+            raise AwsRefusal(
+                "ExpiredTokenException",
+                "The security token included in the request is expired",
+                403,
+            )
+        return str(role.arn)
 
     def secret(self, arn: str) -> str | None:
         """The value of a secret of Secrets Manager or a parameter of SSM, by ARN."""

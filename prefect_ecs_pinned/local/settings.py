@@ -9,18 +9,29 @@ from dataclasses import dataclass, field
 #: The account that moto answers for, and so do we.
 ACCOUNT_ID = "123456789012"
 
+#: The Region of a request without a credential scope, and of every client made here.
+DEFAULT_REGION = "us-east-1"
+
+#: Secret access key of every client. Signatures are not computed: the access key is the secret.
+SECRET_ACCESS_KEY = "local"
+
 #: Seconds that a call takes. RunTask takes some hundred milliseconds on AWS, a registration
 #: somewhat less, reads tens of milliseconds.
 LATENCIES: Mapping[str, float] = {"RunTask": 0.3, "RegisterTaskDefinition": 0.2, "*": 0.02}
 
 
-def client_environment(endpoint_url: str) -> dict[str, str]:
-    """Variables that send every AWS client to an embedded ECS."""
+def client_environment(endpoint_url: str, access_key: str) -> dict[str, str]:
+    """Variables that send every AWS client to an embedded ECS.
+
+    Args:
+        endpoint_url: Where it listens.
+        access_key: Its key: a secret, since who has it can execute commands. See `access`.
+    """
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": DEFAULT_REGION,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
     }
 
 
@@ -36,6 +47,32 @@ class Phases:
     deprovisioning: float = 0.2
 
 
+#: What a setting may be given in JSON, by the annotation of its field.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "Mapping[str, float]": (dict,),
+    "Phases": (Phases, dict),
+}
+
+
+def check_kind(name: str, annotation: str, value: object) -> None:
+    """Check the type of a setting's new value.
+
+    Raises:
+        TypeError: It is another than the setting's.
+    """
+    kinds = _KINDS[annotation]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{name} is {annotation}, not {type(value).__name__}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            check_kind(f"{name}.{key}", "float", item)
+
+
 @dataclass
 class Settings:
     """How an embedded ECS behaves.
@@ -48,7 +85,7 @@ class Settings:
         container_instances: EC2 instances of every cluster; 0 refuses launch type EC2.
         phases: Durations of a task's statuses.
         task_seconds: How long a task without a process runs.
-        exit_code: Its exit code.
+        exit_code: Its exit code; None for a container that reports none.
         scale_out_seconds: How long a task waits under an EC2 capacity provider.
         missing_seconds: How long a new task is MISSING to DescribeTasks.
         retention_seconds: How long a stopped task can be described.
@@ -66,7 +103,7 @@ class Settings:
     container_instances: int = 1
     phases: Phases = field(default_factory=Phases)
     task_seconds: float = 30.0
-    exit_code: int = 0
+    exit_code: int | None = 0
     scale_out_seconds: float = 0.0
     missing_seconds: float = 0.0
     retention_seconds: float = 3600.0

@@ -134,7 +134,7 @@ def _ending(
 
 
 def describe(
-    task: Task, at: Moment, settled_code: int, epoch: Callable[[float], float]
+    task: Task, at: Moment, settled_code: int | None, epoch: Callable[[float], float]
 ) -> dict[str, Any]:
     """A task as DescribeTasks answers it (API_Task); on Fargate about 2.7 KB, as on AWS.
 
@@ -198,7 +198,7 @@ def _why_stopped(task: Task, at: Moment) -> tuple[str, str]:
 
 
 def _container(
-    task: Task, at: Moment, container: Mapping[str, Any], settled_code: int
+    task: Task, at: Moment, container: Mapping[str, Any], settled_code: int | None
 ) -> dict[str, Any]:
     name = container["name"]
     answer = {
@@ -228,7 +228,7 @@ def _container(
     return answer
 
 
-def _settled(task: Task, settled_code: int) -> int:
+def _settled(task: Task, settled_code: int | None) -> int | None:
     return 137 if task.stop_asked is not None else settled_code
 
 
