@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 from prefect_ecs_pinned.local.errors import AwsRefusal
 from prefect_ecs_pinned.local.hosts import Hosts
-from prefect_ecs_pinned.local.settings import ACCOUNT_ID, DEFAULT_REGION
+from prefect_ecs_pinned.local.settings import ACCOUNT_ID, DEFAULT_REGION, ROOT
 from prefect_ecs_pinned.local.wire import Receive, Scope, Send, send_refusal
 
 #: Random bytes of an access key that is not given: 128 bits.
@@ -69,10 +69,6 @@ class Caller:
     def user_id(self) -> str:
         """GetCallerIdentity's ``UserId``; stable for a principal."""
         return ACCOUNT_ID if self.arn == ROOT else f"AIDA{self.arn.rsplit('/', 1)[-1].upper()}"
-
-
-#: The principal of the access key itself.
-ROOT = f"arn:aws:iam::{ACCOUNT_ID}:root"
 
 
 class Sessions(Protocol):
@@ -209,7 +205,6 @@ def _code(heads: Mapping[str, Any], json: str, query: str) -> tuple[str, str]:
 
 __all__ = [
     "LOCAL_PREFIX",
-    "ROOT",
     "STRONG_CHARACTERS",
     "Caller",
     "Gate",

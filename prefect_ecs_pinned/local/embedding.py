@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import signal
-import socket
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import boto3
-import uvicorn
 
 from prefect_ecs_pinned.local.access import Gate, check_access_key, new_access_key
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.hosts import Hosts
+from prefect_ecs_pinned.local.listening import http_server, listen, reachable
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
 from prefect_ecs_pinned.local.server import App
 from prefect_ecs_pinned.local.settings import (
+    ACCOUNT_ID,
     DEFAULT_REGION,
     SECRET_ACCESS_KEY,
     Settings,
@@ -65,12 +64,7 @@ class LocalECS:
     ) -> None:
         self.settings = settings or Settings()
         self.access_key = new_access_key() if access_key is None else check_access_key(access_key)
-        host = host.removeprefix("[").removesuffix("]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=1024)
-        # Accepted connections inherit it. asyncio sets it only where the protocol is given by
-        # number; without it an answer's body waits 40 ms for the acknowledgement of its headers.
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._listener = listen(host, port)
         bound, port = self._listener.getsockname()[:2]
         try:
             hosts = Hosts(host, port, bound, allow_hosts)
@@ -78,11 +72,11 @@ class LocalECS:
             self._listener.close()
             raise
         self.loopback = hosts.loopback
-        self.endpoint_url = f"http://{_reachable(host)}:{port}"
+        self.endpoint_url = f"http://{reachable(host)}:{port}"
         self._moto = MotoServices()
         self.model = EmbeddedECS(self.settings, subnets=self._moto.subnets)
         self._app = App(self.model, self._moto)
-        self._server = _server(Gate(self._app, self.access_key, hosts, self._moto))
+        self._server = http_server(Gate(self._app, self.access_key, hosts, self._moto))
         self._home: Path | None = None
         self._thread: threading.Thread | None = None
 
@@ -142,6 +136,21 @@ class LocalECS:
         """The access key of an IAM user: another principal than that of `access_key`."""
         return f"{self.access_key}_{user}"
 
+    def role_credentials(self, role: str, session: str = "session") -> dict[str, str]:
+        """Credentials of a role's session, as parameters of ``boto3.client``; by AssumeRole.
+
+        Args:
+            role: The role's name; it need not exist.
+            session: Its name, of at least two characters.
+        """
+        arn = f"arn:aws:iam::{ACCOUNT_ID}:role/{role}"
+        made = self.client("sts").assume_role(RoleArn=arn, RoleSessionName=session)["Credentials"]
+        return {
+            "aws_access_key_id": made["AccessKeyId"],
+            "aws_secret_access_key": made["SecretAccessKey"],
+            "aws_session_token": made["SessionToken"],
+        }
+
     def client(
         self, service: str, region: str = DEFAULT_REGION, user: str = "", **parameters: Any
     ) -> Any:
@@ -189,8 +198,25 @@ class LocalECS:
         self._app.local.change(**settings)
 
     def faults(self, *rules: Fault) -> None:
-        """Switch on these faults, and no others."""
-        self._app.faults.rules = list(rules)
+        """Switch on these faults, and no others; what was counted of them begins anew."""
+        self._app.faults.switch(rules)
+
+    def add_faults(self, *rules: Fault) -> None:
+        """Switch on these faults beside those that are on."""
+        self._app.faults.switch(rules, more=True)
+
+    def rewrite(self, function: Callable[[dict[str, Any]], None] | None) -> None:
+        """Change every revision, in place, when it is described; None for no longer.
+
+        The setting ``rewrites`` does so for single members, by path.
+        """
+        self.model.rewrite = function
+
+    def log(
+        self, group: str, stream: str, lines: Sequence[str], region: str = DEFAULT_REGION
+    ) -> None:
+        """Write lines to a stream of CloudWatch Logs, as a container does."""
+        self._app.local.log(group, stream, list(lines), region)
 
 
 def serve(ecs: LocalECS) -> None:
@@ -202,35 +228,6 @@ def serve(ecs: LocalECS) -> None:
         await ecs.serve()
 
     asyncio.run(until_signal())
-
-
-def _reachable(host: str) -> str:
-    """The address in a URL: loopback where it listens on every address."""
-    address = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{address}]" if ":" in address else address
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again before processes are killed."""
-        yield
-
-
-def _server(app: Any) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        http="h11",  # a strict parser, and one that shows the request's target as it was sent
-        ws="none",
-        proxy_headers=False,
-        server_header=False,
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=1,
-    )
-    return _Server(config)
 
 
 __all__: Sequence[str] = ["LocalECS", "serve"]

@@ -11,13 +11,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
+from prefect_ecs_pinned.local import matching
 from prefect_ecs_pinned.local.access import LOCAL_PREFIX, Caller
-from prefect_ecs_pinned.local.errors import AwsRefusal
+from prefect_ecs_pinned.local.errors import AwsRefusal, RawAnswer
+from prefect_ecs_pinned.local.facts import Facts
 from prefect_ecs_pinned.local.faults import Fault, Faults
 from prefect_ecs_pinned.local.introspection import Introspection
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
-from prefect_ecs_pinned.local.settings import ACCOUNT_ID
+from prefect_ecs_pinned.local.settings import ACCOUNT_ID, by_action
 from prefect_ecs_pinned.local.wire import (
     ECS_TARGET,
     Receive,
@@ -25,17 +29,14 @@ from prefect_ecs_pinned.local.wire import (
     Send,
     action_of,
     check_query,
+    form_of,
     parse,
     read_body,
     send_json,
+    send_raw,
     send_refusal,
     send_xml,
 )
-
-#: Headers by which browsers are told that other origins may read: moto sends them, nobody here
-#: is to have them.
-_CORS = b"access-control-"
-
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +51,8 @@ class App:
     def __init__(self, ecs: EmbeddedECS, moto: MotoServices) -> None:
         self.ecs = ecs
         self.moto = moto
-        self.faults = Faults(ecs.random)
-        self.local = Introspection(ecs, self.faults)
+        self.faults = Faults(ecs.random, ecs.now)
+        self.local = Introspection(ecs, self.faults, moto)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {
@@ -74,6 +75,9 @@ class App:
         except _ConnectionCut:
             # uvicorn's cycle of this request: nothing in ASGI can close a connection.
             send.__self__.transport.abort()  # type: ignore[attr-defined]
+        except RawAnswer as raw:
+            count["errors"] += 1
+            await send_raw(send, raw.status, raw.body)
         except AwsRefusal as refusal:
             throttle = refusal.code in ("ThrottlingException", "RequestLimitExceeded")
             count["throttled" if throttle else "errors"] += 1
@@ -93,15 +97,16 @@ class App:
         ours = target.startswith(f"{ECS_TARGET}.")
         if caller.service == "ecs" and not ours:  # moto has an ECS of its own, which runs nothing
             raise AwsRefusal("UnknownOperationException", "")
-        request: dict[str, Any] = {}
+        request: dict[str, Any]
         if target:
             request = parse(target, body)
         else:
             check_query(caller.service, action, body)
-        fault = self.faults.strike(action)
+            request = dict(form_of(body))
+        fault = await self._strike(action, request, caller)
         await self._admit(action, request, caller.region, ours, fault)
         if ours:
-            answer = await self._ecs(action, request, caller.region, fault)
+            answer = await self._ecs(action, request, caller, fault)
             await send_json(send, 200, answer)
             return
         await asyncio.sleep(self._latency(action))
@@ -111,6 +116,21 @@ class App:
         if action == "FilterLogEvents":
             self.moto.check_filter_log_events(request, caller.region)
         await self._forward(scope, send, body, fault)
+
+    async def _strike(
+        self, action: str, request: Mapping[str, Any], caller: Caller
+    ) -> Fault | None:
+        """The fault that hits a call, once those have passed that only delay it."""
+        if not self.faults.rules:
+            return None
+        definition: Mapping[str, Any] = {}
+        if action == "RegisterTaskDefinition":
+            definition = request
+        elif isinstance(name := request.get("taskDefinition"), str):
+            definition = self.ecs.definitions(caller.region).find(name) or {}
+        hit = self.faults.strike(Facts(action, request, definition, caller.arn))
+        await asyncio.sleep(sum(fault.seconds for fault in hit if fault.kind == "slow"))
+        return next((fault for fault in hit if fault.kind != "slow"), None)
 
     async def _admit(
         self,
@@ -124,9 +144,7 @@ class App:
         if fault is not None:
             if fault.kind == "reset":
                 raise _ConnectionCut
-            if fault.kind == "slow":
-                await asyncio.sleep(fault.seconds)
-            elif (refusal := fault.refusal()) is not None:
+            if (refusal := fault.refusal()) is not None:
                 await asyncio.sleep(self._latency("*"))
                 raise refusal
         try:
@@ -139,66 +157,66 @@ class App:
             raise
 
     async def _ecs(
-        self, action: str, request: Mapping[str, Any], region: str, fault: Fault | None
+        self, action: str, request: Mapping[str, Any], caller: Caller, fault: Fault | None
+    ) -> dict[str, Any]:
+        """The answer of ECS, or what a fault makes of it."""
+        kind = "" if fault is None else fault.kind
+        if fault is not None and kind == "in-band":
+            await asyncio.sleep(self._latency(action))
+            return fault.in_band()
+        try:
+            answer = await self._carry_out(action, request, caller)
+        except AwsRefusal:
+            if kind == "lost-reply":
+                raise _ConnectionCut from None
+            raise
+        if kind == "lost-reply":
+            raise _ConnectionCut
+        return answer if fault is None else _rewritten(answer, fault)
+
+    async def _carry_out(
+        self, action: str, request: Mapping[str, Any], caller: Caller
     ) -> dict[str, Any]:
         """Half of the latency passes before the action takes effect, half after."""
-        half = self._latency(action) / 2
-        if fault is not None and fault.kind == "in-band":
-            await asyncio.sleep(2 * half)
-            return {"tasks": [], "failures": [{"arn": "", "reason": fault.message}]}
+        half, region = self._latency(action) / 2, caller.region
+        family = None
+        definitions = self.ecs.definitions(region)
         if action == "RegisterTaskDefinition":
-            definitions = self.ecs.definitions(region)
             family = definitions.begin(request)
-            try:
-                await asyncio.sleep(half)
-                answer = self.ecs.answer(action, request, region)
-                await asyncio.sleep(half)
-            finally:
+        try:
+            await asyncio.sleep(half)
+            answer = self.ecs.answer(action, request, region, caller.arn)
+            await asyncio.sleep(half)
+        finally:
+            if family is not None:
                 definitions.end(family)
-        else:
-            await asyncio.sleep(half)
-            answer = self.ecs.answer(action, request, region)
-            await asyncio.sleep(half)
-        if fault is not None and fault.kind == "lost-reply":
-            raise _ConnectionCut
         return answer
 
     async def _forward(self, scope: Scope, send: Send, body: bytes, fault: Fault | None) -> None:
-        """Let moto answer, without the permission for other origins that it gives."""
-        done = False
-
-        async def receive() -> dict[str, Any]:
-            nonlocal done
-            if done:
-                return {"type": "http.disconnect"}
-            done = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        lost = fault is not None and fault.kind == "lost-reply"
-        started = False
-
-        async def answer(message: dict[str, Any]) -> None:
-            nonlocal started
-            if lost:
-                return
-            started = True
-            if "headers" in message:
-                kept = [h for h in message["headers"] if not bytes(h[0]).lower().startswith(_CORS)]
-                message = {**message, "headers": kept}
-            await send(message)
-
+        """Let moto answer, and send the answer, or what a fault makes of it."""
         try:
-            await self.moto.app(scope, receive, answer)  # type: ignore[arg-type]
+            status, headers, answer = await self.moto.answer(scope, body)
         except Exception:  # what moto does not know, it raises
             _log.exception("moto cannot answer %s %s", scope["method"], scope["path"])
-            if not started:
-                raise AwsRefusal("InternalFailure", "moto cannot answer this.", 500) from None
-        if lost:
+            raise AwsRefusal("InternalFailure", "moto cannot answer this.", 500) from None
+        if fault is not None and fault.kind == "lost-reply":
             raise _ConnectionCut
+        if fault is not None and fault.kind == "rewrite" and answer.startswith(b"{"):
+            await send_json(send, status, _rewritten(orjson.loads(answer), fault))
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     def _latency(self, action: str) -> float:
-        latencies = self.ecs.settings.latencies
-        return latencies.get(action, latencies.get("*", 0.0))
+        return by_action(self.ecs.settings.latencies, action)
+
+
+def _rewritten(answer: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    """A copy of an answer with the members that a fault has changed."""
+    changed: dict[str, Any] = orjson.loads(orjson.dumps(answer))
+    for path, value in fault.members.items():
+        matching.rewrite(changed, path, value)
+    return changed
 
 
 async def _send_identity(send: Send, caller: Caller) -> None:

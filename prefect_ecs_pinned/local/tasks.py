@@ -26,6 +26,7 @@ class Task:
         launch_type: FARGATE, EC2 or EXTERNAL.
         provider: Capacity provider, if it has one.
         created: When RunTask accepted it.
+        instance: Number of its container instance, where instances have a size.
         held: Seconds in PROVISIONING on top of the usual, for instances to be added.
         process_started: When its process was started; only with a process.
         ended: When its container ended by itself, or is going to.
@@ -52,6 +53,7 @@ class Task:
     stop_reason: str = ""
     failure: tuple[str, str] | None = None
     tags: list[dict[str, str]] = field(default_factory=list)
+    instance: int | None = None
 
     @property
     def id(self) -> str:
@@ -168,7 +170,6 @@ def describe(
         "overrides": {"inferenceAcceleratorOverrides": [], **overrides},
         "platformFamily": "Linux",
         "platformVersion": "1.4.0",
-        "tags": task.tags,
         "taskArn": task.arn,
         "taskDefinitionArn": definition["taskDefinitionArn"],
         "version": 4,

@@ -88,6 +88,11 @@ def check_query(service: str, action: str, body: bytes) -> None:
         raise AwsRefusal("InvalidAction", "The action is not valid for this web service.")
 
 
+def form_of(body: bytes) -> dict[str, str]:
+    """The fields of a form."""
+    return {name: items[0] for name, items in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
 def parse(target: str, body: bytes) -> dict[str, Any]:
     """The parameters of a request in JSON, without nulls.
 
@@ -211,6 +216,11 @@ async def send_json(send: Send, status: int, body: Any, close: bool = False) -> 
 async def send_xml(send: Send, status: int, text: str, close: bool = False) -> None:
     """Answer in AWS's query protocol."""
     await _send(send, status, b"text/xml", text.encode(), close)
+
+
+async def send_raw(send: Send, status: int, body: str) -> None:
+    """Answer as something does that is not AWS."""
+    await _send(send, status, b"text/html", body.encode(), False)
 
 
 async def send_refusal(send: Send, refusal: AwsRefusal, is_json: bool, close: bool = False) -> None:

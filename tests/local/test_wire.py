@@ -180,7 +180,7 @@ def test_the_local_api_says_what_is_wrong(ecs, method, name, body):
 
 # -- generated -------------------------------------------------------------------------------------
 
-ACTIONS = sorted(EmbeddedECS()._actions)
+ACTIONS = EmbeddedECS().actions
 CONTAINER = {"name": "prefect", "image": "b", "memory": 128}
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
 
