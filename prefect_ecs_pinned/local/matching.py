@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SEGMENT = re.compile(r"(?P<name>[^.\[\]]+)(?:\[(?P<which>[^\[\]]*)\])?")
-_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(vcpu|gb)?")
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?|\.\d{1,6}) ?(vcpu|gb)?")
 
 #: Conditions beside a plain value and a list of them.
 CONDITIONS = ("min", "max", "contains", "matches", "exists")
@@ -36,9 +36,10 @@ class _Segment:
         if self.which is None:
             yield value
         elif isinstance(value, list):
-            yield from (item for number, item in enumerate(value) if self._takes(number, item))
+            yield from (item for number, item in enumerate(value) if self.takes(number, item))
 
-    def _takes(self, number: int, item: Any) -> bool:
+    def takes(self, number: int, item: Any) -> bool:
+        """Whether the segment leads to that element of a list."""
         if not self.which:
             return True
         if self.which.isdecimal():
@@ -100,10 +101,9 @@ def _set(holder: dict[str, Any], segment: _Segment, value: Any) -> None:
         else:
             holder[segment.name] = value
         return
-    taken = list(segment.of(holder))
     kept = holder.get(segment.name)
     if isinstance(kept, list):
-        new = [value if any(item is one for one in taken) else item for item in kept]
+        new = [value if segment.takes(n, item) else item for n, item in enumerate(kept)]
         holder[segment.name] = [item for item in new if item is not None]
 
 
