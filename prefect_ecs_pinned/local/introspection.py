@@ -1,10 +1,10 @@
 """The paths under ``/_local/``: numbers for tests and for people, and switches.
 
-``GET calls``, ``launches``, ``tasks``, ``revisions``, ``settings``, ``faults``; ``PUT faults``
-switches on rules and no others, ``POST faults`` further ones; ``PATCH settings`` changes settings;
-``POST logs`` writes lines to a log stream (``{"group", "stream", "lines", "region"}``);
-``POST reset`` zeroes the counters. Bodies and answers are JSON. Requests carry the access key: see
-`access`.
+``GET`` reads ``calls``, ``launches``, ``tasks``, ``revisions``, ``settings`` and ``faults``, these
+with how often each has hit. ``PUT faults`` switches on rules and no others, ``POST faults`` further
+ones. ``PATCH settings`` changes settings. ``POST logs`` writes lines to a log stream: ``group``,
+``stream``, ``lines`` and, unless it is us-east-1, ``region``. ``POST reset`` zeroes the counters.
+Bodies and answers are JSON; requests carry the access key.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def holds(condition: Any, found: list[Any]) -> bool:
 
     Args:
         condition: A value, a list of values of which one is enough, or a mapping with one or
-            more of `CONDITIONS`: ``min`` and ``max`` a number or a size, ``contains`` a text,
+            more of these: ``min`` and ``max`` a number or a size, ``contains`` a text,
             ``matches`` a regular expression for the whole text, ``exists`` whether there is a
             value at all. Values are compared as text.
         found: What stands at the path.
