@@ -38,7 +38,7 @@ class _Subject:
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PREFECT_"))},
             "AWS_ENDPOINT_URL": world.endpoint,
-            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_ACCESS_KEY_ID": world.access_key,
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_EC2_METADATA_DISABLED": "true",
             "PREFECT_API_URL": world.prefect,

@@ -1,7 +1,7 @@
 """The world of a measurement: an embedded ECS, and the Prefect API as far as a launch asks it.
 
 Run as ``python -m benchmarks.serving SETTINGS`` with `local.Settings` as JSON. It prints one
-line of JSON with both addresses, and serves until it is killed.
+line of JSON with both addresses and the access key, and serves until it is killed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class World:
 
     Attributes:
         endpoint: Address of the embedded ECS.
+        access_key: Its access key.
         prefect: Address of the Prefect API.
     """
 
@@ -39,6 +40,7 @@ class World:
         assert self._process.stdout is not None
         addresses = json.loads(self._process.stdout.readline())
         self.endpoint: str = addresses["endpoint"]
+        self.access_key: str = addresses["access_key"]
         self.prefect: str = addresses["prefect"]
 
     def __enter__(self) -> World:
@@ -55,15 +57,20 @@ class World:
 
     def read(self, path: str) -> Any:
         """What the ECS says of itself: ``calls``, ``launches`` …"""
-        with urllib.request.urlopen(f"{self.endpoint}/_local/{path}") as answer:
+        with urllib.request.urlopen(self._request(path)) as answer:
             return json.load(answer)
 
     def write(self, method: str, path: str, body: Any = None) -> None:
         """Change a setting, or zero the counters."""
         data = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.endpoint}/_local/{path}", data, method=method)
-        with urllib.request.urlopen(request):
+        with urllib.request.urlopen(self._request(path, data, method)):
             pass
+
+    def _request(
+        self, path: str, data: bytes | None = None, method: str = "GET"
+    ) -> urllib.request.Request:
+        key = {"Authorization": f"Bearer {self.access_key}"}
+        return urllib.request.Request(f"{self.endpoint}/_local/{path}", data, key, method=method)
 
 
 async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -98,7 +105,11 @@ async def _serve(settings: dict[str, Any]) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
     config = uvicorn.Config(prefect_api, lifespan="off", log_level="error", access_log=False)
     port = listener.getsockname()[1]
-    addresses = {"endpoint": ecs.endpoint_url, "prefect": f"http://127.0.0.1:{port}/api"}
+    addresses = {
+        "endpoint": ecs.endpoint_url,
+        "access_key": ecs.access_key,
+        "prefect": f"http://127.0.0.1:{port}/api",
+    }
     print(json.dumps(addresses), flush=True)
     await asyncio.gather(ecs.serve(), uvicorn.Server(config).serve(sockets=[listener]))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections import Counter
 from types import SimpleNamespace
@@ -41,7 +42,9 @@ WATCH_SECONDS = 60.0
 
 def credentials() -> prefect_aws.AwsCredentials:
     return prefect_aws.AwsCredentials(
-        aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1"
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
     )
 
 

@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 
 from prefect_ecs_pinned import PinnedECSTask, cli, errors
 from prefect_ecs_pinned.block.form import SECTIONS, Shown
-from prefect_ecs_pinned.local import faults, settings
+from prefect_ecs_pinned.local import faults, introspection, matching, settings
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -139,7 +139,9 @@ def embedded() -> Iterator[str]:
         "told in [Testing your own flows](../guides/testing.md).\n"
     )
     yield "## Settings\n"
-    described = dict(re.findall(r"^ {4,8}(\w+): (.+)$", settings.Settings.__doc__ or "", re.M))
+    lines = re.sub(r"\n {8,}(?=\S)", " ", inspect.cleandoc(settings.Settings.__doc__ or ""))
+    lines = lines.replace("``", "`")
+    described = dict(re.findall(r"^ {4}(\w+): (.+)$", lines, re.M))
     yield "| setting | default | meaning |\n|---|---|---|"
     fresh = settings.Settings()
     defaults = {
@@ -157,6 +159,15 @@ def embedded() -> Iterator[str]:
     yield kinds + "\n"
     yield "### Fields of a rule\n"
     yield from _docstring(inspect.cleandoc(faults.Fault.__doc__ or ""))
+    yield "### Paths and conditions\n"
+    paths = inspect.cleandoc(matching.__doc__ or "").partition("\n\n")[2]
+    yield paths.replace("``", "`").replace("::\n", ":\n")
+    conditions = inspect.cleandoc(matching.holds.__doc__ or "").replace("``", "`")
+    given = re.search(r"condition: (.+?)\n {4}found:", conditions, re.S)
+    assert given is not None
+    yield "\nA condition is " + re.sub(r"\s+", " ", given[1][0].lower() + given[1][1:])
+    yield "\n## `/_local/`\n"
+    yield inspect.cleandoc(introspection.__doc__ or "").partition("\n\n")[2].replace("``", "`")
 
 
 PAGES: Mapping[str, Callable[[], Iterator[str]]] = {

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
+from prefect_ecs_pinned.cli import talk
 from prefect_ecs_pinned.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.local import LocalECS, Settings
+
+#: Read instead of ``--access-key``: a command line can be seen by every user of the machine.
+ACCESS_KEY_VARIABLE = "PINNED_ECS_LOCAL_ACCESS_KEY"
 
 
 def local(
     host: str = typer.Option("127.0.0.1", help="Address to listen on."),
-    port: int = typer.Option(4510, help="Port to listen on."),
+    port: int = typer.Option(4510, min=0, max=65535, help="Port to listen on; 0 for a free one."),
+    access_key: str = typer.Option(
+        "",
+        envvar=ACCESS_KEY_VARIABLE,
+        help="The access key that requests have to carry; a new random one by default. Better "
+        "given by the variable: other users can see a command line.",
+    ),
+    allow_host: list[str] = typer.Option(
+        [],
+        metavar="NAME[:PORT]",
+        help="Another name by which it may be called, for containers and proxies; repeatable.",
+    ),
     execute: bool = typer.Option(
         True, "--execute/--no-execute", help="Run each task's command as a local process."
     ),
@@ -23,7 +43,8 @@ def local(
 ) -> None:
     """Serve the AWS API for ECS, EC2, Logs, IAM, STS, Secrets Manager, SSM and ECR here.
 
-    Point any AWS client at it: export AWS_ENDPOINT_URL=http://127.0.0.1:4510
+    It executes commands, and so answers only requests with its access key: on stdout it prints
+    the exports that point an AWS client at it. They are secret.
     """
     try:
         from prefect_ecs_pinned.local import Settings, serve
@@ -40,4 +61,40 @@ def local(
     )
     if max_processes:
         settings.max_processes = max_processes
-    serve(host, port, settings)
+    ecs = _listen(settings, host, port, access_key, allow_host)
+    _warn(ecs, host, execute)
+    # At once, also into a file or a pipe: whoever started this waits for it.
+    exports = [f"export {name}={value}" for name, value in ecs.environment.items()]
+    print(*exports, sep="\n", flush=True)
+    serve(ecs)
+
+
+def _listen(
+    settings: Settings, host: str, port: int, access_key: str, allow_host: list[str]
+) -> LocalECS:
+    from prefect_ecs_pinned.local import LocalECS
+
+    try:
+        return LocalECS(settings, host, port, access_key or None, allow_host)
+    except (OSError, ValueError) as error:
+        hint = "--host, --port" if isinstance(error, OSError) else "pinned-ecs local --help"
+        raise ConfigurationError(
+            f"cannot serve an embedded ECS on {host}:{port}", str(error), hint
+        ) from error
+
+
+def _warn(ecs: LocalECS, host: str, execute: bool) -> None:
+    """What makes it easier to get in than by default."""
+    from prefect_ecs_pinned.local.access import STRONG_CHARACTERS
+
+    if not ecs.loopback:
+        does = "execute commands as you" if execute else "use this ECS"
+        talk.warn(
+            f"{host} is no loopback address: other machines can reach it. Who has the access key "
+            f"can {does}, and it crosses the network unencrypted."
+        )
+    if len(ecs.access_key) < STRONG_CHARACTERS:
+        talk.warn(
+            f"an access key of {len(ecs.access_key)} characters may be guessed; a random one of "
+            f"{STRONG_CHARACTERS} or more may not"
+        )

@@ -7,53 +7,18 @@ API_DeregisterTaskDefinition, API_DeleteTaskDefinitions.
 from __future__ import annotations
 
 import copy
-import json
-import re
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid
-from prefect_ecs_pinned.local.settings import ACCOUNT_ID
+from prefect_ecs_pinned.local.errors import client, invalid
+from prefect_ecs_pinned.local.limits import check_definition
+from prefect_ecs_pinned.local.settings import ACCOUNT_ID, ROOT
+from prefect_ecs_pinned.local.wording import describe_back
 
-#: API_RegisterTaskDefinition and https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
-MOST_BYTES = 64 * 1024
-MOST_CONTAINERS = 10
-MOST_TAGS = 50
-_FAMILY = re.compile(r"^[a-zA-Z0-9_-]{1,255}$")
+#: Seconds by which two rounded times may be nearer than they were.
+_ROUNDING = 0.001
 
 CONTENDED = "Too many concurrent attempts to create a new revision of the specified family."
-
-#: Memory in MiB by CPU units on Fargate: (lowest, highest, step).
-FARGATE_SIZES = {
-    256: (512, 2048, 512),
-    512: (1024, 4096, 1024),
-    1024: (2048, 8192, 1024),
-    2048: (4096, 16384, 1024),
-    4096: (8192, 30720, 1024),
-    8192: (16384, 61440, 4096),
-    16384: (32768, 122880, 8192),
-}
-
-_CONTAINER_DEFAULTS: Mapping[str, Any] = {
-    "cpu": 0,
-    "essential": True,
-    "environment": [],
-    "mountPoints": [],
-    "volumesFrom": [],
-    "portMappings": [],
-    "systemControls": [],
-}
-
-
-def check_fargate_size(cpu: str, memory: str) -> None:
-    """Refuse a size that Fargate does not offer."""
-    lowest, highest, step = FARGATE_SIZES.get(int(cpu or 0), (1, 0, 1))
-    if not lowest <= int(memory or 0) <= highest or int(memory) % step or memory == "1536":
-        raise client(
-            f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
-            "See the Amazon ECS documentation for the valid values."
-        )
 
 
 class Definitions:
@@ -62,11 +27,21 @@ class Definitions:
     Args:
         region: For ARNs.
         now: Seconds since the epoch, for timestamps.
+        invisible: Action -> seconds for which it does not see a new revision.
+        rewrite: Changes a definition, in place, to how it is described.
     """
 
-    def __init__(self, region: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        region: str,
+        now: Callable[[], float],
+        invisible: Callable[[str], float] = lambda _: 0.0,
+        rewrite: Callable[[dict[str, Any]], None] = lambda _: None,
+    ) -> None:
         self._region = region
         self._now = now
+        self._invisible = invisible
+        self._rewrite = rewrite
         self._families: dict[str, list[dict[str, Any]]] = {}
         self._registering: set[str] = set()
 
@@ -85,9 +60,9 @@ class Definitions:
         """End a registration, whatever became of it."""
         self._registering.discard(family)
 
-    def register(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """RegisterTaskDefinition."""
-        _validate(request)
+    def register(self, request: Mapping[str, Any], caller: str = ROOT) -> dict[str, Any]:
+        """RegisterTaskDefinition, for a principal by its ARN."""
+        check_definition(request)
         definition = copy.deepcopy(dict(request))
         tags = definition.pop("tags", [])
         revisions = self._families.setdefault(definition["family"], [])
@@ -99,12 +74,12 @@ class Definitions:
             revision=number,
             status="ACTIVE",
             registeredAt=self._now(),
-            registeredBy=f"arn:aws:iam::{ACCOUNT_ID}:root",
+            registeredBy=caller,
         )
-        _describe_back(definition)
+        describe_back(definition)
         definition["_tags"] = tags
         revisions.append(definition)
-        return {"taskDefinition": _public(definition), "tags": tags}
+        return {"taskDefinition": self.described(definition), "tags": tags}
 
     def deregister(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DeregisterTaskDefinition."""
@@ -116,14 +91,14 @@ class Definitions:
             raise client("The specified task definition does not exist.")
         definition["status"] = "INACTIVE"
         definition["deregisteredAt"] = self._now()
-        return {"taskDefinition": _public(definition)}
+        return {"taskDefinition": self.described(definition)}
 
     def describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeTaskDefinition."""
-        definition = self.find(request["taskDefinition"])
+        definition = self.find(request["taskDefinition"], "DescribeTaskDefinition")
         if definition is None:
             raise client("Unable to describe task definition.")
-        answer = {"taskDefinition": _public(definition)}
+        answer = {"taskDefinition": self.described(definition)}
         if "TAGS" in request.get("include", []):
             answer["tags"] = definition["_tags"]
         return answer
@@ -136,7 +111,7 @@ class Definitions:
             definition["taskDefinitionArn"]
             for name in sorted(self._families)
             if family is None or name == family
-            for definition in self._families[name]
+            for definition in self._seen(name, "ListTaskDefinitions")
             if definition["status"] == status
         ]
         if request.get("sort") == "DESC":
@@ -166,17 +141,37 @@ class Definitions:
                 failures.append({"arn": name, "reason": reason})
                 continue
             definition["status"] = "DELETE_IN_PROGRESS"
-            deleted.append(_public(definition))
+            deleted.append(self.described(definition))
         return {"taskDefinitions": deleted, "failures": failures}
 
-    def find(self, name: str) -> dict[str, Any] | None:
-        """A revision by ARN or family:revision, or the newest ACTIVE one of a family."""
+    def find(self, name: str, action: str = "") -> dict[str, Any] | None:
+        """A revision by ARN or family:revision, or the newest ACTIVE one of a family.
+
+        Args:
+            name: What names it.
+            action: The action that looks for it, and may not see a new one yet.
+        """
         family, _, number = name.rsplit("/", 1)[-1].partition(":")
-        revisions = self._families.get(family, [])
+        revisions = self._seen(family, action)
         if number:
             index = int(number) - 1 if number.isdigit() else -1
             return revisions[index] if 0 <= index < len(revisions) else None
         return next(filter(_active, reversed(revisions)), None)
+
+    def _seen(self, family: str, action: str) -> list[dict[str, Any]]:
+        """The revisions of a family that an action sees; all of them without one."""
+        revisions = self._families.get(family, [])
+        seconds = self._invisible(action) if action else 0.0
+        if not seconds:
+            return revisions
+        return [d for d in revisions if self._now() - d["registeredAt"] >= seconds - _ROUNDING]
+
+    def described(self, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """A revision as ECS describes it."""
+        public = {name: value for name, value in definition.items() if not name.startswith("_")}
+        public = copy.deepcopy(public)
+        self._rewrite(public)
+        return public
 
     def tags(self, arn: str) -> list[dict[str, str]] | None:
         """The tags of a revision, to be changed in place."""
@@ -185,12 +180,15 @@ class Definitions:
 
     def all(self) -> list[dict[str, Any]]:
         """Every revision that was ever registered."""
-        return [_public(d) for revisions in self._families.values() for d in revisions]
+        return [self.described(d) for revisions in self._families.values() for d in revisions]
 
 
 def page(name: str, items: list[str], request: Mapping[str, Any]) -> dict[str, Any]:
     """One page of a listing: at most 100 items, and a token for the next."""
-    start = int(request.get("nextToken") or 0)
+    token = request.get("nextToken") or "0"
+    if not token.isdecimal():
+        raise invalid("Invalid token.")
+    start = int(token)
     size = int(request.get("maxResults") or 100)
     if not 1 <= size <= 100:
         raise invalid("maxResults must be between 1 and 100.")
@@ -202,113 +200,3 @@ def page(name: str, items: list[str], request: Mapping[str, Any]) -> dict[str, A
 
 def _active(definition: Mapping[str, Any]) -> bool:
     return bool(definition["status"] == "ACTIVE")
-
-
-def _public(definition: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in definition.items() if not name.startswith("_")}
-
-
-def _validate(request: Mapping[str, Any]) -> None:
-    containers = request.get("containerDefinitions") or []
-    if not _FAMILY.match(str(request.get("family", ""))):
-        raise client("Family contains invalid characters.")
-    if len(json.dumps(request, default=str)) > MOST_BYTES:
-        raise client("Actual length of the task definition exceeds the 64 KiB limit.")
-    if not 1 <= len(containers) <= MOST_CONTAINERS:
-        raise client("Task definition must have between 1 and 10 container definitions.")
-    if len(request.get("tags") or []) > MOST_TAGS:
-        raise invalid("Tags can have at most 50 items.")
-    on_fargate = "FARGATE" in (request.get("requiresCompatibilities") or [])
-    if on_fargate:
-        _validate_fargate(request)
-    for container in containers:
-        _validate_container(container, request, on_fargate)
-
-
-def _validate_fargate(request: Mapping[str, Any]) -> None:
-    if request.get("networkMode") != "awsvpc":
-        raise client("Fargate only supports network mode ‘awsvpc’.")
-    cpu, memory = digits(request.get("cpu")), digits(request.get("memory"))
-    if not cpu or not memory:
-        raise client("Fargate requires that 'cpu' and 'memory' be defined at the task level.")
-    check_fargate_size(cpu, memory)
-
-
-def _validate_container(
-    container: Mapping[str, Any], request: Mapping[str, Any], on_fargate: bool
-) -> None:
-    if not container.get("image"):
-        raise client("Container.image should not be null or empty.")
-    has_memory = container.get("memory") or container.get("memoryReservation")
-    if not has_memory and not request.get("memory"):
-        raise client(
-            f"Invalid setting for container '{container.get('name')}'. At least one of 'memory' "
-            "or 'memoryReservation' must be specified."
-        )
-    secrets = {secret["name"] for secret in container.get("secrets") or []}
-    clear = {variable["name"] for variable in container.get("environment") or []}
-    if secrets & clear:
-        raise client(
-            "The secret name must be unique and not shared with any new or existing environment "
-            f"variables set on the container, such as '{sorted(secrets & clear)[0]}'."
-        )
-    logs = (container.get("logConfiguration") or {}).get("logDriver")
-    if on_fargate and not request.get("executionRoleArn"):
-        if secrets:
-            raise client(
-                "When you are specifying container secrets, you must also specify a "
-                "value for 'executionRoleArn'."
-            )
-        if logs == "awslogs":
-            raise client(
-                "Fargate requires task definition to have execution role ARN to support "
-                "log driver awslogs."
-            )
-
-
-def digits(size: Any) -> str:
-    """``1 vCPU`` as 1024 CPU units, ``2GB`` as 2048 MiB."""
-    text = str(size or "").lower().replace(" ", "")
-    for unit in ("vcpu", "gb"):
-        if text.endswith(unit):
-            return str(int(float(text.removesuffix(unit)) * 1024))
-    return text
-
-
-def _describe_back(definition: dict[str, Any]) -> None:
-    """Fill in, reorder, normalise and add as ECS does."""
-    shared_ports = definition.get("networkMode") in ("awsvpc", "host")
-    for container in definition["containerDefinitions"]:
-        for name, value in _CONTAINER_DEFAULTS.items():
-            container.setdefault(name, copy.copy(value))
-        container["environment"].sort(key=_stable_disorder)
-        if "secrets" in container:
-            container["secrets"].sort(key=_stable_disorder)
-        for mapping in container["portMappings"]:
-            mapping.setdefault("protocol", "tcp")
-            mapping.setdefault("hostPort", mapping.get("containerPort") if shared_ports else 0)
-        if "healthCheck" in container:
-            for name, value in (("interval", 30), ("timeout", 5), ("retries", 3)):
-                container["healthCheck"].setdefault(name, value)
-    definition["containerDefinitions"].sort(key=_stable_disorder)
-    for size in ("cpu", "memory"):
-        if size in definition:
-            definition[size] = digits(definition[size])
-    definition.setdefault("networkMode", "bridge")
-    definition.setdefault("volumes", [])
-    definition.setdefault("placementConstraints", [])
-    required = definition.get("requiresCompatibilities") or []
-    definition["compatibilities"] = ["EC2", *[name for name in required if name != "EC2"]]
-    definition["requiresAttributes"] = [
-        {"name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"},
-        {"name": "ecs.capability.task-eni"},
-    ]
-    definition["enableFaultInjection"] = False
-
-
-def _stable_disorder(item: Mapping[str, Any]) -> int:
-    """An order that is always the same, and neither the one given nor the sorted one."""
-    return zlib.crc32(str(item.get("name", "")).encode())
-
-
-__all__ = ["AwsRefusal", "Definitions", "check_fargate_size", "digits", "page"]

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import signal
-import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import boto3
-import uvicorn
 
+from prefect_ecs_pinned.local.access import Gate, check_access_key, new_access_key
 from prefect_ecs_pinned.local.faults import Fault
+from prefect_ecs_pinned.local.hosts import Hosts
+from prefect_ecs_pinned.local.listening import http_server, listen, reachable
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
 from prefect_ecs_pinned.local.server import App
-from prefect_ecs_pinned.local.settings import Settings
+from prefect_ecs_pinned.local.settings import (
+    ACCOUNT_ID,
+    DEFAULT_REGION,
+    SECRET_ACCESS_KEY,
+    Settings,
+    client_environment,
+)
 
 #: Seconds for the server to start, and to end.
 _PATIENCE = 30.0
@@ -34,26 +40,43 @@ class LocalECS:
         settings: How it behaves.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        access_key: The access key that requests have to carry; None for a new random one.
+        allow_hosts: Names in a Host header, or ``NAME:PORT``, beside its own address.
 
     Attributes:
         endpoint_url: For ``AWS_ENDPOINT_URL`` or boto3's ``endpoint_url``.
+        access_key: The access key. It is a secret: who has it can execute commands.
+        loopback: Whether it listens on a loopback address, so that only this machine reaches it.
         model: The ECS itself.
+
+    Raises:
+        OSError: It cannot listen there.
+        ValueError: The access key or a name cannot stand in a header.
     """
 
     def __init__(
-        self, settings: Settings | None = None, host: str = "127.0.0.1", port: int = 0
+        self,
+        settings: Settings | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        access_key: str | None = None,
+        allow_hosts: Iterable[str] = (),
     ) -> None:
         self.settings = settings or Settings()
-        self._listener = socket.create_server((host, port), backlog=1024)
-        # Accepted connections inherit it. asyncio sets it only where the protocol is given by
-        # number; without it an answer's body waits 40 ms for the acknowledgement of its headers.
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bound = self._listener.getsockname()
-        self.endpoint_url = f"http://{host}:{bound[1]}"
+        self.access_key = new_access_key() if access_key is None else check_access_key(access_key)
+        self._listener = listen(host, port)
+        bound, port = self._listener.getsockname()[:2]
+        try:
+            hosts = Hosts(host, port, bound, allow_hosts)
+        except ValueError:
+            self._listener.close()
+            raise
+        self.loopback = hosts.loopback
+        self.endpoint_url = f"http://{reachable(host)}:{port}"
         self._moto = MotoServices()
         self.model = EmbeddedECS(self.settings, subnets=self._moto.subnets)
         self._app = App(self.model, self._moto)
-        self._server = _server(self._app)
+        self._server = http_server(Gate(self._app, self.access_key, hosts, self._moto))
         self._home: Path | None = None
         self._thread: threading.Thread | None = None
 
@@ -85,7 +108,7 @@ class LocalECS:
             from prefect_ecs_pinned.local.execution import Processes
 
             self._home = Path(tempfile.mkdtemp(prefix="local-ecs-"))
-            processes = Processes(self.model, self._moto, self._home, self.endpoint_url)
+            processes = Processes(self.model, self._moto, self._home, self.environment)
             self.model.execution = processes
         if ready is not None:
             ready.set()  # the socket listens already: connections wait in its backlog
@@ -104,22 +127,57 @@ class LocalECS:
         if self._thread is not None:
             self._thread.join(_PATIENCE)
 
-    def client(self, service: str, region: str = "us-east-1", **parameters: Any) -> Any:
-        """An unmodified boto3 client that talks to this AWS."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables that send every AWS client here."""
+        return client_environment(self.endpoint_url, self.access_key)
+
+    def key_of(self, user: str) -> str:
+        """The access key of an IAM user: another principal than that of `access_key`."""
+        return f"{self.access_key}_{user}"
+
+    def role_credentials(self, role: str, session: str = "session") -> dict[str, str]:
+        """Credentials of a role's session, as parameters of ``boto3.client``; by AssumeRole.
+
+        Args:
+            role: The role's name; it need not exist.
+            session: Its name, of at least two characters.
+        """
+        arn = f"arn:aws:iam::{ACCOUNT_ID}:role/{role}"
+        made = self.client("sts").assume_role(RoleArn=arn, RoleSessionName=session)["Credentials"]
+        return {
+            "aws_access_key_id": made["AccessKeyId"],
+            "aws_secret_access_key": made["SecretAccessKey"],
+            "aws_session_token": made["SessionToken"],
+        }
+
+    def client(
+        self, service: str, region: str = DEFAULT_REGION, user: str = "", **parameters: Any
+    ) -> Any:
+        """An unmodified boto3 client that talks to this AWS.
+
+        Args:
+            service: As boto3 names it.
+            region: The Region.
+            user: IAM user whose credentials it has; those of `access_key` by default.
+            **parameters: Of ``boto3.client``.
+        """
         make: Any = boto3.client
+        credentials = {
+            "aws_access_key_id": self.key_of(user) if user else self.access_key,
+            "aws_secret_access_key": SECRET_ACCESS_KEY,
+        }
         return make(
             service,
             endpoint_url=self.endpoint_url,
             region_name=region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            **parameters,
+            **{**credentials, **parameters},
         )
 
     @property
     def calls(self) -> dict[str, dict[str, int]]:
         """Calls by action: ``calls``, and of these ``throttled`` and ``errors``."""
-        return {action: dict(count) for action, count in self._app.counts.items()}
+        return {action: dict(count) for action, count in self._app.local.counts.items()}
 
     def count(self, action: str) -> int:
         """Calls of one action that were answered with what was asked for."""
@@ -133,46 +191,43 @@ class LocalECS:
 
     def reset(self) -> None:
         """Zero the counters."""
-        self._app.reset()
+        self._app.local.reset()
 
     def change(self, **settings: Any) -> None:
         """Change settings while it runs."""
-        self._app.change(**settings)
+        self._app.local.change(**settings)
 
     def faults(self, *rules: Fault) -> None:
-        """Switch on these faults, and no others."""
-        self._app.faults.rules = list(rules)
+        """Switch on these faults, and no others; what was counted of them begins anew."""
+        self._app.faults.switch(rules)
+
+    def add_faults(self, *rules: Fault) -> None:
+        """Switch on these faults beside those that are on."""
+        self._app.faults.switch(rules, more=True)
+
+    def rewrite(self, function: Callable[[dict[str, Any]], None] | None) -> None:
+        """Change every revision, in place, when it is described; None for no longer.
+
+        The setting ``rewrites`` does so for single members, by path.
+        """
+        self.model.rewrite = function
+
+    def log(
+        self, group: str, stream: str, lines: Sequence[str], region: str = DEFAULT_REGION
+    ) -> None:
+        """Write lines to a stream of CloudWatch Logs, as a container does."""
+        self._app.local.log(group, stream, list(lines), region)
 
 
-def serve(host: str, port: int, settings: Settings) -> None:
+def serve(ecs: LocalECS) -> None:
     """Be an embedded ECS until SIGINT or SIGTERM."""
 
     async def until_signal() -> None:
-        ecs = LocalECS(settings, host, port)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ecs.close)
         await ecs.serve()
 
     asyncio.run(until_signal())
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again before processes are killed."""
-        yield
-
-
-def _server(app: Any) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=1,
-    )
-    return _Server(config)
 
 
 __all__: Sequence[str] = ["LocalECS", "serve"]

@@ -23,6 +23,15 @@ class AwsRefusal(Exception):
         self.members = dict(members or {})
 
 
+class RawAnswer(Exception):
+    """An answer that is none of AWS's: a proxy's page, with its status."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+
+
 def throttled() -> AwsRefusal:
     """ECS's answer over quota (not a modelled exception)."""
     return AwsRefusal("ThrottlingException", "Rate exceeded")

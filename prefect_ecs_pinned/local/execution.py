@@ -14,7 +14,6 @@ from typing import Any
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
 from prefect_ecs_pinned.local.runner import Command, Runner
-from prefect_ecs_pinned.local.settings import client_environment
 from prefect_ecs_pinned.local.tasks import Task
 
 #: The container whose command is run; a definition without it has its first container run.
@@ -28,13 +27,15 @@ class Processes:
         ecs: Is told when processes start and end.
         moto: Knows secrets, and keeps logs.
         home: Where the processes have their directories.
-        endpoint_url: Where code inside of a task finds this very AWS.
+        clients: Variables by which code inside of a task finds this very AWS.
     """
 
-    def __init__(self, ecs: EmbeddedECS, moto: MotoServices, home: Path, endpoint_url: str) -> None:
+    def __init__(
+        self, ecs: EmbeddedECS, moto: MotoServices, home: Path, clients: Mapping[str, str]
+    ) -> None:
         self._ecs = ecs
         self._moto = moto
-        self._endpoint_url = endpoint_url
+        self._clients = dict(clients)
         self._logs: dict[str, Callable[[str], None]] = {}
         self._runner = Runner(ecs.settings.max_processes, home, self._output)
 
@@ -91,7 +92,7 @@ class Processes:
         environment = {
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
-            **client_environment(self._endpoint_url),
+            **self._clients,
         }
         for variable in container.get("environment") or []:
             environment[variable["name"]] = variable.get("value", "")

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 from prefect_ecs_pinned.local import run_task, tasks
 from prefect_ecs_pinned.local.definitions import Definitions, page
-from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid, no_cluster, throttled
+from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid, throttled
+from prefect_ecs_pinned.local.placement import Room
 from prefect_ecs_pinned.local.quotas import FARGATE_CALLS, FARGATE_TASKS, Buckets, Quota
-from prefect_ecs_pinned.local.settings import ACCOUNT_ID, Settings
+from prefect_ecs_pinned.local.region import Region, rewriting
+from prefect_ecs_pinned.local.settings import ROOT, Settings
 from prefect_ecs_pinned.local.tasks import Moment, Task
 
 #: API_DescribeTasks, "tasks".
@@ -32,27 +34,6 @@ class Execution(Protocol):
         """Stop a task's process."""
 
 
-class _Region:
-    """All that one Region knows."""
-
-    def __init__(self, name: str, epoch: Callable[[], float]) -> None:
-        self.name = name
-        self.definitions = Definitions(name, epoch)
-        self.clusters: dict[str, dict[str, Any]] = {}
-        self.tasks: dict[str, Task] = {}
-        self.live: dict[str, Task] = {}
-        self.started_by: dict[str, list[Task]] = {}
-        self.services: dict[str, dict[str, Any]] = {}
-        self.tokens = run_task.Tokens()
-        self.add_cluster("default")
-
-    def add_cluster(self, name: str) -> dict[str, Any]:
-        arn = f"arn:aws:ecs:{self.name}:{ACCOUNT_ID}:cluster/{name}"
-        return self.clusters.setdefault(
-            name, {"clusterArn": arn, "clusterName": name, "status": "ACTIVE"}
-        )
-
-
 class EmbeddedECS:
     """One account's ECS.
 
@@ -61,6 +42,11 @@ class EmbeddedECS:
         now: Seconds on a clock that never goes back.
         subnets: The subnets that EC2 knows in a Region, to refuse others; None to refuse none.
         execution: Runs the commands of tasks; None when they only pass time.
+
+    Attributes:
+        rewrite: Changes a definition, in place, to how it is described, after ``rewrites``.
+        launches: Tasks that were started.
+        start_failures: ``(stopCode, stoppedReason)`` of the next tasks, which never start.
     """
 
     def __init__(
@@ -76,12 +62,12 @@ class EmbeddedECS:
         self.buckets = Buckets(self.settings.quota_scale, now)
         self.launches: list[dict[str, Any]] = []
         self.start_failures: deque[tuple[str, str]] = deque()
+        self.rewrite: Callable[[dict[str, Any]], None] | None = None
         self.random = random.Random(self.settings.seed)
         self._subnets = subnets
         self._epoch_offset = time.time() - now()
-        self._regions: dict[str, _Region] = {}
-        self._actions: dict[str, Callable[[_Region, Mapping[str, Any]], dict[str, Any]]] = {
-            "RegisterTaskDefinition": lambda r, p: r.definitions.register(p),
+        self._regions: dict[str, Region] = {}
+        self._actions: dict[str, Callable[[Region, Mapping[str, Any]], dict[str, Any]]] = {
             "DeregisterTaskDefinition": lambda r, p: r.definitions.deregister(p),
             "DescribeTaskDefinition": lambda r, p: r.definitions.describe(p),
             "ListTaskDefinitions": lambda r, p: r.definitions.list_revisions(p),
@@ -91,20 +77,29 @@ class EmbeddedECS:
             "StopTask": self._stop_task,
             "DescribeTasks": self._describe_tasks,
             "ListTasks": self._list_tasks,
-            "CreateCluster": self._create_cluster,
-            "DescribeClusters": self._describe_clusters,
-            "ListClusters": self._list_clusters,
-            "DeleteCluster": self._delete_cluster,
-            "TagResource": self._tag,
-            "UntagResource": self._untag,
-            "ListTagsForResource": self._list_tags,
-            "CreateService": self._create_service,
-            "ListServices": self._list_services,
-            "DescribeServices": self._describe_services,
+            "CreateCluster": Region.create_cluster,
+            "DescribeClusters": Region.describe_clusters,
+            "ListClusters": Region.list_clusters,
+            "DeleteCluster": Region.delete_cluster,
+            "TagResource": Region.tag,
+            "UntagResource": Region.untag,
+            "ListTagsForResource": Region.list_tags,
+            "CreateService": Region.create_service,
+            "ListServices": Region.list_services,
+            "DescribeServices": Region.describe_services,
         }
 
+    @property
+    def actions(self) -> list[str]:
+        """The actions that it knows."""
+        return sorted([*self._actions, "RegisterTaskDefinition"])
+
     def call(
-        self, action: str, request: Mapping[str, Any], region: str = "us-east-1"
+        self,
+        action: str,
+        request: Mapping[str, Any],
+        region: str = "us-east-1",
+        caller: str = ROOT,
     ) -> dict[str, Any]:
         """Answer one action at once, quotas included.
 
@@ -112,7 +107,7 @@ class EmbeddedECS:
             AwsRefusal: ECS refuses.
         """
         self.admit(action, request, region)
-        return self.answer(action, request, region)
+        return self.answer(action, request, region, caller)
 
     def admit(self, action: str, request: Mapping[str, Any], region: str) -> None:
         """Take the tokens of a call.
@@ -135,8 +130,22 @@ class EmbeddedECS:
             region, [(Quota(spot + q.name, q.burst, q.per_second, ()), n) for q, n in wanted]
         )
 
-    def answer(self, action: str, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        """Carry out an action whose tokens have been taken."""
+    def answer(
+        self, action: str, request: Mapping[str, Any], region: str, caller: str = ROOT
+    ) -> dict[str, Any]:
+        """Carry out an action whose tokens have been taken.
+
+        Args:
+            action: The API action.
+            request: Its parameters.
+            region: Name of the Region.
+            caller: ARN of the principal.
+
+        Raises:
+            AwsRefusal: ECS refuses.
+        """
+        if action == "RegisterTaskDefinition":
+            return self._region(region).definitions.register(request, caller)
         handler = self._actions.get(action)
         if handler is None:
             raise AwsRefusal("InvalidAction", f"The embedded ECS does not know {action}.")
@@ -172,8 +181,8 @@ class EmbeddedECS:
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def _run_task(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        cluster = self._cluster(region, request)
+    def _run_task(self, region: Region, request: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = region.cluster(request)
         name = cluster["clusterName"]
         known = region.tokens.recall(name, request)
         if known is None:
@@ -184,29 +193,33 @@ class EmbeddedECS:
                 raise
             region.tokens.keep(name, request, known)
         found = [region.tasks[arn.rsplit("/", 1)[-1]] for arn in known["arns"]]
-        return {"tasks": [self._describe(task) for task in found], "failures": known["failures"]}
+        return {
+            "tasks": [self._describe(task, tags=True) for task in found],
+            "failures": known["failures"],
+        }
 
     def _launch(
-        self, region: _Region, cluster: Mapping[str, Any], request: Mapping[str, Any]
+        self, region: Region, cluster: Mapping[str, Any], request: Mapping[str, Any]
     ) -> dict[str, Any]:
-        definition = region.definitions.find(request["taskDefinition"])
+        definition = region.definitions.find(request["taskDefinition"], "RunTask")
         if definition is None:
             raise client("TaskDefinition not found.")
         run_task.check(request, definition, self.settings.container_instances)
         self._check_subnets(region, request)
         arns: list[str] = []
         for _ in range(int(request.get("count") or 1)):
-            if reason := self._no_room(region, cluster, request, definition):
-                return {
-                    "arns": arns,
-                    "failures": [{"arn": cluster["clusterArn"], "reason": reason}],
-                }
-            arns.append(self._start(region, cluster, request, definition).arn)
+            room = Room(self.settings, self._live(region), region.name)
+            failures, instance = room.place(request, definition, cluster)
+            if failures:
+                return {"arns": arns, "failures": failures}
+            task = self._start(region, cluster, request, definition)
+            task.instance = instance
+            arns.append(task.arn)
         return {"arns": arns, "failures": []}
 
     def _start(
         self,
-        region: _Region,
+        region: Region,
         cluster: Mapping[str, Any],
         request: Mapping[str, Any],
         definition: Mapping[str, Any],
@@ -253,47 +266,27 @@ class EmbeddedECS:
             }
         )
 
-    def _no_room(
-        self,
-        region: _Region,
-        cluster: Mapping[str, Any],
-        request: Mapping[str, Any],
-        definition: Mapping[str, Any],
-    ) -> str:
-        """Why a task cannot be placed now; empty when it can."""
-        launch_type, _ = run_task.placement(request)
-        quota, capacity = self.settings.vcpu_quota, self.settings.capacity
-        if quota is None and capacity is None:
-            return ""
-        live = [t for t in self._live(region) if t.launch_type == launch_type]
-        if launch_type == "FARGATE" and quota is not None:
-            used = sum(run_task.vcpus(task.request, task.definition) for task in live)
-            if used + run_task.vcpus(request, definition) > quota:
-                return run_task.VCPU_REFUSAL
-        if launch_type != "FARGATE" and capacity is not None:
-            here = sum(task.cluster_arn == cluster["clusterArn"] for task in live)
-            if here >= capacity:
-                return run_task.CAPACITY_REFUSAL
-        return ""
-
-    def _live(self, region: _Region) -> list[Task]:
+    def _live(self, region: Region) -> list[Task]:
         stopped = [i for i, task in region.live.items() if self._moment(task).status == "STOPPED"]
         for id_ in stopped:
             del region.live[id_]
         return list(region.live.values())
 
-    def _check_subnets(self, region: _Region, request: Mapping[str, Any]) -> None:
+    def _check_subnets(self, region: Region, request: Mapping[str, Any]) -> None:
         configuration = (request.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
         if self._subnets is None or not self.settings.check_subnets:
             return
-        for subnet in sorted(set(configuration.get("subnets") or []) - self._subnets(region.name)):
+        given = configuration.get("subnets") or []
+        if missing := sorted(set(given) - self._subnets(region.name)):
+            known = "subnet ID" if len(missing) == 1 else "subnet IDs"
+            does = "does" if len(missing) == 1 else "do"
             raise invalid(
-                f"Error retrieving subnet information for [{subnet}]: The subnet ID '{subnet}' "
-                "does not exist (ErrorCode: InvalidSubnetID.NotFound)"
+                f"Error retrieving subnet information for [{', '.join(given)}]: The {known} "
+                f"'{', '.join(missing)}' {does} not exist (ErrorCode: InvalidSubnetID.NotFound)"
             )
 
-    def _stop_task(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        self._cluster(region, request)
+    def _stop_task(self, region: Region, request: Mapping[str, Any]) -> dict[str, Any]:
+        region.cluster(request)
         task = region.tasks.get(str(request["task"]).rsplit("/", 1)[-1])
         if task is None or self._forgotten(task):
             raise invalid("The referenced task was not found.")
@@ -305,8 +298,8 @@ class EmbeddedECS:
                 self.execution.stop(task)
         return {"task": self._describe(task)}
 
-    def _describe_tasks(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        self._cluster(region, request)
+    def _describe_tasks(self, region: Region, request: Mapping[str, Any]) -> dict[str, Any]:
+        region.cluster(request)
         wanted = request.get("tasks") or []
         if not wanted:
             raise invalid("Tasks cannot be empty.")
@@ -318,11 +311,11 @@ class EmbeddedECS:
             if task is None or self._hidden(task):
                 failures.append({"arn": name, "reason": "MISSING"})
             else:
-                found.append(self._describe(task))
+                found.append(self._describe(task, "TAGS" in (request.get("include") or [])))
         return {"tasks": found, "failures": failures}
 
-    def _list_tasks(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        cluster = self._cluster(region, request)
+    def _list_tasks(self, region: Region, request: Mapping[str, Any]) -> dict[str, Any]:
+        cluster = region.cluster(request)
         started_by, family = request.get("startedBy"), request.get("family")
         if started_by and (family or request.get("launchType")):
             raise invalid("cannot set multiple identifiers when startedBy is specified.")
@@ -341,8 +334,9 @@ class EmbeddedECS:
     def _moment(self, task: Task) -> Moment:
         return tasks.moment(task, self.now(), self.settings.phases, self.settings.task_seconds)
 
-    def _describe(self, task: Task) -> dict[str, Any]:
-        return tasks.describe(task, self._moment(task), self.settings.exit_code, self._epoch)
+    def _describe(self, task: Task, tags: bool = False) -> dict[str, Any]:
+        described = tasks.describe(task, self._moment(task), self.settings.exit_code, self._epoch)
+        return {**described, "tags": list(task.tags) if tags else []}
 
     def _hidden(self, task: Task) -> bool:
         return self.now() - task.created < self.settings.missing_seconds or self._forgotten(task)
@@ -354,87 +348,10 @@ class EmbeddedECS:
     def _epoch(self, at: float) -> float:
         return round(at + self._epoch_offset, 3)
 
-    # -- clusters, tags, services ------------------------------------------------------------------
-
-    def _region(self, name: str) -> _Region:
+    def _region(self, name: str) -> Region:
         if name not in self._regions:
-            self._regions[name] = _Region(name, lambda: self._epoch(self.now()))
+            rewrite = rewriting(self.settings, lambda: self.rewrite)
+            self._regions[name] = Region(
+                name, lambda: self._epoch(self.now()), self.settings, rewrite
+            )
         return self._regions[name]
-
-    def _cluster(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        name = str(request.get("cluster") or "default").rsplit("/", 1)[-1]
-        if name not in region.clusters:
-            raise no_cluster()
-        return region.clusters[name]
-
-    def _create_cluster(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"cluster": region.add_cluster(request.get("clusterName") or "default")}
-
-    def _describe_clusters(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        names = [n.rsplit("/", 1)[-1] for n in request.get("clusters") or ["default"]]
-        return {
-            "clusters": [region.clusters[name] for name in names if name in region.clusters],
-            "failures": [
-                {"arn": name, "reason": "MISSING"} for name in names if name not in region.clusters
-            ],
-        }
-
-    def _list_clusters(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        arns = [cluster["clusterArn"] for cluster in region.clusters.values()]
-        return page("clusterArns", arns, request)
-
-    def _delete_cluster(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        cluster = self._cluster(region, request)
-        del region.clusters[cluster["clusterName"]]
-        return {"cluster": {**cluster, "status": "INACTIVE"}}
-
-    def _tags_of(self, region: _Region, arn: str) -> list[dict[str, str]]:
-        if ":task-definition/" in arn:
-            tags = region.definitions.tags(arn)
-        else:
-            task = region.tasks.get(arn.rsplit("/", 1)[-1])
-            tags = None if task is None else task.tags
-        if tags is None:
-            raise AwsRefusal("ResourceNotFoundException", "The specified resource was not found.")
-        return tags
-
-    def _tag(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        tags = self._tags_of(region, request["resourceArn"])
-        keys = {tag["key"] for tag in request["tags"]}
-        tags[:] = [tag for tag in tags if tag["key"] not in keys] + list(request["tags"])
-        return {}
-
-    def _untag(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        tags = self._tags_of(region, request["resourceArn"])
-        tags[:] = [tag for tag in tags if tag["key"] not in request["tagKeys"]]
-        return {}
-
-    def _list_tags(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"tags": self._tags_of(region, request["resourceArn"])}
-
-    def _create_service(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        cluster, name = self._cluster(region, request), request["serviceName"]
-        definition = region.definitions.find(request["taskDefinition"])
-        if definition is None:
-            raise client("TaskDefinition not found.")
-        service = {
-            "serviceArn": f"arn:aws:ecs:{region.name}:{ACCOUNT_ID}:service/"
-            f"{cluster['clusterName']}/{name}",
-            "serviceName": name,
-            "clusterArn": cluster["clusterArn"],
-            "status": "ACTIVE",
-            "taskDefinition": definition["taskDefinitionArn"],
-            "desiredCount": request.get("desiredCount", 0),
-        }
-        region.services[service["serviceArn"]] = service
-        return {"service": service}
-
-    def _list_services(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        cluster = self._cluster(region, request)["clusterArn"]
-        arns = [a for a, service in region.services.items() if service["clusterArn"] == cluster]
-        return page("serviceArns", arns, {"maxResults": 10, **request})
-
-    def _describe_services(self, region: _Region, request: Mapping[str, Any]) -> dict[str, Any]:
-        names = {name.rsplit("/", 1)[-1] for name in request["services"]}
-        found = [s for s in region.services.values() if s["serviceName"] in names]
-        return {"services": found, "failures": []}

@@ -6,6 +6,7 @@ stream that it names does not exist, or when it names more than a hundred.
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -13,17 +14,19 @@ from typing import Any, cast
 from a2wsgi import WSGIMiddleware
 from a2wsgi.asgi_typing import ASGIApp
 from moto.backends import get_backend
+from moto.core.utils import utcnow
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from prefect_ecs_pinned.local.errors import AwsRefusal
 from prefect_ecs_pinned.local.settings import ACCOUNT_ID
+from prefect_ecs_pinned.local.wire import Scope
+
+#: Headers by which a browser lets pages of other origins read an answer: moto sends them.
+_CORS = b"access-control-"
 
 #: API_FilterLogEvents, "logStreamNames".
 MOST_STREAMS = 100
-
-#: Seconds for which the list of subnets is remembered.
-_SUBNETS_SECONDS = 1.0
 
 
 class MotoServices:
@@ -34,8 +37,33 @@ class MotoServices:
     def __init__(self) -> None:
         MotoServices._open += 1
         wsgi = DomainDispatcherApplication(create_backend_app)
-        self.app = cast(ASGIApp, WSGIMiddleware(cast(Any, wsgi), workers=4))
-        self._subnets: dict[str, tuple[float, set[str]]] = {}
+        self._app = cast(ASGIApp, WSGIMiddleware(cast(Any, wsgi), workers=4))
+
+    async def answer(
+        self, scope: Scope, body: bytes
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body of moto's answer; no header lets another origin read it."""
+        asked = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal asked
+            if asked:
+                return {"type": "http.disconnect"}
+            asked = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        start: dict[str, Any] = {}
+        parts = []
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                parts.append(bytes(message.get("body", b"")))
+
+        await self._app(cast(Any, scope), cast(Any, receive), cast(Any, send))
+        headers = [h for h in start["headers"] if not bytes(h[0]).lower().startswith(_CORS)]
+        return start["status"], headers, b"".join(parts)
 
     def close(self) -> None:
         """The last to close lets go of everything: moto's backends belong to the process."""
@@ -45,12 +73,23 @@ class MotoServices:
 
     def subnets(self, region: str) -> set[str]:
         """IDs of the subnets that EC2 knows in a Region."""
-        at, known = self._subnets.get(region, (float("-inf"), set()))
-        if time.monotonic() - at > _SUBNETS_SECONDS:
-            backend = cast(Any, get_backend("ec2"))[ACCOUNT_ID][region]
-            known = {subnet.id for subnet in backend.describe_subnets()}
-            self._subnets[region] = (time.monotonic(), known)
-        return known
+        backend = cast(Any, get_backend("ec2"))[ACCOUNT_ID][region]
+        # By zone; other threads make and delete some.
+        return {id_ for zone in list(backend.subnets.values()) for id_ in list(zone)}
+
+    def assumed_role(self, key: str, token: str) -> str | None:
+        """`access.Sessions`: the session that AssumeRole made, by its key and session token."""
+        backend = cast(Any, get_backend("sts"))[ACCOUNT_ID]["aws"]
+        role = backend.get_assumed_role_from_access_key(key)
+        if role is None or not hmac.compare_digest(role.session_token.encode(), token.encode()):
+            return None
+        if role.expiration <= utcnow():
+            raise AwsRefusal(
+                "ExpiredTokenException",
+                "The security token included in the request is expired",
+                403,
+            )
+        return str(role.arn)
 
     def secret(self, arn: str) -> str | None:
         """The value of a secret of Secrets Manager or a parameter of SSM, by ARN."""

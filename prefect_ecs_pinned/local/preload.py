@@ -51,15 +51,19 @@ class Spawner:
 
     def serve(self) -> None:
         """Do as told until the other end of the channel is closed."""
-        while True:
-            readable, _, _ = select.select([self._channel.fileno(), self._wakeup], [], [])
-            if self._wakeup in readable:
-                os.read(self._wakeup, 4096)
-                self._reap()
-            if self._channel.fileno() in readable and not self._hear():
-                break
+        with contextlib.suppress(ConnectionError):  # closed while something was under way
+            while self._work():
+                pass
         for pid in self._tasks:
             _signal_group(pid, signal.SIGKILL)
+
+    def _work(self) -> bool:
+        """Wait for a message or the end of a process; False when there will be no more."""
+        readable, _, _ = select.select([self._channel.fileno(), self._wakeup], [], [])
+        if self._wakeup in readable:
+            os.read(self._wakeup, 4096)
+            self._reap()
+        return self._channel.fileno() not in readable or self._hear()
 
     def _hear(self) -> bool:
         """Do what has been asked for; False when there will be no more."""

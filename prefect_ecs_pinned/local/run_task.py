@@ -11,15 +11,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_ecs_pinned.local.definitions import check_fargate_size
-from prefect_ecs_pinned.local.errors import AwsRefusal, client, invalid
+from prefect_ecs_pinned.local.errors import AwsRefusal, invalid
+from prefect_ecs_pinned.local.limits import check_fargate_size, digits
+from prefect_ecs_pinned.local.tags import check_tags
 
 #: API_RunTask, "overrides".
 OVERRIDES_LIMIT = 8192
 
 #: API_RunTask, "count" and "startedBy".
 MOST_TASKS = 10
-_STARTED_BY = re.compile(r"^[a-zA-Z0-9_/-]{0,128}$")
+_STARTED_BY = re.compile(r"[a-zA-Z0-9_/-]{0,128}")
+
+#: API_AwsVpcConfiguration.
+MOST_IN_NETWORK = {"subnets": 16, "securityGroups": 5}
 
 VCPU_REFUSAL = "You've reached the limit on the number of vCPUs you can run concurrently"
 CAPACITY_REFUSAL = "RESOURCE:MEMORY"
@@ -40,10 +44,10 @@ def placement(request: Mapping[str, Any]) -> tuple[str, str | None]:
     return request.get("launchType") or "EC2", None
 
 
-def vcpus(request: Mapping[str, Any], definition: Mapping[str, Any]) -> float:
-    """vCPUs of one task."""
-    overrides = request.get("overrides") or {}
-    return int(overrides.get("cpu") or definition.get("cpu") or 256) / 1024
+def bucket(request: Mapping[str, Any]) -> str:
+    """Whose quota a request draws on: FARGATE, FARGATE_SPOT, or EC2 for all others."""
+    launch_type, provider = placement(request)
+    return (provider or launch_type) if launch_type == "FARGATE" else "EC2"
 
 
 def check(request: Mapping[str, Any], definition: Mapping[str, Any], instances: int) -> None:
@@ -58,10 +62,11 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any], instances: 
         raise invalid("TaskDefinition is inactive")
     if not 1 <= int(request.get("count") or 1) <= MOST_TASKS:
         raise invalid("count must be between 1 and 10.")
-    if not _STARTED_BY.match(request.get("startedBy") or ""):
+    if not _STARTED_BY.fullmatch(request.get("startedBy") or ""):
         raise invalid(
             "startedBy can have at most 128 letters, numbers, hyphens, slashes and underscores."
         )
+    check_tags(request.get("tags") or [])
     launch_type, _ = placement(request)
     if launch_type in ("EC2", "EXTERNAL") and not instances:
         raise invalid("No Container Instances were found in your cluster.")
@@ -86,8 +91,8 @@ def _check_overrides(
             )
     if launch_type == "FARGATE":
         check_fargate_size(
-            str(overrides.get("cpu") or definition.get("cpu") or ""),
-            str(overrides.get("memory") or definition.get("memory") or ""),
+            digits(overrides.get("cpu") or definition.get("cpu")),
+            digits(overrides.get("memory") or definition.get("memory")),
         )
 
 
@@ -109,6 +114,9 @@ def _check_network(
     configuration = network.get("awsvpcConfiguration") or {}
     if not configuration.get("subnets"):
         raise invalid("subnets can not be empty.")
+    for name, most in MOST_IN_NETWORK.items():
+        if len(configuration.get(name) or []) > most:
+            raise invalid(f"{name} can have at most {most} items.")
     if configuration.get("assignPublicIp") == "ENABLED" and launch_type != "FARGATE":
         raise invalid("Assign public IP is not supported for this launch type.")
 
@@ -152,6 +160,3 @@ class Tokens:
 def _parameters(request: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in request.items() if name != "clientToken"}
     return json.dumps(rest, sort_keys=True)
-
-
-__all__ = ["CAPACITY_REFUSAL", "VCPU_REFUSAL", "Tokens", "check", "client", "placement", "vcpus"]

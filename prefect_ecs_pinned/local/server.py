@@ -1,33 +1,44 @@
 """HTTP around the embedded ECS: the AWS protocols, latency, quotas, faults, and counting.
 
-ECS is answered by `model`, everything else by moto. Under ``/_local/`` stand numbers for tests
-and for people: ``calls``, ``launches``, ``tasks``, ``revisions``; ``PUT /_local/faults`` switches
-faults, ``PATCH /_local/settings`` changes settings, ``POST /_local/reset`` zeroes the counters.
+ECS is answered by `model`, everything else by moto, and ``/_local/`` by `introspection`. Requests
+that come here have passed `access.Gate`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 
-from prefect_ecs_pinned.local.errors import AwsRefusal
+from prefect_ecs_pinned.local import matching
+from prefect_ecs_pinned.local.access import LOCAL_PREFIX, Caller
+from prefect_ecs_pinned.local.errors import AwsRefusal, RawAnswer
+from prefect_ecs_pinned.local.facts import Facts
 from prefect_ecs_pinned.local.faults import Fault, Faults
+from prefect_ecs_pinned.local.introspection import Introspection
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
-from prefect_ecs_pinned.local.settings import Settings
+from prefect_ecs_pinned.local.settings import ACCOUNT_ID, by_action
+from prefect_ecs_pinned.local.wire import (
+    ECS_TARGET,
+    Receive,
+    Scope,
+    Send,
+    action_of,
+    check_query,
+    form_of,
+    parse,
+    read_body,
+    send_json,
+    send_raw,
+    send_refusal,
+    send_xml,
+)
 
-_ECS_TARGET = "AmazonEC2ContainerServiceV20141113."
-_DEFAULT_REGION = "us-east-1"
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+_log = logging.getLogger(__name__)
 
 
 class _ConnectionCut(Exception):
@@ -35,59 +46,91 @@ class _ConnectionCut(Exception):
 
 
 class App:
-    """The ASGI application."""
+    """The ASGI application, behind `access.Gate`."""
 
     def __init__(self, ecs: EmbeddedECS, moto: MotoServices) -> None:
         self.ecs = ecs
         self.moto = moto
-        self.faults = Faults(ecs.random)
-        self.counts: dict[str, dict[str, int]] = defaultdict(
-            lambda: {"calls": 0, "throttled": 0, "errors": 0}
-        )
+        self.faults = Faults(ecs.random, ecs.now)
+        self.local = Introspection(ecs, self.faults, moto)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        target = headers.get("x-amz-target", "")
+        try:
+            body = await read_body(receive)
+        except AwsRefusal as refusal:
+            await send_refusal(send, refusal, True, close=True)
             return
-        body = await _read(receive)
-        if scope["path"].startswith("/_local/"):
-            status, answer = self._introspect(scope["method"], scope["path"][8:], body)
-            await _send_json(send, status, answer)
+        if scope["path"].startswith(LOCAL_PREFIX):
+            await self._introspect(scope, send, body)
             return
-        headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
-        action, region = _action(headers, scope["path"], body), _region(headers)
-        count = self.counts[action]
+        action = action_of(target, scope["path"], body)
+        count = self.local.counts[action]
         count["calls"] += 1
         try:
-            await self._aws(scope, send, headers, body, action, region)
+            await self._aws(scope, send, target, body, action)
         except _ConnectionCut:
             # uvicorn's cycle of this request: nothing in ASGI can close a connection.
             send.__self__.transport.abort()  # type: ignore[attr-defined]
+        except RawAnswer as raw:
+            count["errors"] += 1
+            await send_raw(send, raw.status, raw.body)
         except AwsRefusal as refusal:
             throttle = refusal.code in ("ThrottlingException", "RequestLimitExceeded")
             count["throttled" if throttle else "errors"] += 1
-            await self._send_refusal(send, refusal, headers)
+            await send_refusal(send, refusal, bool(target))
 
-    async def _aws(
-        self,
-        scope: Scope,
-        send: Send,
-        headers: Mapping[str, str],
-        body: bytes,
-        action: str,
-        region: str,
-    ) -> None:
-        ours = headers.get("x-amz-target", "").startswith(_ECS_TARGET)
-        request = orjson.loads(body or b"{}") if "x-amz-target" in headers else {}
-        fault = self.faults.strike(action)
-        await self._admit(action, request, region, ours, fault)
+    async def _introspect(self, scope: Scope, send: Send, body: bytes) -> None:
+        name = scope["path"].removeprefix(LOCAL_PREFIX)
+        try:
+            answer = self.local.answer(scope["method"], name, body)
+        except AwsRefusal as refusal:
+            await send_refusal(send, refusal, True)
+        else:
+            await send_json(send, 200, answer)
+
+    async def _aws(self, scope: Scope, send: Send, target: str, body: bytes, action: str) -> None:
+        caller: Caller = scope["caller"]
+        ours = target.startswith(f"{ECS_TARGET}.")
+        if caller.service == "ecs" and not ours:  # moto has an ECS of its own, which runs nothing
+            raise AwsRefusal("UnknownOperationException", "")
+        request: dict[str, Any]
+        if target:
+            request = parse(target, body)
+        else:
+            check_query(caller.service, action, body)
+            request = dict(form_of(body))
+        fault = await self._strike(action, request, caller)
+        await self._admit(action, request, caller.region, ours, fault)
         if ours:
-            answer = await self._ecs(action, request, region, fault)
-            await _send_json(send, 200, answer)
+            answer = await self._ecs(action, request, caller, fault)
+            await send_json(send, 200, answer)
             return
         await asyncio.sleep(self._latency(action))
+        if action == "GetCallerIdentity" and caller.service == "sts":
+            await _send_identity(send, caller)
+            return
         if action == "FilterLogEvents":
-            self.moto.check_filter_log_events(request, region)
+            self.moto.check_filter_log_events(request, caller.region)
         await self._forward(scope, send, body, fault)
+
+    async def _strike(
+        self, action: str, request: Mapping[str, Any], caller: Caller
+    ) -> Fault | None:
+        """The fault that hits a call, once those have passed that only delay it."""
+        if not self.faults.rules:
+            return None
+        definition: Mapping[str, Any] = {}
+        if action == "RegisterTaskDefinition":
+            definition = request
+        elif isinstance(name := request.get("taskDefinition"), str):
+            definition = self.ecs.definitions(caller.region).find(name) or {}
+        hit = self.faults.strike(Facts(action, request, definition, caller.arn))
+        await asyncio.sleep(sum(fault.seconds for fault in hit if fault.kind == "slow"))
+        return next((fault for fault in hit if fault.kind != "slow"), None)
 
     async def _admit(
         self,
@@ -101,9 +144,7 @@ class App:
         if fault is not None:
             if fault.kind == "reset":
                 raise _ConnectionCut
-            if fault.kind == "slow":
-                await asyncio.sleep(fault.seconds)
-            elif (refusal := fault.refusal()) is not None:
+            if (refusal := fault.refusal()) is not None:
                 await asyncio.sleep(self._latency("*"))
                 raise refusal
         try:
@@ -116,134 +157,74 @@ class App:
             raise
 
     async def _ecs(
-        self, action: str, request: Mapping[str, Any], region: str, fault: Fault | None
+        self, action: str, request: Mapping[str, Any], caller: Caller, fault: Fault | None
+    ) -> dict[str, Any]:
+        """The answer of ECS, or what a fault makes of it."""
+        kind = "" if fault is None else fault.kind
+        if fault is not None and kind == "in-band":
+            await asyncio.sleep(self._latency(action))
+            return fault.in_band()
+        try:
+            answer = await self._carry_out(action, request, caller)
+        except AwsRefusal:
+            if kind == "lost-reply":
+                raise _ConnectionCut from None
+            raise
+        if kind == "lost-reply":
+            raise _ConnectionCut
+        return answer if fault is None else _rewritten(answer, fault)
+
+    async def _carry_out(
+        self, action: str, request: Mapping[str, Any], caller: Caller
     ) -> dict[str, Any]:
         """Half of the latency passes before the action takes effect, half after."""
-        half = self._latency(action) / 2
-        if fault is not None and fault.kind == "in-band":
-            await asyncio.sleep(2 * half)
-            return {"tasks": [], "failures": [{"arn": "", "reason": fault.message}]}
+        half, region = self._latency(action) / 2, caller.region
+        family = None
+        definitions = self.ecs.definitions(region)
         if action == "RegisterTaskDefinition":
-            definitions = self.ecs.definitions(region)
             family = definitions.begin(request)
-            try:
-                await asyncio.sleep(half)
-                answer = self.ecs.answer(action, request, region)
-                await asyncio.sleep(half)
-            finally:
+        try:
+            await asyncio.sleep(half)
+            answer = self.ecs.answer(action, request, region, caller.arn)
+            await asyncio.sleep(half)
+        finally:
+            if family is not None:
                 definitions.end(family)
-        else:
-            await asyncio.sleep(half)
-            answer = self.ecs.answer(action, request, region)
-            await asyncio.sleep(half)
-        if fault is not None and fault.kind == "lost-reply":
-            raise _ConnectionCut
         return answer
 
     async def _forward(self, scope: Scope, send: Send, body: bytes, fault: Fault | None) -> None:
-        """Let moto answer."""
-        done = False
-
-        async def receive() -> dict[str, Any]:
-            nonlocal done
-            if done:
-                return {"type": "http.disconnect"}
-            done = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def swallow(message: dict[str, Any]) -> None:
-            pass
-
-        lost = fault is not None and fault.kind == "lost-reply"
-        await self.moto.app(scope, receive, swallow if lost else send)  # type: ignore[arg-type]
-        if lost:
+        """Let moto answer, and send the answer, or what a fault makes of it."""
+        try:
+            status, headers, answer = await self.moto.answer(scope, body)
+        except Exception:  # what moto does not know, it raises
+            _log.exception("moto cannot answer %s %s", scope["method"], scope["path"])
+            raise AwsRefusal("InternalFailure", "moto cannot answer this.", 500) from None
+        if fault is not None and fault.kind == "lost-reply":
             raise _ConnectionCut
+        if fault is not None and fault.kind == "rewrite" and answer.startswith(b"{"):
+            await send_json(send, status, _rewritten(orjson.loads(answer), fault))
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     def _latency(self, action: str) -> float:
-        latencies = self.ecs.settings.latencies
-        return latencies.get(action, latencies.get("*", 0.0))
-
-    async def _send_refusal(
-        self, send: Send, refusal: AwsRefusal, headers: Mapping[str, str]
-    ) -> None:
-        if "x-amz-target" in headers:
-            body = {"__type": refusal.code, "message": refusal.message, **refusal.members}
-            await _send_json(send, refusal.status, body)
-            return
-        text = (
-            f"<Response><Errors><Error><Code>{refusal.code}</Code><Message>{refusal.message}"
-            "</Message></Error></Errors><RequestID>0</RequestID></Response>"
-        )
-        await _send(send, refusal.status, b"text/xml", text.encode())
-
-    def _introspect(self, method: str, name: str, body: bytes) -> tuple[int, Any]:
-        ecs = self.ecs
-        readings: dict[str, Callable[[], Any]] = {
-            "calls": lambda: self.counts,
-            "launches": lambda: ecs.launches,
-            "tasks": ecs.summary,
-            "revisions": lambda: ecs.definitions().all(),
-            "settings": lambda: dataclasses.asdict(ecs.settings),
-        }
-        if method == "GET" and name in readings:
-            return 200, readings[name]()
-        if method == "POST" and name == "reset":
-            self.reset()
-        elif method == "PUT" and name == "faults":
-            self.faults.replace(orjson.loads(body))
-        elif method == "PATCH" and name == "settings":
-            self.change(**orjson.loads(body))
-        else:
-            return 404, {"message": f"no such thing: {method} /_local/{name}"}
-        return 200, {}
-
-    def reset(self) -> None:
-        """Zero the counters."""
-        self.counts.clear()
-        self.ecs.launches.clear()
-
-    def change(self, **changes: Any) -> None:
-        """Change settings while the server runs."""
-        known = {item.name for item in dataclasses.fields(Settings)}
-        if unknown := sorted(changes.keys() - known):
-            raise ValueError(f"no such settings: {', '.join(unknown)}")
-        if isinstance(changes.get("phases"), dict):
-            changes["phases"] = dataclasses.replace(self.ecs.settings.phases, **changes["phases"])
-        for name, value in changes.items():
-            setattr(self.ecs.settings, name, value)
-        self.ecs.buckets.scale = self.ecs.settings.quota_scale
+        return by_action(self.ecs.settings.latencies, action)
 
 
-async def _read(receive: Receive) -> bytes:
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        body += bytes(message.get("body", b""))
-        more = bool(message.get("more_body"))
-    return body
+def _rewritten(answer: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    """A copy of an answer with the members that a fault has changed."""
+    changed: dict[str, Any] = orjson.loads(orjson.dumps(answer))
+    for path, value in fault.members.items():
+        matching.rewrite(changed, path, value)
+    return changed
 
 
-async def _send_json(send: Send, status: int, body: Any) -> None:
-    await _send(send, status, b"application/x-amz-json-1.1", orjson.dumps(body))
-
-
-async def _send(send: Send, status: int, kind: bytes, body: bytes) -> None:
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _action(headers: Mapping[str, str], path: str, body: bytes) -> str:
-    """The API action: of a JSON target, of a form, or of a path."""
-    if target := headers.get("x-amz-target"):
-        return target.rsplit(".", 1)[-1]
-    form = parse_qs(body.decode("utf-8", "replace")).get("Action")
-    return form[0] if form else path.rstrip("/").rsplit("/", 1)[-1] or "unknown"
-
-
-def _region(headers: Mapping[str, str]) -> str:
-    """The Region of the credential scope: Credential=KEY/DATE/REGION/SERVICE/aws4_request."""
-    _, found, rest = headers.get("authorization", "").partition("Credential=")
-    parts = rest.split("/")
-    return parts[2] if found and len(parts) > 3 else _DEFAULT_REGION
+async def _send_identity(send: Send, caller: Caller) -> None:
+    """API_GetCallerIdentity."""
+    text = (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+        f"<GetCallerIdentityResult><Arn>{caller.arn}</Arn><UserId>{caller.user_id}</UserId>"
+        f"<Account>{ACCOUNT_ID}</Account></GetCallerIdentityResult>"
+        "<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></GetCallerIdentityResponse>"
+    )
+    await send_xml(send, 200, text)

@@ -5,23 +5,43 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 #: The account that moto answers for, and so do we.
 ACCOUNT_ID = "123456789012"
+
+#: The principal of the access key itself, as GetCallerIdentity and ``registeredBy`` name it.
+ROOT = f"arn:aws:iam::{ACCOUNT_ID}:root"
+
+#: The Region of a request without a credential scope, and of every client made here.
+DEFAULT_REGION = "us-east-1"
+
+#: Secret access key of every client. Signatures are not computed: the access key is the secret.
+SECRET_ACCESS_KEY = "local"
 
 #: Seconds that a call takes. RunTask takes some hundred milliseconds on AWS, a registration
 #: somewhat less, reads tens of milliseconds.
 LATENCIES: Mapping[str, float] = {"RunTask": 0.3, "RegisterTaskDefinition": 0.2, "*": 0.02}
 
 
-def client_environment(endpoint_url: str) -> dict[str, str]:
-    """Variables that send every AWS client to an embedded ECS."""
+def client_environment(endpoint_url: str, access_key: str) -> dict[str, str]:
+    """Variables that send every AWS client to an embedded ECS.
+
+    Args:
+        endpoint_url: Where it listens.
+        access_key: Its key: a secret, since who has it can execute commands. See `access`.
+    """
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": DEFAULT_REGION,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
     }
+
+
+def by_action(values: Mapping[str, float], action: str) -> float:
+    """The value for an action, of a mapping in which ``*`` is for all others."""
+    return values.get(action, values.get("*", 0.0))
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,37 @@ class Phases:
     deprovisioning: float = 0.2
 
 
+#: What a field may be given, by its annotation.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "bool | None": (bool, type(None)),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "Mapping[str, float]": (Mapping,),
+    "Mapping[str, float] | None": (Mapping, type(None)),
+    "Mapping[str, Any]": (Mapping,),
+    "Sequence[Any]": (list, tuple),
+    "Phases": (Phases, Mapping),
+}
+
+
+def check_kind(name: str, annotation: str, value: object) -> None:
+    """Check the type of a value for a field of a dataclass here.
+
+    Raises:
+        TypeError: It is another than the field's.
+    """
+    kinds = _KINDS[annotation]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{name} is {annotation}, not {type(value).__name__}")
+    if isinstance(value, Mapping) and annotation != "Mapping[str, Any]":
+        for key, item in value.items():
+            check_kind(f"{name}.{key}", "float", item)
+
+
 @dataclass
 class Settings:
     """How an embedded ECS behaves.
@@ -43,14 +94,21 @@ class Settings:
     Attributes:
         quota_scale: Request quotas as a multiple of AWS's; None switches them off.
         latencies: Seconds by action; ``*`` is for all others.
-        vcpu_quota: vCPUs of Fargate tasks that may run at once; None for no limit.
+        vcpu_quota: vCPUs of Fargate tasks that may run at once, on demand and on Spot each, counted
+            by the tasks' sizes; None for no limit.
         capacity: EC2 tasks that a cluster has room for at once; None for no limit.
         container_instances: EC2 instances of every cluster; 0 refuses launch type EC2.
+        instance_size: What each of them has of `cpu`, `memory` and `gpu`, in CPU units, MiB and
+            number; a task has to fit on one. None for no limit.
         phases: Durations of a task's statuses.
         task_seconds: How long a task without a process runs.
-        exit_code: Its exit code.
+        exit_code: Its exit code; None for a container that reports none.
         scale_out_seconds: How long a task waits under an EC2 capacity provider.
         missing_seconds: How long a new task is MISSING to DescribeTasks.
+        invisible_seconds: How long a new revision is not seen, by action: RunTask,
+            DescribeTaskDefinition, ListTaskDefinitions; `*` is for all others.
+        rewrites: Members of revisions that are described in other words: path -> value, None for
+            a member that is left out. `LocalECS.rewrite` takes a function.
         retention_seconds: How long a stopped task can be described.
         execute: Run each task's command as a local process.
         max_processes: Tasks that run at once; the rest stay PENDING.
@@ -64,11 +122,14 @@ class Settings:
     vcpu_quota: float | None = None
     capacity: int | None = None
     container_instances: int = 1
+    instance_size: Mapping[str, float] | None = None
     phases: Phases = field(default_factory=Phases)
     task_seconds: float = 30.0
-    exit_code: int = 0
+    exit_code: int | None = 0
     scale_out_seconds: float = 0.0
     missing_seconds: float = 0.0
+    invisible_seconds: Mapping[str, float] = field(default_factory=dict)
+    rewrites: Mapping[str, Any] = field(default_factory=dict)
     retention_seconds: float = 3600.0
     execute: bool = False
     max_processes: int = field(default_factory=lambda: 2 * (os.cpu_count() or 1))

@@ -26,6 +26,7 @@ class Task:
         launch_type: FARGATE, EC2 or EXTERNAL.
         provider: Capacity provider, if it has one.
         created: When RunTask accepted it.
+        instance: Number of its container instance, where instances have a size.
         held: Seconds in PROVISIONING on top of the usual, for instances to be added.
         process_started: When its process was started; only with a process.
         ended: When its container ended by itself, or is going to.
@@ -52,6 +53,7 @@ class Task:
     stop_reason: str = ""
     failure: tuple[str, str] | None = None
     tags: list[dict[str, str]] = field(default_factory=list)
+    instance: int | None = None
 
     @property
     def id(self) -> str:
@@ -134,7 +136,7 @@ def _ending(
 
 
 def describe(
-    task: Task, at: Moment, settled_code: int, epoch: Callable[[float], float]
+    task: Task, at: Moment, settled_code: int | None, epoch: Callable[[float], float]
 ) -> dict[str, Any]:
     """A task as DescribeTasks answers it (API_Task); on Fargate about 2.7 KB, as on AWS.
 
@@ -168,7 +170,6 @@ def describe(
         "overrides": {"inferenceAcceleratorOverrides": [], **overrides},
         "platformFamily": "Linux",
         "platformVersion": "1.4.0",
-        "tags": task.tags,
         "taskArn": task.arn,
         "taskDefinitionArn": definition["taskDefinitionArn"],
         "version": 4,
@@ -198,7 +199,7 @@ def _why_stopped(task: Task, at: Moment) -> tuple[str, str]:
 
 
 def _container(
-    task: Task, at: Moment, container: Mapping[str, Any], settled_code: int
+    task: Task, at: Moment, container: Mapping[str, Any], settled_code: int | None
 ) -> dict[str, Any]:
     name = container["name"]
     answer = {
@@ -228,7 +229,7 @@ def _container(
     return answer
 
 
-def _settled(task: Task, settled_code: int) -> int:
+def _settled(task: Task, settled_code: int | None) -> int | None:
     return 137 if task.stop_asked is not None else settled_code
 
 

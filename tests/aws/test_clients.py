@@ -369,7 +369,8 @@ async def test_who_launches_can_stop(world):
 
 @pytest.fixture(scope="module")
 def ecs():
-    with LocalECS(Settings(quota_scale=None, latencies={"*": 0.0})) as ecs:
+    settings = Settings(quota_scale=None, latencies={"*": 0.0})
+    with LocalECS(settings, access_key="AKIASECRET") as ecs:
         yield ecs
 
 

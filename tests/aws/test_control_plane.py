@@ -45,7 +45,7 @@ def ecs(_ecs):
 def access(ecs: LocalECS, key: str = "a") -> Access:
     def session() -> Any:
         return boto3.Session(
-            aws_access_key_id=key, aws_secret_access_key="x", region_name="us-east-1"
+            aws_access_key_id=ecs.key_of(key), aws_secret_access_key="x", region_name="us-east-1"
         )
 
     return Access(key, "us-east-1", session, lambda: {"endpoint_url": ecs.endpoint_url})
@@ -204,7 +204,7 @@ from prefect_ecs_pinned.aws.control_plane import shared
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 
 def session():
-    return boto3.Session(aws_access_key_id="a", aws_secret_access_key="x", region_name="us-east-1")
+    return boto3.Session(sys.argv[2], aws_secret_access_key="x", region_name="us-east-1")
 
 access = Access("a", "us-east-1", session, lambda: {"endpoint_url": sys.argv[1]})
 spec = DefinitionSpec(family="forked", region="us-east-1", image="flows:1", launch_type="EC2")
@@ -235,7 +235,7 @@ print(codes)
 def test_a_fork_begins_afresh_and_leaves_the_parent_alone(ecs):
     """Four children of a process with a live control plane launch on their own; so does it."""
     done = subprocess.run(
-        [sys.executable, "-c", FORK, ecs.endpoint_url],
+        [sys.executable, "-c", FORK, ecs.endpoint_url, ecs.access_key],
         capture_output=True,
         text=True,
         timeout=60,

@@ -73,7 +73,7 @@ class World:
     def credentials(self, region: str = "us-east-1", **fields: Any) -> prefect_aws.AwsCredentials:
         parameters = {"endpoint_url": self.ecs.endpoint_url}
         return prefect_aws.AwsCredentials(
-            aws_access_key_id="local",
+            aws_access_key_id=self.ecs.access_key,
             aws_secret_access_key="local",
             region_name=region,
             aws_client_parameters=parameters,

@@ -36,7 +36,7 @@ SERVER = """
 import asyncio
 from prefect_ecs_pinned.local import LocalECS, Settings
 latencies = {"RunTask": 0.25, "RegisterTaskDefinition": 0.2, "*": 0.02}
-ecs = LocalECS(Settings(latencies=latencies, task_seconds=1e6))
+ecs = LocalECS(Settings(latencies=latencies, task_seconds=1e6), access_key="local")
 print(ecs.endpoint_url, flush=True)
 asyncio.run(ecs.serve())
 """
@@ -62,7 +62,8 @@ def ours() -> set[threading.Thread]:
 
 def introspect(endpoint: str, path: str, method: str = "GET", body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{endpoint}/_local/{path}", data, method=method)
+    headers = {"Authorization": "Bearer local"}
+    request = urllib.request.Request(f"{endpoint}/_local/{path}", data, headers, method=method)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 

@@ -363,7 +363,7 @@ def test_what_is_shared_is_keyed_by_all_that_counts(world: World, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere")
     keys.add(access_of(one).key)
     assert len(keys) == 6
-    assert "local" not in repr(access_of(one))
+    assert world.ecs.access_key not in repr(access_of(one))
 
 
 # -- what the parents would say for every flow run -------------------------------------------------

@@ -56,7 +56,7 @@ def cold(ecs: LocalECS, processes: Crowd, family: str) -> Round:
 def stage() -> Iterator[tuple[LocalECS, Crowd]]:
     """An embedded ECS, and the host of the processes."""
     settings = Settings(quota_scale=None, phases=QUICK, task_seconds=0.5)
-    with LocalECS(settings) as ecs, crowd(ecs.endpoint_url) as processes:
+    with LocalECS(settings, access_key="local") as ecs, crowd(ecs.endpoint_url) as processes:
         yield ecs, processes
 
 

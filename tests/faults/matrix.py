@@ -177,7 +177,7 @@ async def run_row(row: Row, runs: int) -> Outcome:
     control_plane.forget_all()
     with ExitStack() as stack:
         stack.enter_context(no_prefect_api())
-        ecs = stack.enter_context(LocalECS(settings_of(row, runs)))
+        ecs = stack.enter_context(LocalECS(settings_of(row, runs), access_key="local"))
         if row.warm:
             await run_all(ecs, a_block(ecs.endpoint_url, **row.fields), 1, row.patience)
             control_plane.forget_all()

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -28,7 +29,8 @@ _SERVER = """
 import asyncio
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings
 quick = Phases(0.2, 0.2, 0.1, 0.0, 0.0, 0.1)
-ecs = LocalECS(Settings(quota_scale=None, phases=quick, task_seconds=2.0, check_subnets=False))
+settings = Settings(quota_scale=None, phases=quick, task_seconds=2.0, check_subnets=False)
+ecs = LocalECS(settings, access_key="local")
 print(ecs.endpoint_url, flush=True)
 asyncio.run(ecs.serve())
 """
@@ -130,7 +132,7 @@ async def _soak(endpoint: str, seconds: float, rate: float) -> Soak:
     while (at := time.monotonic() - began) < seconds:
         while result.launched < at * rate:
             result.launched += 1
-            task = asyncio.create_task(run(f"key-{int(at)}"))
+            task = asyncio.create_task(run(f"local_{int(at)}"))
             runs.add(task)
             task.add_done_callback(runs.discard)
         if at >= 5.0 * len(result.samples):
@@ -151,8 +153,13 @@ async def _soak(endpoint: str, seconds: float, rate: float) -> Soak:
 
 def _count(result: Soak, endpoint: str) -> None:
     """What the server says."""
-    with urllib.request.urlopen(f"{endpoint}/_local/launches") as answer:
-        launches = Counter(launch["flow_run_id"] for launch in json.load(answer))
+    launches = Counter(launch["flow_run_id"] for launch in _read(endpoint, "launches"))
     result.twice = sum(count > 1 for count in launches.values())
-    with urllib.request.urlopen(f"{endpoint}/_local/revisions") as answer:
-        result.revisions = sum(d["family"] == FAMILY for d in json.load(answer))
+    result.revisions = sum(d["family"] == FAMILY for d in _read(endpoint, "revisions"))
+
+
+def _read(endpoint: str, name: str) -> Any:
+    key = {"Authorization": "Bearer local"}
+    request = urllib.request.Request(f"{endpoint}/_local/{name}", headers=key)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)

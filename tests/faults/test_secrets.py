@@ -33,6 +33,7 @@ from tests.faults.world import Status, for_flow_run
 
 API_KEY = "pnu_0123456789abcdef-api-key"
 VARIABLE = "s3cret-value-of-a-variable"
+ACCESS_KEY = "AKIA0123456789"
 SECRET_KEY = "wJalrXUtnFEMI-secret-key"
 SESSION_TOKEN = "FwoGZXIvYXdzE-session-token"
 SECRETS = (API_KEY, VARIABLE, SECRET_KEY, SESSION_TOKEN)
@@ -67,7 +68,7 @@ DAYS = [
 @pytest.fixture(scope="module")
 def ecs() -> Iterator[LocalECS]:
     settings = Settings(quota_scale=None, latencies={"*": 0.0}, phases=AT_ONCE, task_seconds=0.05)
-    with LocalECS(settings) as ecs:
+    with LocalECS(settings, access_key=ACCESS_KEY) as ecs:
         yield ecs
     control_plane.forget_all()
 
@@ -98,7 +99,7 @@ def told(monkeypatch) -> Iterator[io.StringIO]:
 
 def a_block(ecs: LocalECS, **fields: Any) -> PinnedECSTask:
     credentials = prefect_aws.AwsCredentials(
-        aws_access_key_id="AKIA0123456789",
+        aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
         aws_session_token=SESSION_TOKEN,
         region_name="us-east-1",

@@ -3,6 +3,7 @@
 Usage: python prepare.py ENDPOINT_URL; in the folder of the flow.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from prefect_ecs_pinned import PinnedECSTask
 
 def main(endpoint_url: str) -> None:
     AwsCredentials(
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
         region_name="us-east-1",
         aws_client_parameters={"endpoint_url": endpoint_url},
     ).save("default", overwrite=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 import urllib.request
@@ -71,9 +70,7 @@ class World:
 
     def change(self, **settings: Any) -> None:
         """Change settings of the embedded ECS."""
-        request = urllib.request.Request(
-            f"{self.stage.ecs_url}/_local/settings", json.dumps(settings).encode(), method="PATCH"
-        )
+        request = self.stage.ecs_request("settings", "PATCH", settings)
         urllib.request.urlopen(request, timeout=60).close()
 
     def succeeded(self, action: str) -> int:

@@ -44,7 +44,9 @@ def test_calls_throttles_and_errors_are_counted_apart(ecs, client):
         "DescribeTaskDefinition": {"calls": 1, "throttled": 0, "errors": 1},
     }
     assert ecs.calls == expected
-    with urllib.request.urlopen(f"{ecs.endpoint_url}/_local/calls") as answer:
+    key = {"Authorization": f"Bearer {ecs.access_key}"}
+    request = urllib.request.Request(f"{ecs.endpoint_url}/_local/calls", headers=key)
+    with urllib.request.urlopen(request) as answer:
         assert json.load(answer) == expected
 
 
@@ -149,6 +151,7 @@ def test_settings_and_faults_change_over_http(ecs, client):
     request = urllib.request.Request(
         f"{ecs.endpoint_url}/_local/faults",
         json.dumps([{"kind": "throttle", "action": "ListClusters"}]).encode(),
+        {"Authorization": f"Bearer {ecs.access_key}"},
         method="PUT",
     )
     urllib.request.urlopen(request).close()

@@ -86,12 +86,18 @@ class AuthorisingFront:
         if answer is None:
             path = scope["path"] + ("?" + scope["query_string"].decode()).rstrip("?")
             headers = {n: v for n, v in headers.items() if n not in ("host", "content-length")}
+            headers["authorization"] = self._authorised(headers.get("authorization", ""))
             reply = await self._upstream.request(
                 scope["method"], path, content=body, headers=headers
             )
             status, answer = reply.status_code, reply.content
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": answer})
+
+    def _authorised(self, header: str) -> str:
+        """The caller's key as that of an IAM user of the embedded ECS."""
+        key = header.partition("Credential=")[2].partition("/")[0]
+        return header.replace(f"={key}/", f"={self._ecs.key_of(key)}/", 1)
 
     def _refusal(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes | None]:
         credential = headers.get("authorization", "").partition("Credential=")[2].split("/")

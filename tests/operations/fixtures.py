@@ -90,7 +90,8 @@ async def _forget_everything() -> None:
 @pytest.fixture
 def ecs() -> Iterator[LocalECS]:
     """An embedded ECS without latency and quotas; tasks run until they are stopped."""
-    with LocalECS(Settings(latencies={}, quota_scale=None, task_seconds=3600)) as ecs:
+    settings = Settings(latencies={}, quota_scale=None, task_seconds=3600)
+    with LocalECS(settings, access_key="local") as ecs:
         yield ecs
 
 

@@ -34,10 +34,11 @@ FLAGS = (
 PATIENCE = 30_000
 
 _SAVE_CREDENTIALS = """
+import os
 import sys
 from prefect_aws import AwsCredentials
 AwsCredentials(
-    aws_access_key_id="local",
+    aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
     aws_secret_access_key="local",
     region_name="us-east-1",
     aws_client_parameters={"endpoint_url": sys.argv[1]},

@@ -154,7 +154,7 @@ def test_a_block_is_made_changed_loaded_and_runs_a_flow(
         "labels": {"team": "data"},
         "configure_cloudwatch_logs": True,
         "task_watch_poll_interval": 1.0,
-        "key": "local",
+        "key": stage.environment["AWS_ACCESS_KEY_ID"],
     }
     assert _run_a_flow(stage) == "COMPLETED"
     (revision,) = stage.ecs("revisions")

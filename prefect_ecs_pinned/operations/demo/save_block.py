@@ -1,8 +1,10 @@
 """Save the block that the demo's deployment is built against, as a user's script would.
 
-Usage: python save_block.py {pinned-ecs-task,ecs-task} ENDPOINT_URL IMAGE
+Usage: python save_block.py {pinned-ecs-task,ecs-task} ENDPOINT_URL IMAGE; with the embedded ECS's
+access key in the environment.
 """
 
+import os
 import sys
 
 from prefect_aws import AwsCredentials
@@ -13,8 +15,8 @@ from prefect_ecs_pinned import PinnedECSTask
 if __name__ == "__main__":
     kind, endpoint_url, image = sys.argv[1:]
     credentials = AwsCredentials(
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
         region_name="us-east-1",
         aws_client_parameters={"endpoint_url": endpoint_url},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -71,6 +72,7 @@ class Stage:
         }
         self.ecs_url = ""
         self.api_url = ""
+        self._access_key = f"LOCAL{secrets.token_hex(16).upper()}"
 
     def __enter__(self) -> Stage:
         return self
@@ -97,11 +99,13 @@ class Stage:
         """Start the embedded ECS as `pinned-ecs local` does."""
         port = _free_port()
         self.ecs_url = f"http://127.0.0.1:{port}"
-        self.start("ecs", [_script("pinned-ecs"), "local", "--port", str(port), "--execute"])
+        command = [_script("pinned-ecs"), "local", "--port", str(port), "--execute"]
+        # By a variable: other users can see a command line.
+        self.start("ecs", command, {"PINNED_ECS_LOCAL_ACCESS_KEY": self._access_key})
         self.environment.update(
             AWS_ENDPOINT_URL=self.ecs_url,
             AWS_DEFAULT_REGION="us-east-1",
-            AWS_ACCESS_KEY_ID="local",
+            AWS_ACCESS_KEY_ID=self._access_key,
             AWS_SECRET_ACCESS_KEY="local",
         )
 
@@ -110,6 +114,8 @@ class Stage:
         port = _free_port()
         self.api_url = f"http://127.0.0.1:{port}/api"
         self.environment["PREFECT_API_URL"] = self.api_url
+        # Its flow runs execute commands, so only its own pages may use it (Prefect: any page).
+        self.environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
         command = [
             _script("prefect"),
             "server",
@@ -123,12 +129,12 @@ class Stage:
 
     def _await_ready(self) -> None:
         """Wait until both servers answer."""
-        for name, url in (
-            ("ecs", f"{self.ecs_url}/_local/calls"),
-            ("server", f"{self.api_url}/health"),
+        for name, request in (
+            ("ecs", self.ecs_request("calls")),
+            ("server", urllib.request.Request(f"{self.api_url}/health")),
         ):
             deadline = time.monotonic() + _READY_SECONDS
-            while not _answers(url):
+            while not _answers(request):
                 if time.monotonic() > deadline:
                     raise PinnedECSError(
                         f"{name} did not start within {_READY_SECONDS:.0f} s", self.log_tail(name)
@@ -186,12 +192,24 @@ class Stage:
     def log_tail(self, name: str) -> str:
         """The last lines that a process printed."""
         text = (self.home / f"{name}.log").read_text(errors="replace")
+        text = text.replace(self._access_key, "***")
         return "\n".join(text.splitlines()[-15:])
 
     def ecs(self, path: str) -> Any:
         """Read numbers of the embedded ECS."""
-        with urllib.request.urlopen(f"{self.ecs_url}/_local/{path}", timeout=30) as answer:
+        with urllib.request.urlopen(self.ecs_request(path), timeout=30) as answer:
             return json.load(answer)
+
+    def ecs_request(
+        self, path: str, method: str = "GET", body: Any = None
+    ) -> urllib.request.Request:
+        """A request to the embedded ECS's own API, ``/_local/``."""
+        return urllib.request.Request(
+            f"{self.ecs_url}/_local/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self._access_key}"},
+            method=method,
+        )
 
     def api(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask the Prefect API; as Prefect's own client does, again while it is busy."""
@@ -236,9 +254,9 @@ def _script(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def _answers(url: str) -> bool:
+def _answers(request: urllib.request.Request) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(request, timeout=5):
             return True
     except OSError:
         return False
