@@ -36,7 +36,7 @@ class Direct:
     """`clients.Clients` without threads, for a caller who has registered nothing."""
 
     def __init__(self, **settings: Any) -> None:
-        self.ecs = boto3.client("ecs", **KEYS, **settings)
+        self.ecs = boto3.client("ecs", **{**KEYS, **settings})
 
     async def do(
         self, service: str, operation: str, work: Any, purpose: str = "", about: Any = None
@@ -60,7 +60,7 @@ def clients(request: pytest.FixtureRequest) -> Iterator[Direct]:
             yield Direct()
         return
     with LocalECS(Settings(quota_scale=None, latencies={"*": 0.0})) as ecs:
-        yield Direct(endpoint_url=ecs.endpoint_url)
+        yield Direct(endpoint_url=ecs.endpoint_url, aws_access_key_id=ecs.access_key)
 
 
 async def pin(clients: Direct, wanted: Desired) -> Pin:

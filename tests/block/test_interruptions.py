@@ -187,7 +187,7 @@ async def test_a_run_in_another_task_is_left_alone(pid: str | None, crashed: boo
         flow_run(None),
         not_found(),
     ],
-    ids=repr,
+    ids=["500", "429", "timeout", "no JSON", "no state", "not found"],
 )
 async def test_one_odd_answer_decides_nothing(odd):
     """Neither the first nor the second; the run is read again ten seconds later."""
