@@ -244,15 +244,14 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     await until(lambda: deleted in unwanted)
     assert unwanted == {ended, cancelling, deleted}
     assert to_stop == {cancelling, deleted}, "a flow that has ended by itself is left alone"
-    assert looks[:2] == [4, 1], "the one that is missing is asked for again"
-    assert singles == [str(deleted)] * 2
+    assert looks[0] == 4
+    assert 1 in looks, "the one that is missing is asked for again"
+    assert (set(singles), len(singles) >= 2) == ({str(deleted)}, True)
     for end in ends[1:]:
         end()
         end()
     unwanted.clear()
-    looks.clear()
-    await until(lambda: len(looks) >= 2)
-    assert looks[-1] == 1
+    await until(lambda: looks[-3:] == [1, 1, 1])
     assert unwanted == set()
     ends[0]()
 

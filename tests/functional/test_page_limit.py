@@ -17,6 +17,7 @@ from prefect_ecs_pinned.block import following
 from prefect_ecs_pinned.block.flow_runs import UNWANTED, when_in
 from prefect_ecs_pinned.block.pages import page_limit
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
+from prefect_ecs_pinned.operations.clocks import Clock
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from prefect_ecs_pinned.operations.reconcile.flow_runs import by_id, unfinished
 from prefect_ecs_pinned.operations.saved import prefect_api, read_deployments, read_links
@@ -96,7 +97,7 @@ async def test_commands_read_all_pages(server: str) -> None:
                     flow_id, f"d{number}", infra_overrides={"task_definition_arn": f"f:{number}"}
                 )
         async with prefect_api() as client:
-            found = {subject.id for subject in await unfinished(client, None)}
+            found = {subject.id for subject in await unfinished(client, None, Clock())}
             known = {subject.id for subject in await by_id(client, ids)}
             links = await read_links(client)
             deployments = await read_deployments(client)
