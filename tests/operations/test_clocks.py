@@ -49,21 +49,26 @@ def seconds(value: float) -> timedelta:
 
 @dataclass(frozen=True)
 class Skew:
-    """What clocks show, less the true time, in seconds; and how long answers take."""
+    """What clocks show, less the true time, in seconds; and how long answers take.
+
+    An answer is made at some time of the call: 0 for its end, 1 for its beginning.
+    """
 
     prefect: float = 0.0
     aws: float = 0.0
     ours: float = 0.0
-    took: float = 0.0
+    prefect_took: float = 0.0
+    aws_took: float = 0.0
+    when: float = 0.5
     lag: float = 0.0
 
 
-def read(skew: Skew, of: float) -> Clock:
-    """The clock of a server, read once from a Date, just before now."""
+def read(skew: Skew, off: float, took: float) -> Clock:
+    """The clock of a server, read once from a Date, just before now; at some time of the call."""
     clock = Clock()
-    shown = NOW + seconds(of - skew.took / 2 - skew.lag)
+    shown = NOW + seconds(off - took * skew.when - skew.lag)
     ours = NOW + seconds(skew.ours)
-    clock.read(shown.replace(microsecond=0), ours - seconds(skew.took), ours, DATE_GRAIN)
+    clock.read(shown.replace(microsecond=0), ours - seconds(took), ours, DATE_GRAIN)
     return clock
 
 
@@ -97,8 +102,8 @@ class Seen:
         self.world = world
         self._skew = skew
         self.now = NOW + seconds(skew.ours if skew else 0)
-        self._prefect = read(skew, skew.prefect) if skew else None
-        self._aws = read(skew, skew.aws) if skew else None
+        self._prefect = read(skew, skew.prefect, skew.prefect_took) if skew else None
+        self._aws = read(skew, skew.aws, skew.aws_took) if skew else None
 
     def _moment(self, clock: Clock | None, off: float, before: float) -> Moment:
         stamp = NOW + seconds(off - before)
@@ -145,7 +150,9 @@ skews = st.builds(
     prefect=st.floats(-DAY, DAY),
     aws=st.floats(-DAY, DAY),
     ours=st.floats(-DAY, DAY),
-    took=st.floats(0, 40),
+    prefect_took=st.floats(0, 40),
+    aws_took=st.floats(0, 40),
+    when=st.floats(0, 1),
     lag=st.floats(0, 1),
 )
 
@@ -155,20 +162,31 @@ ages = st.one_of(
     st.sampled_from([30.0, 60.0, 300.0, 600.0, 7200.0]).flatmap(lambda a: st.floats(a - 3, a + 3)),
     st.floats(0, 120),
 )
-stopped_tasks = st.builds(
-    lambda created, lived, named: TrueTask(created, max(0.0, created - lived), named),
-    ages, ages, st.booleans(),
-)  # fmt: skip
-worlds = st.builds(
-    World,
-    state=st.sampled_from(UNFINISHED),
-    since=ages,
-    launches=st.integers(0, 3),
-    ran=st.none() | ages,
-    by_pid=st.sampled_from(ByPid),
-    by_search=st.sampled_from(BySearch),
-    tasks=st.lists(stopped_tasks, max_size=3).map(tuple),
-)
+
+
+def stopped_tasks(since: float, ran: float | None) -> st.SearchStrategy[TrueTask]:
+    """Created and stopped at any time; also about when the run's state was set, or it ran."""
+    near = st.sampled_from([since, since if ran is None else ran]).flatmap(
+        lambda age: st.floats(max(0.0, age - 40), age + 40)
+    )
+    times = st.tuples(st.one_of(ages, near), st.one_of(ages, near))
+    return st.builds(lambda two, named: TrueTask(max(two), min(two), named), times, st.booleans())
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    since, ran = draw(ages), draw(st.none() | ages)
+    return World(
+        state=draw(st.sampled_from(UNFINISHED)),
+        since=since,
+        launches=draw(st.integers(0, 3)),
+        ran=ran,
+        by_pid=draw(st.sampled_from(ByPid)),
+        by_search=draw(st.sampled_from(BySearch)),
+        tasks=tuple(draw(st.lists(stopped_tasks(since, ran), max_size=3))),
+    )
+
+
 ended_worlds = st.builds(
     World,
     state=st.sampled_from(FINAL),
@@ -183,15 +201,15 @@ ended_worlds = st.builds(
 )
 
 
-@given(worlds, skews)
-@settings(max_examples=1500, deadline=None)
+@given(worlds(), skews)
+@settings(max_examples=1000, deadline=None)
 def test_no_skew_ends_a_flow_run_that_would_be_left(world, skew):
     """Each clock up to a day off: what is done then is done without as well."""
     assert Seen(world, skew).action() in (Action.LEAVE, Seen(world, None).action())
 
 
 @given(st.lists(ended_worlds, min_size=1, max_size=4), skews)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 def test_no_skew_stops_a_task_that_would_be_left(ended, skew):
     """Nor does it remove a reason to doubt the server, for which all are left."""
     seen = [Seen(world, skew).tasks_action() for world in ended]
@@ -210,6 +228,44 @@ def test_a_second_attempt_that_waits_is_never_ended_for_the_first(skew, ran, res
     first = TrueTask(created=ended + rest + ran, stopped=ended, named=True)
     world = World("PENDING", waits, 2, None, ByPid.FOUND, BySearch.DONE, (first,))
     assert Seen(world, skew).action() is Action.LEAVE
+
+
+def one_task(state: str, launches: int, ran: float | None, created: float, stopped: float) -> World:
+    """A flow run that came into its state 15 minutes ago, and its task."""
+    task = TrueTask(created, stopped, named=True)
+    return World(state, 900, launches, ran, ByPid.FOUND, BySearch.DONE, (task,))
+
+
+#: What a number of seconds is -> the world with it, and from when on it allows to act.
+LIMITS_OF_TASKS = {
+    "created before the run became Pending": (
+        lambda s: one_task("PENDING", 1, None, 900 + s, 600),
+        lambda s: s <= 30,
+    ),
+    "stopped before the run was set Running": (
+        lambda s: one_task("RUNNING", 1, 900, 1200, 900 + s),
+        lambda s: s <= 30,
+    ),
+    "lived after its second attempt was set Running": (
+        lambda s: one_task("RUNNING", 2, 900, 1200, 900 - s),
+        lambda s: s >= 30,
+    ),
+    "stopped before now": (
+        lambda s: one_task("RUNNING", 1, 900, 1200, s),
+        lambda s: s >= 60,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LIMITS_OF_TASKS)
+@given(skew=skews, number=st.floats(0, 90))
+@settings(max_examples=600, deadline=None)
+def test_no_skew_moves_a_limit(what, skew, number):
+    """Exactly known, a time allows to act up to its limit; known badly, at most up to there."""
+    world, allows = LIMITS_OF_TASKS[what]
+    exact = Seen(world(number), None).action()
+    assert exact is (Action.CRASH if allows(number) else Action.LEAVE)
+    assert Seen(world(number), skew).action() in (Action.LEAVE, exact)
 
 
 @given(skews, st.sampled_from(["RUNNING", "PENDING", "CANCELLING"]))
@@ -233,7 +289,7 @@ def test_a_time_lies_between_its_bounds(readings, off):
     """By every reading, of a Date or of an exact time."""
     clock = Clock()
     for skew, exact in readings:
-        took, shown = seconds(skew.took), NOW + seconds(off)
+        took, shown = seconds(skew.aws_took), NOW + seconds(off)
         if not exact:
             shown = (shown - seconds(skew.lag)).replace(microsecond=0)
         clock.read(shown, NOW - took / 2, NOW + took / 2, timedelta() if exact else DATE_GRAIN)
