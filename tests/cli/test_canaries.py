@@ -29,7 +29,7 @@ READING = {
     "plan as JSON": ("plan", "etl", "--all", "--json"),
     "plan with an override": (
         *("plan", "etl", "--override", f"env.MORE={canary('more')}"),
-        *("--override", f"task_definition.new={canary('newer')}"),
+        *("--override", f"labels.new={canary('newer')}"),
     ),
     "show": ("show", "etl"),
     "show as JSON": ("show", "etl", "--json"),
@@ -82,7 +82,8 @@ def test_commands_show_what_may_be_shown(pinned_ecs, saved, logged):
         for name in ("plan", "plan as JSON", "plan with an override", "doctor"):
             said = pinned_ecs(*READING[name])
             assert_hidden(said.out + said.err, saved)
-            assert said.out and said.err
+            assert said.out
+            assert said.err
         pinned = pinned_ecs("pin", "etl", "--all")
         assert pinned.code == 0
         for arguments in (*READING.values(), ("plan", "etl", "--override", "image=other:1")):
