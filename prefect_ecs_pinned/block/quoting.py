@@ -86,17 +86,16 @@ def _without_context(exception: Exception) -> Exception:
     return result
 
 
-def hidden_in(block: PinnedECSTask, container: Mapping[str, Any]) -> frozenset[str]:
+def hidden_in(block: PinnedECSTask, definition: Mapping[str, Any]) -> frozenset[str]:
     """The texts that nothing may show which is said about a run of a block.
 
     Args:
         block: The block.
-        container: Definition of its Prefect container.
+        definition: What it runs.
     """
     fields = {name: getattr(block, name) for name in block.__fields__ if name != "aws_credentials"}
     fields["task_customizations"] = block.task_customizations.patch
     fields["env"] = {**block._base_environment(), **block.env}
-    definition = {"containerDefinitions": [container]}
     return (
         hidden_texts(fields, FIELDS)
         | hidden_texts(definition, DEFINITION)

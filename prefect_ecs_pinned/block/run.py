@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -36,6 +36,7 @@ from prefect_ecs_pinned.block.prepare import Prepared, prepare
 from prefect_ecs_pinned.block.quoting import hidden_in
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url, task_id
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.showable import REQUEST
 from prefect_ecs_pinned.core.shown import known_command, plain, shown, without
 from prefect_ecs_pinned.core.task_state import Diagnosis, Snapshot, diagnose
@@ -80,7 +81,12 @@ class _Launched:
     launch: Launch
     task: Snapshot
     identifier: str
-    container: Mapping[str, Any] = field(repr=False)  # of its definition; variables may be secrets
+    desired: Desired  # shared by all runs that have it
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """The Prefect container of its definition."""
+        return self.desired.container
 
 
 class _Run:
@@ -174,7 +180,7 @@ class _Run:
                 raise
             self._unwanted, task = True, left  # it could not be stopped: it is followed
         identifier = self._identifier(request, task)
-        return _Launched(launch, task, identifier, prepared.desired.container)
+        return _Launched(launch, task, identifier, prepared.desired)
 
     async def _abandon(self, launch: Launch) -> None:
         """Nobody is there any more to hand an identifier to: see to it that no task is left."""
@@ -362,7 +368,8 @@ class _Run:
     # -- the end -----------------------------------------------------------------------------
 
     async def _finished(self, launched: _Launched, end: Snapshot) -> prefect_aws.ecs.ECSTaskResult:
-        diagnosis = self._diagnosed(launched, end)
+        end = self._without_quotes(launched, end)
+        diagnosis = diagnose(end)
         if diagnosis.failed_to_start:
             error = TaskFailedToStart(diagnosis.summary, diagnosis.detail, diagnosis.hint)
             return await self._failed_to_start(launched, error)
@@ -372,11 +379,17 @@ class _Run:
         code = NO_EXIT_CODE if diagnosis.exit_code is None else diagnosis.exit_code
         return prefect_aws.ecs.ECSTaskResult(identifier=launched.identifier, status_code=code)
 
-    def _diagnosed(self, launched: _Launched, end: Snapshot) -> Diagnosis:
-        """What the end means. AWS's reasons may quote the command: what it hides stays hidden."""
-        diagnosis = diagnose(end)
-        hidden = hidden_in(self._block, launched.container) if diagnosis.detail else ()
-        return replace(diagnosis, detail=without(diagnosis.detail, hidden))
+    def _without_quotes(self, launched: _Launched, end: Snapshot) -> Snapshot:
+        """The end of a task without what its reasons quote and may not show, as of the command."""
+        if not (end.stopped_reason or end.container_reason or end.other_exits):
+            return end
+        hidden = hidden_in(self._block, launched.desired.definition)
+        return replace(
+            end,
+            stopped_reason=without(end.stopped_reason, hidden),
+            container_reason=without(end.container_reason, hidden),
+            other_exits=tuple(without(other, hidden) for other in end.other_exits),
+        )
 
     async def _report_exit(self, diagnosis: Diagnosis) -> None:
         code = diagnosis.exit_code

@@ -34,9 +34,11 @@ from prefect_ecs_pinned.aws.submission import Submission
 from prefect_ecs_pinned.block import run as running
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.prepare import definition_spec, prepare
+from prefect_ecs_pinned.block.quoting import hidden_in
 from prefect_ecs_pinned.core.plan import Desired, Observed
 from prefect_ecs_pinned.core.request import LaunchSpec
 from prefect_ecs_pinned.core.showable import FIELDS
+from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import TaskFailedToStart
 from prefect_ecs_pinned.local.faults import Fault
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
@@ -252,9 +254,7 @@ DAYS: dict[str, Any] = {
     "not registered": lambda said: (
         Fault("error", "RegisterTaskDefinition", code="ClientException", message=said),
     ),
-    "not watched": lambda said: (
-        Fault("error", "DescribeTasks", code="AccessDeniedException", message="no"),
-    ),
+    "looked at late": lambda said: (Fault("throttle", "DescribeTasks", times=2),),
 }
 
 
@@ -273,7 +273,7 @@ async def test_a_run_says_nothing_that_is_hidden(world: World, told, fresh, day)
     text = told.getvalue() + everything_of(raised)
     assert "Creating task run" in text or day == "not registered"
     assert "Task run payload" in text or day == "not registered"
-    assert (raised is None) == (day in ("well", "throttled", "lost", "no room"))
+    assert (raised is None) == (day in ("well", "throttled", "lost", "no room", "looked at late"))
     assert_hidden(text, hidden)
 
 
@@ -292,6 +292,15 @@ async def test_reasons_of_ecs_are_shown_without_what_they_quote(world: World, to
         await block.run()
     assert_hidden(told.getvalue() + everything_of(failed.value), hidden)
     assert "check the command" in str(failed.value)
+
+
+def test_reasons_of_other_containers_are_hidden_alike(world: World):
+    """Of a linked revision as well, which is no field of the block."""
+    filled = Filled(DEFINITION)
+    hidden = hidden_in(world.block(), filled.document)
+    kept = {path for path in filled.canaries if path in MAY_BE_SHOWN[DEFINITION]}
+    said = " ".join(f"exec: {value}: not found" for value in filled.canaries.values())
+    assert found(without(said, hidden), filled.canaries) == kept
 
 
 async def test_a_registration_is_an_event_without_values(world: World, monkeypatch, fresh):

@@ -29,7 +29,7 @@ READING = {
     "plan as JSON": ("plan", "etl", "--all", "--json"),
     "plan with an override": (
         *("plan", "etl", "--override", f"env.MORE={canary('more')}"),
-        *("--override", f"task_definition.new={canary('newer')}"),
+        *("--override", f"labels.new={canary('newer')}"),
     ),
     "show": ("show", "etl"),
     "show as JSON": ("show", "etl", "--json"),
@@ -79,10 +79,11 @@ def secrets_of_an_agent():
 def test_commands_show_what_may_be_shown(pinned_ecs, saved, logged):
     """Before anything is registered, afterwards, and when something else is wanted."""
     with secrets_of_an_agent():
-        for arguments in READING.values():
-            said = pinned_ecs(*arguments)
+        for name in ("plan", "plan as JSON", "plan with an override", "doctor"):
+            said = pinned_ecs(*READING[name])
             assert_hidden(said.out + said.err, saved)
-            assert said.out + said.err
+            assert said.out
+            assert said.err
         pinned = pinned_ecs("pin", "etl", "--all")
         assert pinned.code == 0
         for arguments in (*READING.values(), ("plan", "etl", "--override", "image=other:1")):
@@ -132,14 +133,7 @@ def test_what_is_refused_is_not_quoted(pinned_ecs, save, deploy, override):
     """The command, and what is wrong, are named."""
     save("etl", task_definition={"tags": []})
     deploy("flow/bad", "etl", override)
-    for arguments in (
-        ("plan", "etl", "--all"),
-        ("pin", "etl", "--all"),
-        ("show", "etl"),
-        ("doctor", "etl"),
-        ("iam", "etl", "--all"),
-        ("prune", "etl"),
-    ):
+    for arguments in (("plan", "etl", "--all"), ("show", "etl"), ("doctor", "etl")):
         try:
             said = pinned_ecs(*arguments)
         except Exception as error:  # of a definition that no check knows yet
