@@ -82,10 +82,10 @@ def part(rule: Rule, key: Any) -> Rule:
 
 
 def plain(value: Any) -> Any:
-    """Text that names something, a number or a truth; of a URL not its user and password."""
+    """Text that names something, a number, a truth, None; of a URL not its user and password."""
     if isinstance(value, str):
         return _USER_OF_URL.sub(HIDDEN, value)
-    return value if isinstance(value, bool | int | float) else HIDDEN
+    return value if value is None or isinstance(value, bool | int | float) else HIDDEN
 
 
 def number(value: Any) -> Any:

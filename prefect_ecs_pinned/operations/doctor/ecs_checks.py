@@ -24,7 +24,7 @@ _NEARLY = 0.9
 
 async def cluster(subject: Subject) -> list[Answer]:
     """The cluster exists and is ACTIVE."""
-    name = str(plain(subject.request.get("cluster")) or "default")
+    name = str(plain(subject.request.get("cluster") or "default"))
     answer = await subject.look.ask("ecs", "DescribeClusters", clusters=[name])
     hint = "check cluster, and that it is in this account and Region; or create it"
     if not answer["clusters"]:
