@@ -127,7 +127,8 @@ class Shortage:
     @property
     def chain(self) -> Hashable:
         """Equal for shortages that differ in nothing but size."""
-        return self.scope, self.key, tuple(dimension for dimension, _ in self.least)
+        dimensions = tuple(dimension for dimension, _ in self.least)
+        return self.scope, self.key, dimensions, self.revision, self.relieved
 
     def concerns(self, demand: Demand) -> bool:
         """Whether a request is in its scope, whatever the size."""

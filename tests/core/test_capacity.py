@@ -177,3 +177,12 @@ def test_a_request_that_nothing_covers_is_kept_back_by_nothing(refusals, asked):
         nearest = gates.nearest(refused)
         assert nearest
         assert all(gate.shortage.covers(refused) for gate in nearest)
+
+
+def test_two_refusals_that_cover_the_same_keep_back_both():
+    """An agent that is not connected, and a resource that nobody knows, of one request."""
+    gates = Gates()
+    for reason in ("AGENT", "RESOURCE:NEW"):
+        gates.refused(shortage([reason], demand()), 0.0, 2.5)
+    assert len(gates.nearest(demand())) == 2
+    assert gates.keeps_back(demand())
