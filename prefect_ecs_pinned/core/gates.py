@@ -24,8 +24,9 @@ class Gate:
     """A shortage, and the tries that find its end.
 
     A task of ours that has ended gives room for as many tries as it was larger. Besides, there is
-    one try in a while, for what others have freed: a probe. After a success there are twice as many
-    at once, after a refusal one again. With `_OPEN_AT` at once the shortage is over.
+    one try in a while, for what others have freed: a probe. Each success allows one more at once, so
+    they double with each round of answers; a refusal leaves one. With `_OPEN_AT` the shortage is
+    over.
 
     Attributes:
         shortage: Which requests it keeps back.
@@ -34,7 +35,8 @@ class Gate:
         allowed: Probes at once.
         probing: Probes under way.
         room: How many requests of its size fit into what tasks of ours have freed since the last
-            refusal.
+            refusal. Less than 0 when probes have found room: perhaps that of tasks of ours which
+            are not known to have ended yet.
         overtaken_since: When a smaller request of its scope was first launched before those that
             it keeps back.
         reserved_until: Until when smaller requests of its scope are kept back; 0: they are not.
@@ -98,14 +100,15 @@ class Gates:
         opened = False
         for gate in self._concerned(demand):
             if not gate.shortage.covers(demand):
-                gate.room = max(0.0, gate.room - gate.shortage.ratio(demand))
+                gate.room -= gate.shortage.ratio(demand)
                 if gate.overtaken_since is None:
                     gate.overtaken_since = now
                 continue
             gate.overtaken_since = None
             if gate in probes:
                 gate.next_probe = 0.0
-                gate.allowed *= 2
+                gate.room -= gate.shortage.ratio(demand)
+                gate.allowed += 1
                 if gate.allowed >= _OPEN_AT:
                     self.remove(gate)
                     opened = True
