@@ -208,7 +208,7 @@ class EmbeddedECS:
         self._check_subnets(region, request)
         arns: list[str] = []
         for _ in range(int(request.get("count") or 1)):
-            room = Room(self.settings, self._live(region), region.name)
+            room = Room(self.settings, lambda: self._live(region), region.name)
             failures, instance = room.place(request, definition, cluster)
             if failures:
                 return {"arns": arns, "failures": failures}

@@ -9,7 +9,7 @@ for each container instance that has no room).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.local.facts import gpus, task_size
@@ -35,11 +35,11 @@ class Room:
 
     Args:
         settings: Quotas and instances.
-        live: The tasks that have not stopped.
+        live: Gives the tasks that have not stopped; asked only where there is a limit.
         region: Name of the Region.
     """
 
-    def __init__(self, settings: Settings, live: Sequence[Task], region: str) -> None:
+    def __init__(self, settings: Settings, live: Callable[[], Sequence[Task]], region: str) -> None:
         self._settings = settings
         self._live = live
         self._region = region
@@ -56,12 +56,14 @@ class Room:
         where = bucket(request)
         if where != "EC2":
             return self._quota(where, request, definition, cluster), None
+        capacity, size = self._settings.capacity, self._settings.instance_size
+        if capacity is None and size is None:
+            return [], None
         here = [
             task
-            for task in self._live
+            for task in self._live()
             if task.launch_type != "FARGATE" and task.cluster_arn == cluster["clusterArn"]
         ]
-        capacity = self._settings.capacity
         if capacity is not None and len(here) >= capacity:
             return [{"arn": cluster["clusterArn"], "reason": CAPACITY_REFUSAL}], None
         return self._instance(here, needs(request, definition), cluster["clusterName"])
@@ -78,7 +80,7 @@ class Room:
             return []
         used = sum(
             task_size("cpu", task.request, task.definition)
-            for task in self._live
+            for task in self._live()
             if bucket(task.request) == where
         )
         if used + task_size("cpu", request, definition) <= quota * 1024:

@@ -197,7 +197,7 @@ class App:
         try:
             status, headers, answer = await self.moto.answer(scope, body)
         except Exception:  # what moto does not know, it raises
-            _log.exception("moto cannot answer %s %s", scope["method"], scope["path"])
+            _log.exception("moto cannot answer %s %r", scope["method"], scope["path"])
             raise AwsRefusal("InternalFailure", "moto cannot answer this.", 500) from None
         if fault is not None and fault.kind == "lost-reply":
             raise _ConnectionCut

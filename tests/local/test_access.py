@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from moto.core.utils import utcnow
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.access import check_access_key, new_access_key
 from prefect_ecs_pinned.local.hosts import Hosts
+from prefect_ecs_pinned.operations.demo.stage import Stage
 from tests.local.wire import exchange, run_task, signature
 
 DEFINITION = {
@@ -265,6 +267,25 @@ def test_moto_lets_no_other_origin_read(ecs):
     answer = exchange(ecs, headers, b"Action=DescribeVpcs&Version=2016-11-15")
     assert answer.status == 200
     refused(answer, 200)
+
+
+def test_no_log_has_the_key(ecs, caplog):
+    """At DEBUG: what is answered, what is refused, and what moto fails at."""
+    caplog.set_level(logging.DEBUG)
+    exchange(ecs, run_task(ecs, X_Amz_Target=run_target(ecs, "ListClusters")), b"{}")
+    exchange(ecs, [*run_task(ecs), ("Origin", "null")])
+    unknown = run_task(ecs, X_Amz_Target="A.B", Authorization=signature(ecs.access_key, "none"))
+    assert exchange(ecs, unknown, b"{}").status == 500
+    assert "moto cannot answer" in caplog.text
+    assert ecs.access_key not in caplog.text
+
+
+def test_the_demo_hides_the_key_in_the_end_of_a_log():
+    """It is shown when a process fails; `pinned-ecs local` has printed the key there."""
+    with Stage() as stage:
+        key = stage._access_key
+        (stage.home / "ecs.log").write_text(f"export AWS_ACCESS_KEY_ID={key}\nno\n")
+        assert stage.log_tail("ecs") == "export AWS_ACCESS_KEY_ID=***\nno"
 
 
 # -- keys and principals ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -118,6 +119,16 @@ def test_a_secret_is_resolved_when_the_task_starts(local_ecs: LocalECS) -> None:
     assert task["stopCode"] == "TaskFailedToStart"
     assert "unable to retrieve secret" in task["stoppedReason"]
     assert "exitCode" not in task["containers"][0]
+
+
+def test_a_command_uses_this_very_aws(local_ecs: LocalECS) -> None:  # noqa: F811
+    """It has the access key, in its environment and nowhere else."""
+    ecs = boto3.client("ecs")
+    code = "import boto3, os; boto3.client('sts').get_caller_identity(); print(*os.environ)"
+    ecs.register_task_definition(**definition([sys.executable, "-c", code]))
+    task = described(ecs, run(ecs), "STOPPED")
+    assert task["containers"][0]["exitCode"] == 0
+    assert local_ecs.access_key not in str([task, local_ecs.launches, local_ecs.calls])
 
 
 def test_a_command_that_does_not_exist(local_ecs: LocalECS) -> None:  # noqa: F811
