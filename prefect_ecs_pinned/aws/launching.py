@@ -261,7 +261,10 @@ class Launching:
         request = submission.request
         if member == "taskDefinition":
             assert submission.renew is not None
-            request["taskDefinition"] = await submission.renew(str(request["taskDefinition"]))
+            stale = str(request["taskDefinition"])
+            request["taskDefinition"] = await submission.renew(stale)
+            if request["taskDefinition"] == stale:  # it is new, and was waited for
+                submission.renewals -= 1
         else:
             assert submission.heal is not None
             network = request["networkConfiguration"]["awsvpcConfiguration"]

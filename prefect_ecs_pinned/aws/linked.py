@@ -20,6 +20,9 @@ from prefect_ecs_pinned.core.shown import plain
 #: Seconds for which a family named without a revision stands for the same revision.
 NEWEST_SECONDS = 60.0
 
+#: How keys of tags begin that are not taken along: AWS's own, and `pinned-ecs:keep`.
+_NOT_KEPT = ("aws:", "pinned-ecs:")
+
 #: Links that are remembered; a deployment needs one or two.
 _REMEMBERED = 1024
 
@@ -44,12 +47,12 @@ class Linked:
 
         What ECS only tells, now or in the future, is not taken for something to be registered;
         nor are tags that AWS itself has set, such as CloudFormation's (API_Tag: the prefix
-        ``aws:`` is reserved).
+        ``aws:`` is reserved), and those that say something of this very revision.
         """
         accepted = registrable_members() - DESCRIBED_ONLY - {"tags"}
         definition = {name: value for name, value in self.described.items() if name in accepted}
         tags = self.described.get("tags") or []
-        if kept := [tag for tag in tags if not str(tag["key"]).lower().startswith("aws:")]:
+        if kept := [tag for tag in tags if not str(tag["key"]).lower().startswith(_NOT_KEPT)]:
             definition["tags"] = kept
         return definition
 

@@ -53,7 +53,7 @@ def describe_back(definition: dict[str, Any]) -> None:
         {"name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"},
         {"name": "ecs.capability.task-eni"},
     ]
-    definition["enableFaultInjection"] = False
+    definition.setdefault("enableFaultInjection", False)
 
 
 def _name_roles(definition: dict[str, Any]) -> None:

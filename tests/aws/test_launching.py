@@ -9,6 +9,7 @@ import pytest
 
 from prefect_ecs_pinned.aws.faults import Fault, Kind
 from prefect_ecs_pinned.aws.launching import Launching
+from prefect_ecs_pinned.core.reaction import MOST_RENEWALS
 from prefect_ecs_pinned.errors import AccessDenied, ClusterNotFound, LaunchTimeout, PinnedECSError
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
@@ -272,6 +273,25 @@ async def test_an_inactive_revision_is_renewed_and_the_launches_go_on(api, clock
     await outcomes(clock, submissions)
     assert {r["taskDefinition"] for _, r in api.started} == {new}
     assert len(api.tasks) == 50
+
+
+async def test_a_new_revision_that_is_waited_for_is_no_renewal(api, clock, launching):
+    """However often: the end of that is `Pinning.renew`'s to say."""
+    waits = []
+
+    async def renew(stale: str) -> str:
+        waits.append(clock.now())
+        await clock.wait(4.0)
+        return stale
+
+    api.answer = lambda _: (
+        Fault(Kind.NO_DEFINITION, "RunTask", "ClientException", "TaskDefinition not found.")
+        if clock.now() < 58
+        else None
+    )
+    await outcomes(clock, [launching.submit(request(0), 900, renew)])
+    assert len(api.tasks) == 1
+    assert len(waits) > MOST_RENEWALS
 
 
 async def test_calls_under_way_follow_pace_times_latency(api, clock, launching):

@@ -33,9 +33,10 @@ NOT_CHANGED = {("family",), ("tags", "key"), ("tags", "value")}
 
 
 class Direct:
-    """`clients.Clients` without threads, for a caller who has registered nothing."""
+    """`clients.Clients` without threads; its caller has registered nothing unless that is said."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, caller: str = FakeDefinitions.OWN.format("x"), **settings: Any) -> None:
+        self.caller = caller
         self.ecs = boto3.client("ecs", **{**KEYS, **settings})
 
     async def do(
@@ -48,7 +49,7 @@ class Direct:
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         if operation == "GetCallerIdentity":
-            return {"Arn": FakeDefinitions.OWN.format("x")}
+            return {"Arn": self.caller}
         name = "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_")
         return await self.do(service, operation, lambda c: getattr(c, name)(**params))
 
@@ -61,6 +62,26 @@ def clients(request: pytest.FixtureRequest) -> Iterator[Direct]:
         return
     with LocalECS(Settings(quota_scale=None, latencies={"*": 0.0})) as ecs:
         yield Direct(endpoint_url=ecs.endpoint_url, aws_access_key_id=ecs.access_key)
+
+
+async def test_an_unforeseen_rewriting_makes_no_storm():
+    """ECS describes each member without evidence otherwise, in turn; five processes of one role."""
+    settings = Settings(quota_scale=None, latencies={"*": 0.0})
+    with LocalECS(settings) as ecs:
+        keys = {"endpoint_url": ecs.endpoint_url, "aws_access_key_id": ecs.access_key}
+        sts = boto3.client("sts", **{**KEYS, **keys})
+        clients = Direct(caller=sts.get_caller_identity()["Arn"], **keys)
+        for pair in UNSEEN:
+            for whole in pair.covers:
+                path = tuple(whole.split("."))
+                family = "-".join(path)
+                wanted = Desired({**base(path, family)})
+                ecs.rewrite(lambda described, path=path: described.update(changed(described, path)))
+                pins = [await pin(clients, wanted) for _ in range(5)]
+                assert [one.how for one in pins] == ["registered"] + 4 * ["found"]
+                assert len({one.arn for one in pins}) == 1
+                assert all(one.differs for one in pins)
+        assert ecs.calls["RegisterTaskDefinition"]["calls"] == sum(len(p.covers) for p in UNSEEN)
 
 
 async def pin(clients: Direct, wanted: Desired) -> Pin:
