@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings
@@ -39,6 +41,7 @@ class Recorded:
         identifiers: What `started` was called with.
         watched: States -> what is called for one of them; those that have ended are not there.
         reports: What was reported, by kind.
+        shields: Its `shield` holds.
     """
 
     supervised: bool = True
@@ -47,6 +50,7 @@ class Recorded:
     identifiers: list[str] = field(default_factory=list)
     watched: dict[frozenset[str], Callable[[], object]] = field(default_factory=dict)
     reports: list[tuple[str, Any]] = field(default_factory=list)
+    shields: bool = True
 
     def started(self, identifier: str) -> None:
         self.identifiers.append(identifier)
@@ -54,6 +58,9 @@ class Recorded:
     def on_state(self, states: Collection[str], call: Callable[[], object]) -> Callable[[], object]:
         self.watched[frozenset(states)] = call
         return lambda: self.watched.pop(frozenset(states), None)
+
+    def shield(self) -> AbstractContextManager[object]:
+        return anyio.CancelScope(shield=self.shields)
 
     async def report_crash(self, reason: str) -> None:
         self.reports.append(("crash", reason))
@@ -170,7 +177,7 @@ async def test_an_interruption_is_reported(plane):
     arn = "arn:aws:ecs:us-east-1:123456789012:task/c/t"
     task = Snapshot(arn, "c", "STOPPED", exit_code=0, ran=True)
     ending = Ending(spec(), plane, host)
-    launched = Launched(control_plane.Launch(), task, "c::t", {})
+    launched = Launched(control_plane.Launch(), task, "c::t", Desired({}))
     assert await ending.finished(launched, replace(task, stop_code="SpotInterruption"))
     assert host.reports == [("interruption", "SpotInterruption")]
     assert await ending.finished(launched, replace(task, stop_code="EssentialContainerExited"))
@@ -213,12 +220,13 @@ async def test_a_run_that_is_cancelled_while_its_task_starts_is_stopped(ecs, pla
 # -- cancelling the coroutine ----------------------------------------------------------------------
 
 
-async def test_a_scope_of_anyio_that_is_cancelled_leaves_no_task(ecs, plane):
+@pytest.mark.parametrize("shields", [True, False])
+async def test_a_scope_of_anyio_that_is_cancelled_leaves_no_task(ecs, plane, shields):
     """Prefect cancels by anyio, which cancels again whenever a task waits."""
     ecs.change(task_seconds=NEVER, latencies={"RunTask": 0.2, "StopTask": 0.2, "*": 0.0})
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as group:
-            group.start_soon(run, spec(), plane, Recorded())
+            group.start_soon(run, spec(), plane, Recorded(shields=shields))
             await until(lambda: calls(ecs, "RunTask") == 1)
             scope.cancel()
     assert len(ecs.launches) == 1

@@ -53,8 +53,9 @@ def test_what_is_hidden_is_known():
     """Of texts that others write about a run: its variables, and those of its definition."""
     spec = RunSpec("f", "run", env={"A": CANARY}, inherited_env={"B": "inherited-4711"})
     container = {"name": "prefect", "environment": [{"name": "C", "value": "defined-4711"}]}
-    assert {CANARY, "inherited-4711", "defined-4711"} <= spec.hidden(container)
-    assert "prefect" not in spec.hidden(container)
+    hidden = spec.hidden({"containerDefinitions": [container]})
+    assert {CANARY, "inherited-4711", "defined-4711"} <= hidden
+    assert "prefect" not in hidden
 
 
 def test_it_is_frozen():
