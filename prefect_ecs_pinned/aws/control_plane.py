@@ -149,6 +149,10 @@ class ControlPlane:
         """
         return self._access.region or await self._loop.run(self._find_region())
 
+    def hidden(self) -> frozenset[str]:
+        """The texts of the credentials that no message may show."""
+        return frozenset(self._access.hidden())
+
     async def desired(self, spec: DefinitionSpec) -> Desired:
         """The definition that a configuration asks for; built once per configuration.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.config import Config
@@ -55,6 +55,16 @@ class Access:
     session: Callable[[], Any] = field(repr=False)
     client_parameters: Callable[[], Mapping[str, Any]] = field(default=dict, repr=False)
     hidden: Callable[[], Collection[str]] = field(default=tuple, repr=False)
+
+    def in_region(self, region: str) -> Access:
+        """The same access to another Region."""
+        parameters = self.client_parameters
+        return replace(
+            self,
+            key=f"{self.key} {region}",
+            region=region,
+            client_parameters=lambda: {**parameters(), "region_name": region},
+        )
 
 
 class Session:

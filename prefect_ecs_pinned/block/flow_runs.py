@@ -21,13 +21,6 @@ from prefect_ecs_pinned.aws.loop import LoopClock
 from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 
-#: Types of the states in which a flow run is not to be launched any more.
-UNWANTED = frozenset({"CANCELLING", "CANCELLED", "COMPLETED", "CRASHED", "FAILED"})
-
-#: Types of the states in which a task that was launched is to be stopped. A flow may have come to
-#: its end before anybody has heard that its task runs: that is no reason.
-CANCELLED = frozenset({"CANCELLING", "CANCELLED"})
-
 #: Seconds that a report is given: Prefect's client repeats it for two minutes by itself.
 _REPORT_SECONDS = 180.0
 

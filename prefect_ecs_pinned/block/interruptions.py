@@ -24,12 +24,6 @@ from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.core.task_state import Snapshot, diagnose
 from prefect_ecs_pinned.errors import PinnedECSError
 
-#: ``stopCode`` (API_Task) of tasks that were stopped from outside. The others mean that the task
-#: did not start, that its own container ended, or that a service, which this is not, scaled in.
-INTERRUPTIONS = frozenset(
-    {"UserInitiated", "SpotInterruption", "TerminationNotice", "InfrastructureHealth"}
-)
-
 #: Seconds after the end of a task within which its flow run's last state may still arrive.
 GRACE_SECONDS = 60.0
 
@@ -48,11 +42,6 @@ Read = Callable[[str], Coroutine[Any, Any, FlowRun]]
 Report = Callable[[str, str], Awaitable[object]]
 
 
-def was_interrupted(end: Snapshot) -> bool:
-    """Whether a task was stopped from outside, and its container exited with 0."""
-    return end.exit_code == 0 and end.stop_code in INTERRUPTIONS
-
-
 async def report_interruption(
     flow_run_id: str,
     end: Snapshot,
@@ -67,7 +56,7 @@ async def report_interruption(
 
     Args:
         flow_run_id: UUID of the flow run.
-        end: Its task, see `was_interrupted`.
+        end: Its task, see `core.task_state.was_interrupted`.
         read: Reads the flow run; by default from Prefect's API.
         report: Reports the crash.
         clock: Time.

@@ -1,7 +1,7 @@
 """`PinnedECSTask`: `ECSTask` with one task-definition revision for all of its runs.
 
-This module holds the fields and what Prefect calls. What a run does is told in `run`, what it
-sends is decided in `prepare`.
+This module holds the fields and what Prefect calls. `spec` makes a `RunSpec` of the fields, `host`
+a `Host` of Prefect; what a run does with them stands in `prefect_ecs_pinned.runs`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.block import form, telling
-from prefect_ecs_pinned.block import prepare as preparing
-from prefect_ecs_pinned.block import run as running
 from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.block.host import PrefectHost
+from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.block.quoting import without_values
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, build
 from prefect_ecs_pinned.core.plan import Desired
-from prefect_ecs_pinned.core.request import Sizes, stated_sizes
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
-
-#: Family of a block that has no name.
-ANONYMOUS_FAMILY = "prefect-pinned"
+from prefect_ecs_pinned.runs import run as running
+from prefect_ecs_pinned.runs.request import launch_request
+from prefect_ecs_pinned.runs.revision import definition_spec
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
@@ -217,8 +217,13 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     async def run(
         self, task_status: anyio.abc.TaskStatus[str] | None = None
     ) -> prefect_aws.ecs.ECSTaskResult:
-        """Run the configured task on ECS. See `prefect_ecs_pinned.block.run`."""
-        return await running.run(self, task_status)
+        """Run the configured task on ECS. See `prefect_ecs_pinned.runs.run`."""
+        spec = run_spec(self)
+        host = PrefectHost(run_logger(self.logger.name), spec.flow_run_id, spec.name, task_status)
+        result = await running.run(spec, self._control_plane(), host)
+        return prefect_aws.ecs.ECSTaskResult(
+            identifier=result.identifier, status_code=result.status_code
+        )
 
     @sync_compatible
     async def kill(
@@ -267,21 +272,17 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     def preview(self) -> str:
         """The task definition and the RunTask request, as YAML, as far as they may be shown."""
-        text = ""
-        linked = self.task_definition_arn and not self.task_definition
+        spec, text = run_spec(self), ""
+        linked = (not spec.task_definition and spec.task_definition_arn) or None
         region = self.aws_credentials.region_name or "<loaded from client at runtime>"
-        desired = Desired(build(preparing.definition_spec(self, region)) if not linked else {})
+        desired = Desired({})  # what a linked revision holds is not read
         if not linked:
+            desired = Desired(build(definition_spec(spec, region)))
             definition = shown(desired.definition, DEFINITION)
             text += "---\n# Task definition\n" + yaml.dump(definition) + "\n"
-        network = None
-        if desired.definition.get("networkMode") == "awsvpc":
-            vpc = self.vpc_id or "the default VPC"
-            network = preparing.awsvpc(self, self.subnets or f"<loaded from {vpc} at runtime>")
-        sizes = Sizes() if linked else stated_sizes(desired.definition, desired.container)
-        request = preparing.launch_request(
-            self, desired, sizes, network, self.task_definition_arn or "<pinned at runtime>"
-        )
+        subnets = f"<loaded from {spec.vpc_id or 'the default VPC'} at runtime>"
+        revision = spec.task_definition_arn or "<pinned at runtime>"
+        request = launch_request(spec, desired, linked, subnets, revision)
         return text + "---\n# Task run request\n" + yaml.dump(shown(request, REQUEST))
 
     @staticmethod
@@ -318,14 +319,10 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
             },
         }
 
-    # -- for the neighbouring modules --------------------------------------------------------------
+    # -- of its own ------------------------------------------------------------------------------
 
     def _control_plane(self) -> control_plane.ControlPlane:
         return control_plane.shared(access_of(self.aws_credentials), telling.tell)
-
-    def _default_family(self) -> str:
-        name = self._block_document_name
-        return f"prefect-{name}" if name and not self._is_anonymous else ANONYMOUS_FAMILY
 
     def _has_access_to(self, cluster: str) -> bool:
         """Whether a task of that cluster may be one of this block's."""

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic.v1 import ValidationError
 from pydantic.v1.error_wrappers import ErrorWrapper
 from pydantic.v1.errors import PydanticErrorMixin
 
-from prefect_ecs_pinned.block.access import hidden_of
-from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS
+from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import HIDDEN, hidden_texts, without
-
-if TYPE_CHECKING:
-    from prefect_ecs_pinned.block.pinned_ecs_task import PinnedECSTask
 
 #: What of the context of pydantic's errors says how a field is made, and not what it was given
 #: (``pydantic.v1.errors``).
@@ -84,20 +80,3 @@ def _without_context(exception: Exception) -> Exception:
         if name not in _ABOUT_THE_FIELD:
             setattr(result, name, HIDDEN)
     return result
-
-
-def hidden_in(block: PinnedECSTask, definition: Mapping[str, Any]) -> frozenset[str]:
-    """The texts that nothing may show which is said about a run of a block.
-
-    Args:
-        block: The block.
-        definition: What it runs.
-    """
-    fields = {name: getattr(block, name) for name in block.__fields__ if name != "aws_credentials"}
-    fields["task_customizations"] = block.task_customizations.patch
-    fields["env"] = {**block._base_environment(), **block.env}
-    return (
-        hidden_texts(fields, FIELDS)
-        | hidden_texts(definition, DEFINITION)
-        | hidden_of(block.aws_credentials)
-    )

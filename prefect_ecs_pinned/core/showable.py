@@ -11,6 +11,8 @@ Members: API_RegisterTaskDefinition, API_ContainerDefinition, API_RunTask, API_T
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefect_ecs_pinned.core.shown import Rule, arn, known_command, named, number, patches, plain
 
 _NAMED: Rule = [{"name": named}]  # of a variable or a property; not its value
@@ -238,7 +240,7 @@ REQUEST: Rule = {
 
 #: Of a block's fields, those that it has from Prefect and from `ECSTask` included. What a subclass
 #: adds is hidden.
-FIELDS: Rule = {
+FIELDS: Mapping[str, Rule] = {
     "type": plain,
     "block_type_slug": plain,
     "name": plain,
@@ -270,4 +272,15 @@ FIELDS: Rule = {
     "launch_timeout_seconds": number,
     "task_start_timeout_seconds": number,
     "task_watch_poll_interval": number,
+}
+
+#: Of what a run asks for (`runs.spec`): as of a block's fields, and what its face adds.
+RUN: Rule = {
+    **FIELDS,
+    "default_family": plain,
+    "log_prefix": plain,
+    "flow_run_id": plain,
+    "container_name": plain,
+    "inherited_env": _NAMES_ONLY,
+    "cloudwatch_logs": _LOG_OPTIONS,
 }

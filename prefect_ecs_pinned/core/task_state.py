@@ -17,6 +17,12 @@ from prefect_ecs_pinned.core.task_hints import task_hint
 #: Statuses after which a task does not change any more.
 FINAL = frozenset({"STOPPED", "DELETED"})
 
+#: ``stopCode`` (API_Task) of tasks that were stopped from outside. The others mean that the task
+#: did not start, that its own container ended, or that a service, which this is not, scaled in.
+INTERRUPTIONS = frozenset(
+    {"UserInitiated", "SpotInterruption", "TerminationNotice", "InfrastructureHealth"}
+)
+
 #: What an unreadable ``lastStatus`` is read as.
 UNKNOWN_STATUS = "UNKNOWN"
 
@@ -174,6 +180,11 @@ class Diagnosis:
     hint: str
     exit_code: int | None
     failed_to_start: bool
+
+
+def was_interrupted(end: Snapshot) -> bool:
+    """Whether a task was stopped from outside, and its container exited with 0."""
+    return end.exit_code == 0 and end.stop_code in INTERRUPTIONS
 
 
 def diagnose(end: Snapshot) -> Diagnosis:

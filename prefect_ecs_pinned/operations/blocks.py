@@ -1,4 +1,4 @@
-"""Saved blocks, and the blocks that the flow runs of a deployment get.
+"""A source of configurations: saved blocks, and what the flow runs of a deployment get of them.
 
 The agent rebuilds the block for each flow run: it reads the block's document, writes the
 deployment's overrides over its data by dotted path, and makes a block of that. Here the same is
@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.blocks.core import Block
@@ -19,8 +18,11 @@ from prefect.client.schemas.objects import BlockDocument
 from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.fingerprint import prefect_container
 from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.saved import (
     SLUG,
     Deployment,
@@ -35,9 +37,9 @@ __all__ = [
     "SLUG",
     "Configuration",
     "Deployment",
-    "apply_overrides",
     "configuration",
     "configurations",
+    "of_block",
     "overridden_data",
     "prefect_api",
     "read_deployments",
@@ -47,46 +49,19 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """A saved block as flow runs get it.
-
-    Attributes:
-        block_name: ``pinned-ecs-task/NAME``.
-        deployment: ``flow/deployment`` whose overrides are applied; None for none.
-        block: The block itself.
-        image_unset: Neither the block nor its definition names an image: it follows the Prefect
-            version of whoever loads the block.
-    """
-
-    block_name: str
-    deployment: str | None
-    block: PinnedECSTask = field(repr=False)
-    image_unset: bool = False
-
-    @property
-    def name(self) -> str:
-        """How it is called in messages."""
-        return self.deployment or self.block_name
-
-
-def apply_overrides(
-    document: BlockDocument,
-    deployment: Deployment | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> PinnedECSTask:
-    """The block that a flow run gets, of a document and a deployment's overrides.
+def of_block(
+    block: PinnedECSTask, name: str, deployment: str | None = None, image_unset: bool = False
+) -> Configuration:
+    """What runs of a block ask for.
 
     Args:
-        document: The block's.
-        deployment: The deployment; None for the block as it is saved.
-        more: Further overrides, which win.
-
-    Raises:
-        ConfigurationError: The agent could not make a block of it either; the reason is the
-            validation's own.
+        block: The block, overrides applied.
+        name: Its own, ``pinned-ecs-task/NAME``.
+        deployment: ``flow/deployment`` whose overrides are applied.
+        image_unset: See `Configuration`.
     """
-    return _load(document, deployment, overridden_data(document, deployment, more))
+    access = access_of(block.aws_credentials)
+    return Configuration(name, deployment, run_spec(block), access, image_unset)
 
 
 def _load(
@@ -153,18 +128,24 @@ def configuration(
     deployment: Deployment | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Configuration:
-    """A block as flow runs get it; see `apply_overrides`.
+    """What flow runs ask for of a document's block, with a deployment's overrides.
+
+    Args:
+        document: The block's.
+        deployment: The deployment; None for the block as it is saved.
+        more: Further overrides, which win.
 
     Raises:
-        ConfigurationError: It does not load.
+        ConfigurationError: The agent could not make a block of it either; the reason is the
+            validation's own.
     """
     data = overridden_data(document, deployment, more)
     container = prefect_container(data.get("task_definition") or {}) or {}
     named = data.get("image") or data.get("task_definition_arn") or container.get("image")
-    return Configuration(
-        block_name=f"{SLUG}/{document.name}",
-        deployment=deployment.name if deployment is not None else None,
-        block=_load(document, deployment, data),
+    return of_block(
+        _load(document, deployment, data),
+        f"{SLUG}/{document.name}",
+        deployment.name if deployment is not None else None,
         image_unset=not named,
     )
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-import prefect_aws
-
 from prefect_ecs_pinned.aws.answers import member
-from prefect_ecs_pinned.aws.clients import Clients
+from prefect_ecs_pinned.aws.clients import Access, Clients
 from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.loop import LoopClock
 from prefect_ecs_pinned.aws.pacing import (
@@ -25,7 +23,6 @@ from prefect_ecs_pinned.aws.pacing import (
 from prefect_ecs_pinned.aws.ports import Clock
 from prefect_ecs_pinned.aws.retrying import patiently
 from prefect_ecs_pinned.aws.threads import Threads
-from prefect_ecs_pinned.block.access import access_of
 
 #: Calls that are under way at once.
 _AT_ONCE = 8
@@ -113,10 +110,9 @@ class Calls:
         self._pacers = {name: Pacer(p, self.clock, probing=False) for name, p in _PACES.items()}
 
     @classmethod
-    def of(cls, credentials: prefect_aws.AwsCredentials) -> Calls:
-        """Calls with a block's credentials, Region and client parameters."""
+    def of(cls, access: Access) -> Calls:
+        """Calls with the credentials, Region and client parameters of an access."""
         threads = Threads(_AT_ONCE, "pinned-ecs-command")
-        access = access_of(credentials)
         return cls(Clients(access, threads, threads, connections=_AT_ONCE, timeouts=_TIMEOUTS))
 
     async def region(self) -> str:

@@ -9,11 +9,7 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.aws.linked import Linked
-from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.access import access_of
-from prefect_ecs_pinned.block.prepare import definition_spec, patched_revision
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.compare import Desired, Observed, match
 from prefect_ecs_pinned.core.definition import build, family_name
@@ -21,7 +17,7 @@ from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
     Deployment,
-    apply_overrides,
+    configuration,
     overridden_data,
     prefect_api,
     read_deployments,
@@ -29,7 +25,9 @@ from prefect_ecs_pinned.operations.blocks import (
     read_links,
 )
 from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
+from prefect_ecs_pinned.runs.revision import definition_spec, patched_revision
 
 #: Slug of prefect-aws's own block: its revisions count when it names them.
 PLAIN_SLUG = "ecs-task"
@@ -115,27 +113,26 @@ async def _claims_of(
         if kind != SLUG:
             link = data.get("task_definition_arn")
             return [Claim(name, link=link)] if link else []
-        return await _claims_of_block(calls, name, apply_overrides(document, deployment))
+        return await _claims_of_spec(calls, name, configuration(document, deployment))
     except ConfigurationError:
         if kind == SLUG and _may_be_of(family, data, document):
             raise
         return []  # whatever it runs is of another family, if it runs at all
 
 
-async def _claims_of_block(calls: Calls, name: str, block: PinnedECSTask) -> list[Claim]:
-    claims = []
-    if patched := patched_revision(block):
+async def _claims_of_spec(calls: Calls, name: str, whose: Configuration) -> list[Claim]:
+    spec, claims = whose.spec, []
+    if patched := patched_revision(spec):
         claims.append(Claim(name, link=patched))
     linked = None
-    if block.task_definition_arn:
-        claims.append(Claim(name, link=block.task_definition_arn))
-        described = await describe(calls, block.task_definition_arn, tags=True)
+    if spec.task_definition_arn:
+        claims.append(Claim(name, link=spec.task_definition_arn))
+        described = await describe(calls, spec.task_definition_arn, tags=True)
         if described is None:
             return claims  # of another account, or gone: nothing can be built on it
         linked = Linked(described)
-    access: Access = access_of(block.aws_credentials)
-    spec = definition_spec(block, access.region or await calls.region(), linked)
-    return [*claims, Claim(name, desired=Desired(build(spec)))]
+    wanted = definition_spec(spec, whose.access.region or await calls.region(), linked)
+    return [*claims, Claim(name, desired=Desired(build(wanted)))]
 
 
 def _may_be_of(family: str, data: Mapping[str, Any], document: BlockDocument) -> bool:

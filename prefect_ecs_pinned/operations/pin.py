@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.aws.pinning import Pin
-from prefect_ecs_pinned.operations.blocks import Configuration, configurations
+from prefect_ecs_pinned.operations.blocks import configurations
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
 
 

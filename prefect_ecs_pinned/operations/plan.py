@@ -12,17 +12,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import prefect_aws
-
+from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.block.access import access_of
-from prefect_ecs_pinned.block.prepare import Prepared, prepare
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.plan import Change, changes
 from prefect_ecs_pinned.core.showable import REQUEST
 from prefect_ecs_pinned.core.shown import shown
 from prefect_ecs_pinned.errors import RegistrationRefused, TaskDefinitionNotFound
-from prefect_ecs_pinned.operations.blocks import Configuration, configurations
+from prefect_ecs_pinned.operations.blocks import configurations
+from prefect_ecs_pinned.operations.configuration import Configuration
+from prefect_ecs_pinned.runs.prepare import Prepared, prepare
 
 #: What a `Step` does. ``given``: the revision that is linked is used as it is.
 GIVEN, FOUND, ADOPTED, REGISTER = "given", "found", "adopted", "register"
@@ -97,13 +96,9 @@ class Target:
     members: list[tuple[Configuration, Prepared]] = field(default_factory=list)
 
     @property
-    def credentials(self) -> prefect_aws.AwsCredentials:
-        return self.members[0][0].block.aws_credentials
-
-    @property
-    def access_key(self) -> str:
-        """Equal for equal credentials, Region and client parameters; no secret."""
-        return access_of(self.credentials).key
+    def access(self) -> Access:
+        """Equal ``key`` for all of its members."""
+        return self.members[0][0].access
 
     @property
     def used_by(self) -> tuple[str, ...]:
@@ -145,11 +140,11 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
     by_key: dict[tuple[str, ...], Target] = {}
     try:
         for configuration in found:
-            access = access_of(configuration.block.aws_credentials)
+            access = configuration.access
             if access.key not in planes:
                 planes[access.key] = ControlPlane(access)
             plane = planes[access.key]
-            prepared = await prepare(configuration.block, plane)
+            prepared = await prepare(configuration.spec, plane)
             desired = prepared.desired
             key = (access.key, prepared.revision or "", desired.family, desired.fingerprint)
             if key not in by_key:
@@ -253,15 +248,14 @@ def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
                     result[f"{prefix}environment"] = sorted(map(str, names))
             elif name != "name" and str(result.get(name)) != str(value):
                 result[f"{prefix}{name}"] = value
-    if configuration.block.command is None:
+    if configuration.spec.command is None:
         result.pop("command", None)
     return {name: value for name, value in sorted(result.items()) if value not in ([], {}, None)}
 
 
 def _inherited(configuration: Configuration) -> set[str]:
     """Names of the variables that come from Prefect's settings and not from the block."""
-    block = configuration.block
-    return set(block._base_environment()) - set(block.env)
+    return set(configuration.spec.inherited_env) - set(configuration.spec.env)
 
 
 def short(arn: str) -> str:

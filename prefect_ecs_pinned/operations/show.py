@@ -8,12 +8,12 @@ from datetime import datetime
 
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
-    Configuration,
     configurations,
     prefect_api,
     read_documents,
 )
 from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import (
     Revision,
     clusters,
@@ -83,7 +83,7 @@ async def show_for(wanted: Sequence[Configuration]) -> list[Family]:
     async with targets(wanted) as found:
         by_family: dict[tuple[str, str], list[Target]] = {}
         for target in found:
-            key = (target.access_key, target.prepared.desired.family)
+            key = (target.access.key, target.prepared.desired.family)
             by_family.setdefault(key, []).append(target)
         return [await _family(members) for members in by_family.values()]
 
@@ -100,7 +100,7 @@ async def _configurations(reference: str | None) -> list[Configuration]:
 
 
 async def _family(members: list[Target]) -> Family:
-    calls = Calls.of(members[0].credentials)
+    calls = Calls.of(members[0].access)
     family = members[0].prepared.desired.family
     arns = await list_revisions(calls, family)
     return Family(

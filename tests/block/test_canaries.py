@@ -31,16 +31,17 @@ from rich.console import Console
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.aws.submission import Submission
-from prefect_ecs_pinned.block import run as running
+from prefect_ecs_pinned.block import host
 from prefect_ecs_pinned.block.access import access_of
-from prefect_ecs_pinned.block.prepare import definition_spec, prepare
-from prefect_ecs_pinned.block.quoting import hidden_in
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.plan import Desired, Observed
 from prefect_ecs_pinned.core.request import LaunchSpec
 from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import TaskFailedToStart
 from prefect_ecs_pinned.local.faults import Fault
+from prefect_ecs_pinned.runs.prepare import prepare
+from prefect_ecs_pinned.runs.revision import definition_spec
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
 from tests.canaries import (
     HIDDEN,
@@ -98,7 +99,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     async def report(flow_run_id: str, reason: str) -> None:
         text.write(reason)
 
-    monkeypatch.setattr(running, "report_crash", report)
+    monkeypatch.setattr(host, "report_crash", report)
     yield text
     for log, level, disabled in before:
         log.setLevel(level)
@@ -185,7 +186,7 @@ async def test_nothing_that_a_block_becomes_shows_more(world: World):
     with temporary_settings({PREFECT_API_KEY: canary("api key")}):
         block = PinnedECSTask(**given)
         plane = block._control_plane()
-        prepared = await prepare(block, plane)
+        prepared = await prepare(run_spec(block), plane)
         pin = await plane.pin(prepared.desired, True)
         launch = plane.launch({**prepared.request, "taskDefinition": pin.arn}, 9, None, True)
         task = await launch.outcome
@@ -201,7 +202,8 @@ async def test_nothing_that_a_block_becomes_shows_more(world: World):
         submission,
         task,
         spec,
-        definition_spec(block, "us-east-1"),
+        run_spec(block),
+        definition_spec(run_spec(block), "us-east-1"),
         Desired(described),
         Observed.of(described),
         Linked(described),
@@ -297,7 +299,7 @@ async def test_reasons_of_ecs_are_shown_without_what_they_quote(world: World, to
 def test_reasons_of_other_containers_are_hidden_alike(world: World):
     """Of a linked revision as well, which is no field of the block."""
     filled = Filled(DEFINITION)
-    hidden = hidden_in(world.block(), filled.document)
+    hidden = run_spec(world.block()).hidden(filled.document)
     kept = {path for path in filled.canaries if path in MAY_BE_SHOWN[DEFINITION]}
     said = " ".join(f"exec: {value}: not found" for value in filled.canaries.values())
     assert found(without(said, hidden), filled.canaries) == kept
@@ -313,7 +315,7 @@ async def test_a_registration_is_an_event_without_values(world: World, monkeypat
         await world.block(family=given["family"], launch_type="EC2", image="flows:0").run()
         block = PinnedECSTask(**given)
         plane = block._control_plane()
-        pin = await plane.pin((await prepare(block, plane)).desired, True)
+        pin = await plane.pin((await prepare(run_spec(block), plane)).desired, True)
         await worker.EventsWorker.drain_all()
     events = [event for client in AssertingEventsClient.all for event in client.events]
     AssertingEventsClient.reset()
@@ -380,7 +382,7 @@ async def _attempt(block: PinnedECSTask, what: str) -> str:
     try:
         if what == "preview":
             return block.preview()
-        return repr(await prepare(block, block._control_plane()))
+        return repr(await prepare(run_spec(block), block._control_plane()))
     except Exception as error:
         return everything_of(error)
 
@@ -401,7 +403,7 @@ async def test_no_error_of_a_definitions_member_quotes_it(world: World, shape):
         try:
             block = PinnedECSTask(**world.fields(task_definition=wrong, launch_type="EC2"))
             text = f"{block!r} {block.preview()}"
-            await prepare(block, block._control_plane())
+            await prepare(run_spec(block), block._control_plane())
         except Exception as error:
             errors += 1
             text = everything_of(error)

@@ -26,12 +26,8 @@ from prefect.states import (
     Suspended,
 )
 
-from prefect_ecs_pinned.block.interruptions import (
-    INTERRUPTIONS,
-    report_interruption,
-    was_interrupted,
-)
-from prefect_ecs_pinned.core.task_state import Snapshot
+from prefect_ecs_pinned.block.interruptions import report_interruption
+from prefect_ecs_pinned.core.task_state import INTERRUPTIONS, Snapshot, was_interrupted
 from tests.aws.virtual import VirtualClock
 
 ID = UUID(int=1)

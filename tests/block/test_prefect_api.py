@@ -26,9 +26,10 @@ from prefect.testing.utilities import prefect_test_harness
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block import flow_runs as block_flow_runs
 from prefect_ecs_pinned.block import following, interruptions
-from prefect_ecs_pinned.block.flow_runs import CANCELLED, UNWANTED, report_crash, when_in
+from prefect_ecs_pinned.block.flow_runs import report_crash, when_in
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
+from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED
 from tests.answering import answering
 from tests.block.conftest import Status, World, until
 from tests.databases import fill_database

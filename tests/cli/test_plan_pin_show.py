@@ -386,6 +386,6 @@ def test_a_deployment_on_a_block_worker_counts(pinned_ecs, save, prefect):
         assert step["image"] == "flows:7"
         assert step["per_run"]["flow/worked"]["command"] == "***"
         (worked,) = asyncio.run(configurations("etl", "flow/worked"))
-        assert worked.block.command == ["echo", "a b"]
+        assert worked.spec.command == ["echo", "a b"]
     finally:
         asyncio.run(clear())

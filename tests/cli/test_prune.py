@@ -15,10 +15,11 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.block.prepare import definition_spec
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.definition import build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.runs.revision import definition_spec
 from tests.operations.fixtures import FAMILY_ARN
 
 UNSEEN = (
@@ -39,7 +40,7 @@ def family(save, ecs):
         client = ecs.client("ecs")
         for number in range(1, count + 1):
             block = PinnedECSTask(image=f"flows:{number}", family="etl", **SUBNETS)
-            wanted = Desired(build(definition_spec(block, "us-east-1")))
+            wanted = Desired(build(definition_spec(run_spec(block), "us-east-1")))
             client.register_task_definition(**labelled(wanted.definition, wanted.fingerprint))
         return save("etl", image=f"flows:{count}", family="etl", **SUBNETS)
 

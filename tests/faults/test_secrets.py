@@ -23,12 +23,13 @@ from prefect.settings import (
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.trouble import PATIENCE, Trouble
-from prefect_ecs_pinned.block import run as running
+from prefect_ecs_pinned.block import host
 from prefect_ecs_pinned.block.access import access_of
-from prefect_ecs_pinned.block.prepare import prepare
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases
+from prefect_ecs_pinned.runs.prepare import prepare
 from tests.faults.world import Status, for_flow_run
 
 API_KEY = "pnu_0123456789abcdef-api-key"
@@ -90,7 +91,7 @@ def told(monkeypatch) -> Iterator[io.StringIO]:
     async def report(flow_run_id: str, reason: str) -> None:
         text.write(reason)
 
-    monkeypatch.setattr(running, "report_crash", report)
+    monkeypatch.setattr(host, "report_crash", report)
     yield text
     for logger, level in zip(loggers, levels, strict=True):
         logger.removeHandler(handler)
@@ -177,7 +178,7 @@ async def test_no_repr_shows_a_secret(ecs):
     with settings_of_an_agent():
         block = a_block(ecs)
         plane = block._control_plane()
-        prepared = await prepare(block, plane)
+        prepared = await prepare(run_spec(block), plane)
         pin = await plane.pin(prepared.desired, True)
         request = {**prepared.request, "taskDefinition": pin.arn}
         launch = plane.launch(request, 900, prepared.desired, True)

@@ -14,13 +14,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending
 
 from prefect_ecs_pinned.block import following
-from prefect_ecs_pinned.block.flow_runs import UNWANTED, when_in
+from prefect_ecs_pinned.block.flow_runs import when_in
 from prefect_ecs_pinned.block.pages import page_limit
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from prefect_ecs_pinned.operations.clocks import Clock
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from prefect_ecs_pinned.operations.reconcile.flow_runs import by_id, unfinished
 from prefect_ecs_pinned.operations.saved import prefect_api, read_deployments, read_links
+from prefect_ecs_pinned.runs.host import UNWANTED
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
 

@@ -18,18 +18,20 @@ import pytest
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane, output
-from prefect_ecs_pinned.block.prepare import definition_spec
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.definition import build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.errors import RegistrationRefused
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings
-from prefect_ecs_pinned.operations.blocks import Configuration
+from prefect_ecs_pinned.operations.blocks import of_block
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.iam import Registration, Role, policy, policy_for
 from prefect_ecs_pinned.operations.pin import pin_for
 from prefect_ecs_pinned.operations.plan import plan_for
 from prefect_ecs_pinned.operations.prune import Rules, prunings_for
 from prefect_ecs_pinned.operations.show import show_for
+from prefect_ecs_pinned.runs.revision import definition_spec
 from tests.operations.authorising import AuthorisingFront, allows, without
 from tests.operations.fixtures import ACCOUNT, EXECUTION_ROLE, FAMILY_ARN, credentials
 
@@ -110,7 +112,9 @@ class World:
     def register(self, key: str, *images: str, **fields: Any) -> None:
         """Register what blocks of these images need, as somebody who may do everything."""
         for image in images:
-            wanted = Desired(build(definition_spec(self.block(key, image, **fields), "us-east-1")))
+            wanted = Desired(
+                build(definition_spec(run_spec(self.block(key, image, **fields)), "us-east-1"))
+            )
             request = labelled(wanted.definition, wanted.fingerprint)
             self.client.register_task_definition(**request)
 
@@ -150,7 +154,7 @@ class World:
 
 
 def configured(block: PinnedECSTask) -> Configuration:
-    return Configuration("pinned-ecs-task/etl", None, block)
+    return of_block(block, "pinned-ecs-task/etl")
 
 
 def actions(document: dict[str, Any]) -> set[str]:

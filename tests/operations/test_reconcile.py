@@ -35,6 +35,7 @@ from prefect.states import (
 )
 
 from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.local import LocalECS
@@ -512,7 +513,7 @@ async def test_one_block_only(world, save, deploy):
 
 async def test_batches_of_a_hundred(ecs):
     """A hundred and one lost tasks cost two DescribeTasks calls."""
-    place = Place(ACCOUNT, "us-east-1", Calls.of(credentials(ecs.endpoint_url)))
+    place = Place(ACCOUNT, "us-east-1", Calls.of(access_of(credentials(ecs.endpoint_url))))
     pids = [TaskIdentifier("default", f"{TASKS}default/{n:032x}") for n in range(101)]
     assert await place.by_pid(pids) == dict.fromkeys(pids, ByPid.MISSING)
     assert ecs.count("DescribeTasks") == 2

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_ecs_pinned.aws.pin import hint_of_former
-from prefect_ecs_pinned.block.prepare import patched_revision
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.definition import former_family
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import RegistrationRefused
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
 from prefect_ecs_pinned.operations.doctor.subject import Subject
+from prefect_ecs_pinned.runs.revision import patched_revision
 
 #: Revisions of a family, deregistered ones included.
 #: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
@@ -38,12 +38,12 @@ async def cluster(subject: Subject) -> list[Answer]:
 async def revision(subject: Subject) -> list[Answer]:
     """A revision matches, or one may be registered."""
     if subject.revision is not None:
-        named = "task_customizations name" if patched_revision(subject.block) else "linked:"
+        named = "task_customizations name" if patched_revision(subject.spec) else "linked:"
         return [ok(f"{named} {plain(subject.revision)}")]
     try:
         pin = await subject.look.plane.pin(subject.desired, may_register=False)
     except RegistrationRefused as refused:
-        if subject.block.registration == "never":
+        if not subject.spec.may_register:
             return [fail(refused.why, refused.hint)]
         return [
             await _former(subject)

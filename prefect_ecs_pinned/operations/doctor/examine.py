@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable, Collection
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, Unavailable
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
-    Configuration,
     Deployment,
     configuration,
     prefect_api,
@@ -20,6 +18,7 @@ from prefect_ecs_pinned.operations.blocks import (
     read_document,
     read_documents,
 )
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.doctor import agent_checks
 from prefect_ecs_pinned.operations.doctor.dependency_checks import image, log_group, secrets
 from prefect_ecs_pinned.operations.doctor.ecs_checks import cluster, revision, revisions_left
@@ -121,9 +120,9 @@ async def _examine_all(found: list[Configuration], said: _Said) -> None:
     looks: dict[str, Look] = {}
     try:
         for one in found:
-            key = access_of(one.block.aws_credentials).key
+            key = one.access.key
             if key not in looks:
-                looks[key] = Look(one.block.aws_credentials)
+                looks[key] = Look(one.access)
             for check, answer in await _examine(one, looks[key]):
                 said.append((check, one.name, answer))
     finally:

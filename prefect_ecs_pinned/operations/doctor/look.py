@@ -7,20 +7,18 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import prefect_aws
-
+from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.operations.calls import Calls
 
 
 class Look:
     """Looks with one set of credentials in one Region."""
 
-    def __init__(self, credentials: prefect_aws.AwsCredentials) -> None:
-        self._credentials = credentials
-        self._calls = Calls.of(credentials)
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._calls = Calls.of(access)
         self._answers: dict[str, asyncio.Task[Mapping[str, Any] | None]] = {}
         self._elsewhere: dict[str, Look] = {}
         self._plane: ControlPlane | None = None
@@ -43,15 +41,14 @@ class Look:
     def in_region(self, region: str) -> Look:
         """The same credentials in another Region."""
         if region not in self._elsewhere:
-            there = self._credentials.copy(update={"region_name": region})
-            self._elsewhere[region] = Look(there)
+            self._elsewhere[region] = Look(self._access.in_region(region))
         return self._elsewhere[region]
 
     @property
     def plane(self) -> ControlPlane:
         """Decides which revision a launch would use; a new one, that remembers nothing."""
         if self._plane is None:
-            self._plane = ControlPlane(access_of(self._credentials))
+            self._plane = ControlPlane(self._access)
         return self._plane
 
     async def ask(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ async def _subnets(subject: Subject) -> list[Mapping[str, Any]] | Answer:
 
 
 async def _vpc(subject: Subject) -> str | Answer:
-    stated = subject.block.vpc_id
+    stated = subject.spec.vpc_id
     params: dict[str, Any] = (
         {"VpcIds": [stated]} if stated else {"Filters": [{"Name": "isDefault", "Values": ["true"]}]}
     )

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from prefect_ecs_pinned.aws.linked import Linked
-from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.prepare import (
-    awsvpc,
-    choose,
-    launch_request,
-    make_now,
-    named_revision,
-)
 from prefect_ecs_pinned.core.compare import Desired
-from prefect_ecs_pinned.core.request import Sizes, stated_sizes
 from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import hidden_texts, plain
 from prefect_ecs_pinned.errors import (
@@ -25,8 +16,11 @@ from prefect_ecs_pinned.errors import (
     TaskDefinitionInactive,
     TaskDefinitionNotFound,
 )
-from prefect_ecs_pinned.operations.blocks import Configuration
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.doctor.look import Look
+from prefect_ecs_pinned.runs.request import launch_request
+from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
+from prefect_ecs_pinned.runs.spec import RunSpec
 
 #: Stands for the id of any flow run: all are as long.
 _FLOW_RUN_ID = "00000000-0000-0000-0000-000000000000"
@@ -62,8 +56,8 @@ class Subject:
         return self.configuration.name
 
     @property
-    def block(self) -> PinnedECSTask:
-        return self.configuration.block
+    def spec(self) -> RunSpec:
+        return self.configuration.spec
 
     @cached_property
     def hidden(self) -> frozenset[str]:
@@ -85,7 +79,7 @@ class Subject:
 
 
 async def make_subject(configuration: Configuration, look: Look, account: str) -> Subject:
-    """Decide what a flow run would send, as `block.prepare` does, the network left open.
+    """Decide what a flow run would send, as `runs.prepare` does, the network left open.
 
     Raises:
         ConfigurationError: The block asks for what can not work.
@@ -94,23 +88,19 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
         PinnedECSError: AWS refused, or could not be reached.
     """
     region = await look.region()
-    env = {**configuration.block.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
-    block = configuration.block.copy(update={"env": env})
+    env = {**configuration.spec.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
+    spec = replace(configuration.spec, env=env, flow_run_id=_FLOW_RUN_ID)
 
     async def read(tags: bool) -> Linked | None:
-        return await _linked(block, look, tags)
+        return await _linked(spec, look, tags)
 
-    desired, revision = await choose(block, region, read, make_now)
-    on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
-    network = awsvpc(block, block.subnets or [_LOOKED_UP]) if on_awsvpc else None
-    given = revision is not None
-    sizes = Sizes() if given else stated_sizes(desired.definition, desired.container)
-    request = launch_request(block, desired, sizes, network)
+    desired, revision = await choose(spec, region, read, make_now)
+    request = launch_request(spec, desired, revision, [_LOOKED_UP])
     return Subject(configuration, look, region, account, desired, revision, request)
 
 
-async def _linked(block: PinnedECSTask, look: Look, tags: bool) -> Linked | None:
-    arn = named_revision(block)
+async def _linked(spec: RunSpec, look: Look, tags: bool) -> Linked | None:
+    arn = named_revision(spec)
     if not arn:
         return None
     missing = ("ClientException", "InvalidParameterException")
@@ -120,7 +110,7 @@ async def _linked(block: PinnedECSTask, look: Look, tags: bool) -> Linked | None
     except AccessDenied:
         if not tags:
             raise
-        return await _linked(block, look, False)  # a denial counts as no tags
+        return await _linked(spec, look, False)  # a denial counts as no tags
     if answer is None:
         raise TaskDefinitionNotFound(
             f"cannot run from {plain(arn)!r}",

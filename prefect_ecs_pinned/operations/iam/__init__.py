@@ -10,7 +10,8 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from prefect_ecs_pinned.operations.blocks import Configuration, configurations
+from prefect_ecs_pinned.operations.blocks import configurations
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.iam.needs import Needs, needs
 from prefect_ecs_pinned.operations.iam.statements import Role, statements
 

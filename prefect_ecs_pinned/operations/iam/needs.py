@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.aws.linked import Linked
-from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.prepare import (
-    awsvpc,
-    choose,
-    launch_request,
-    make_now,
-    named_revision,
-)
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.compare import Desired
-from prefect_ecs_pinned.core.request import Sizes
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import TaskDefinitionNotFound
-from prefect_ecs_pinned.operations.blocks import Configuration
 from prefect_ecs_pinned.operations.calls import Calls
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
+from prefect_ecs_pinned.runs.request import launch_request, looks_up_subnets
+from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
+from prefect_ecs_pinned.runs.spec import RunSpec
 
 #: ``ACCOUNT.dkr.ecr.REGION.amazonaws.com[.cn]/REPOSITORY[:TAG][@DIGEST]``
 _ECR = re.compile(
@@ -89,19 +83,17 @@ class Needs:
 
 async def needs(configuration: Configuration) -> Needs:
     """What launching a configuration touches. Only its account and a linked revision are read."""
-    block = configuration.block
-    calls = Calls.of(block.aws_credentials)
+    spec = configuration.spec
+    calls = Calls.of(configuration.access)
     region = await calls.region()
     identity = await calls.call("sts", "GetCallerIdentity")
     partition, account = str(identity["Arn"]).split(":")[1], str(identity["Account"])
 
     async def read(tags: bool) -> Linked | None:
-        return await _linked(block, calls, tags)
+        return await _linked(spec, calls, tags)
 
-    desired, given = await choose(block, region, read, make_now)
-    on_awsvpc = desired.definition.get("networkMode") == "awsvpc"
-    network = awsvpc(block, block.subnets or ["subnet"]) if on_awsvpc else None
-    request = launch_request(block, desired, Sizes(), network)
+    desired, given = await choose(spec, region, read, make_now)
+    request = launch_request(spec, desired, given, ["subnet"])
     roles = {*_roles(desired.definition), *_roles(request.get("overrides") or {})}
     log_group = _log_group(desired, partition, region, account)
     return Needs(
@@ -110,19 +102,19 @@ async def needs(configuration: Configuration) -> Needs:
         account=account,
         family=desired.family,
         revision=_numbered(given),
-        registers=given is None and block.registration == "on-change",
+        registers=given is None and spec.may_register,
         tags_definition=bool(desired.definition.get("tags")),
-        reads_tags=frozenset(_reads_tags(block, desired) if given is None else ()),
+        reads_tags=frozenset(_reads_tags(spec, desired) if given is None else ()),
         cluster=cluster_name(request.get("cluster") or "default"),
         roles=frozenset(
             name if name.startswith("arn:") else f"arn:{partition}:iam::{account}:role/{name}"
             for name in roles
         ),
-        has_network=on_awsvpc,
-        looks_up_network=on_awsvpc and not block.subnets,
-        has_security_groups=bool(block.security_groups),
+        has_network=desired.definition.get("networkMode") == "awsvpc",
+        looks_up_network=looks_up_subnets(spec, desired),
+        has_security_groups=bool(spec.security_groups),
         log_group=log_group,
-        reads_output=bool(block.stream_output and log_group),
+        reads_output=bool(spec.stream_output and log_group),
         repository=_repository(str(desired.container.get("image", "")), partition),
         secrets=frozenset(s["valueFrom"] for s in desired.container.get("secrets") or []),
     )
@@ -144,8 +136,8 @@ def _repository(image: str, partition: str) -> str:
     return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
 
 
-async def _linked(block: PinnedECSTask, calls: Calls, tags: bool) -> Linked | None:
-    named = named_revision(block)
+async def _linked(spec: RunSpec, calls: Calls, tags: bool) -> Linked | None:
+    named = named_revision(spec)
     if not named:
         return None
     described = await describe(calls, named, tags)
@@ -158,9 +150,9 @@ async def _linked(block: PinnedECSTask, calls: Calls, tags: bool) -> Linked | No
     return Linked(described)
 
 
-def _reads_tags(block: PinnedECSTask, desired: Desired) -> list[str]:
+def _reads_tags(spec: RunSpec, desired: Desired) -> list[str]:
     """The family, if tags are wanted; and that of a linked revision, whose tags are kept."""
-    named = named_revision(block)
+    named = named_revision(spec)
     linked = [parse_revision(named).family] if named else []
     return [*linked, *([desired.family] if desired.tags else [])]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.operations.blocks import Configuration, configurations
+from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import read_claims
+from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.plan import targets
 from prefect_ecs_pinned.operations.prune.pruning import Pruning
 from prefect_ecs_pinned.operations.prune.references import Reference
@@ -42,9 +43,9 @@ async def prunings_for(wanted: Sequence[Configuration], rules: Rules) -> list[Pr
     async with targets(wanted) as members:
         for target in members:
             family = target.prepared.desired.family
-            key = (target.access_key, family)
+            key = (target.access.key, family)
             if target.prepared.revision is None and key not in found:
-                found[key] = _pruning(Calls.of(target.credentials), family, rules)
+                found[key] = _pruning(Calls.of(target.access), family, rules)
     made = list(found.values())
     if made:
         await _check(made, rules.referenced)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-import prefect_aws
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
     Deployment,
-    apply_overrides,
+    configuration,
     read_deployments,
     read_document,
     read_documents,
 )
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.reconcile.evidence import Place
+from prefect_ecs_pinned.runs.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -115,20 +114,19 @@ async def _enter(
 ) -> None:
     origin = Origin(None, False)
     try:
-        block = apply_overrides(document, deployment)
-        wait = timedelta(seconds=block.launch_timeout_seconds)
+        found = configuration(document, deployment)
+        wait = timedelta(seconds=found.spec.launch_timeout_seconds)
         scope.longest_launch = max(scope.longest_launch, wait)
-        origin = Origin(await reach.place(block.aws_credentials), searchable(block))
+        origin = Origin(await reach.place(found.access), searchable(found.spec))
     except PinnedECSError as error:
         scope.problems.append(error)
     if deployment is not None:
         scope.origins[deployment.id] = origin
 
 
-def searchable(block: PinnedECSTask) -> bool:
-    """Whether the tasks of a block carry the flow run's id: its customizations may change it."""
-    patches: Sequence[Mapping[str, object]] = block.task_customizations.patch
-    return not any(patch.get("path") in ("", "/startedBy") for patch in patches)
+def searchable(spec: RunSpec) -> bool:
+    """Whether the tasks of runs carry the flow run's id: customizations may change it."""
+    return not any(patch.get("path") in ("", "/startedBy") for patch in spec.task_customizations)
 
 
 class _Reach:
@@ -138,11 +136,11 @@ class _Reach:
         self.places: dict[tuple[str, str], Place] = {}
         self._by_key: dict[str, Place | PinnedECSError] = {}
 
-    async def place(self, credentials: prefect_aws.AwsCredentials) -> Place:
-        key = access_of(credentials).key
+    async def place(self, access: Access) -> Place:
+        key = access.key
         if key not in self._by_key:
             try:
-                self._by_key[key] = await self._look_up(credentials)
+                self._by_key[key] = await self._look_up(access)
             except PinnedECSError as error:
                 self._by_key[key] = error
         found = self._by_key[key]
@@ -150,8 +148,8 @@ class _Reach:
             raise found
         return found
 
-    async def _look_up(self, credentials: prefect_aws.AwsCredentials) -> Place:
-        calls = Calls.of(credentials)
+    async def _look_up(self, access: Access) -> Place:
+        calls = Calls.of(access)
         region = await calls.region()
         account = str((await calls.call("sts", "GetCallerIdentity"))["Account"])
         return self.places.setdefault((account, region), Place(account, region, calls))

@@ -1,0 +1,37 @@
+"""`Configuration`: what runs of one block or deployment ask for, with a name for messages.
+
+A *source* makes them: `blocks` does of saved blocks and deployments. Commands take them as they
+are, and need not know where they come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.runs.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the runs of a block or deployment ask for, a flow run's own values apart.
+
+    Attributes:
+        block_name: ``pinned-ecs-task/NAME``.
+        deployment: ``flow/deployment`` whose overrides are applied; None for none.
+        spec: What its runs ask for.
+        access: Its access to AWS.
+        image_unset: Neither the block nor its definition names an image: it follows the Prefect
+            version of whoever loads the block.
+    """
+
+    block_name: str
+    deployment: str | None
+    spec: RunSpec = field(repr=False)
+    access: Access = field(repr=False)
+    image_unset: bool = False
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages."""
+        return self.deployment or self.block_name

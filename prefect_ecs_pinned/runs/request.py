@@ -1,0 +1,140 @@
+"""The RunTask request of a run; the only place where one is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonpatch import JsonPatch, JsonPatchException
+from jsonpointer import JsonPointerException
+
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.request import LaunchSpec, Sizes, run_task_request, stated_sizes
+from prefect_ecs_pinned.core.shown import json_pointer, patch_operation, plain
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.runs.spec import RunSpec
+
+
+def launch_request(
+    spec: RunSpec,
+    desired: Desired,
+    revision: str | None,
+    subnets: Sequence[str] | str,
+    task_definition: str = "",
+) -> dict[str, Any]:
+    """The RunTask request of a run, customizations applied last.
+
+    Args:
+        spec: The run's.
+        desired: The definition that it will run.
+        revision: A revision that is used as it is: its sizes are its own.
+        subnets: Those that were looked up, or what stands for them; see `looks_up_subnets`.
+        task_definition: ``taskDefinition`` of the request; the family unless given.
+
+    Raises:
+        ConfigurationError: A variable is given in clear that a secret provides, or a
+            customization does not apply.
+    """
+    sizes = Sizes() if revision is not None else stated_sizes(desired.definition, desired.container)
+    launch = LaunchSpec(
+        environment=_environment(spec, desired),
+        command=spec.command,
+        cpu=spec.cpu,
+        memory=spec.memory,
+        execution_role_arn=spec.execution_role_arn,
+        task_role_arn=spec.task_role_arn,
+        cluster=spec.cluster,
+        launch_type=spec.launch_type,
+        labels=spec.labels,
+    )
+    network = _network(spec, spec.subnets or subnets) if _has_network(desired) else None
+    request = run_task_request(launch, task_definition or desired.family, sizes, network)
+    if spec.flow_run_id:
+        request["startedBy"] = spec.flow_run_id  # a task can be found by it (ListTasks)
+    return _customized(request, spec.task_customizations)
+
+
+def check_network(spec: RunSpec, desired: Desired) -> None:
+    """Refuse network fields that a definition's network mode has no use for.
+
+    Raises:
+        ConfigurationError: Some are set.
+    """
+    if not _has_network(desired) and (spec.subnets or spec.security_groups):
+        raise ConfigurationError(
+            "cannot use subnets and security_groups",
+            f"network mode {plain(desired.definition.get('networkMode', 'bridge'))!r} has none",
+            "set networkMode to 'awsvpc' in task_definition, or leave them empty",
+        )
+
+
+def looks_up_subnets(spec: RunSpec, desired: Desired) -> bool:
+    """Whether the subnets of a request are those of the VPC."""
+    return _has_network(desired) and not spec.subnets
+
+
+def subnets_of(request: Mapping[str, Any]) -> Any:
+    """The subnets of a request; None without any."""
+    network = request.get("networkConfiguration") or {}
+    return (network.get("awsvpcConfiguration") or {}).get("subnets")
+
+
+def _has_network(desired: Desired) -> bool:
+    return desired.definition.get("networkMode") == "awsvpc"
+
+
+def _network(spec: RunSpec, subnets: Sequence[str] | str) -> dict[str, Any]:
+    """``networkConfiguration``, in the shape that `ECSTask` sends."""
+    configuration: dict[str, Any] = {
+        "subnets": subnets if isinstance(subnets, str) else list(subnets),
+        "securityGroups": list(spec.security_groups or []),
+    }
+    on_fargate = spec.launch_type in FARGATE_LAUNCH_TYPES
+    if assign := spec.assign_public_ip or ("ENABLED" if on_fargate else None):
+        configuration["assignPublicIp"] = assign
+    return {"awsvpcConfiguration": configuration}
+
+
+def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
+    """Variables of the Prefect container; a secret's value is never sent in clear.
+
+    A variable in clear overrides the definition's secret of the same name, so inherited
+    variables (``PREFECT_API_KEY``) give way to secrets, and an explicit ``env`` is refused.
+    """
+    explicit = {name for name, value in spec.env.items() if value is not None}
+    clash = sorted(desired.secret_names & explicit)
+    if clash:
+        raise ConfigurationError(
+            "cannot set variables in clear",
+            f"a secret provides {', '.join(clash)}, and env would override it",
+            f"remove {', '.join(clash)} from env, or from secrets",
+        )
+    return {
+        name: value
+        for name, value in {**spec.inherited_env, **spec.env}.items()
+        if value is not None and name not in desired.secret_names
+    }
+
+
+def _customized(request: dict[str, Any], patches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A request with JSON patches applied.
+
+    The exceptions of jsonpatch show the document, and with it values of environment variables:
+    they are neither quoted nor chained.
+    """
+    for number, patch in enumerate(patches):
+        try:
+            request = JsonPatch([patch]).apply(request)
+        except (JsonPatchException, JsonPointerException) as exception:
+            misfit = type(exception).__name__
+        else:
+            continue
+        what, where = patch_operation(patch.get("op")), json_pointer(patch.get("path"))
+        raise ConfigurationError(
+            "cannot apply task_customizations",
+            f"operation {what!r} of {where!r} (number {number}, from 0) does not fit the RunTask "
+            f"request ({misfit})",
+            "see what `preview()` shows without it; members that are not there need 'add'",
+        )
+    return request

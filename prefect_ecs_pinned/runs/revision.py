@@ -1,0 +1,136 @@
+"""Which revision a run has: the one that it names, or one of the definition that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from prefect_ecs_pinned.aws.linked import Linked
+from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
+from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.plan import Desired, differences
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.runs.spec import RunSpec
+
+#: Member of the Prefect container -> the field that changes it, for messages.
+_FIELD_OF_MEMBER = (
+    ("image", "image"),
+    ("logConfiguration", "cloudwatch_logs_options"),
+    ("secrets", "secrets"),
+    ("environment", "env"),
+)
+
+#: Makes a definition of a configuration, or remembers it.
+Make = Callable[[DefinitionSpec], Awaitable[Desired]]
+
+#: Reads the revision that `named_revision` names, with its tags if that is said; None for none.
+Read = Callable[[bool], Awaitable[Linked | None]]
+
+
+async def choose(spec: RunSpec, region: str, read: Read, make: Make) -> tuple[Desired, str | None]:
+    """The definition that a run would have, and its revision when that is used as it is.
+
+    Args:
+        spec: The run's.
+        region: AWS Region.
+        read: How a named revision is read; with its tags only if another is made of it.
+        make: How a definition is made.
+
+    Raises:
+        ConfigurationError: What is asked for cannot become a definition, or would change a
+            revision that may not be changed.
+        PinnedECSError: What `read` raises.
+    """
+    linked = await read(False)
+    if linked is None:
+        return await make(definition_spec(spec, region)), None
+    if patched := patched_revision(spec):
+        return linked.desired, patched
+    wanted = definition_spec(spec, region, linked)
+    if spec.registration == "never":
+        # The sizes and the compatibilities that a launch type asks for are left to ECS.
+        unsized = replace(wanted, launch_type=None, cpu=None, memory=None)
+        _refuse_changes(spec, linked.desired, await make(unsized))
+        return linked.desired, linked.arn
+    desired = await make(wanted)
+    if desired.same_as(linked.desired):
+        return linked.desired, linked.arn
+    tagged = await read(True)  # what is made of it keeps its tags
+    return await make(definition_spec(spec, region, tagged)), None
+
+
+async def make_now(spec: DefinitionSpec) -> Desired:
+    """A definition that nobody remembers, for commands."""
+    return Desired(build(spec))
+
+
+def named_revision(spec: RunSpec) -> str | None:
+    """The revision that is named: by the customizations before ``task_definition_arn``."""
+    return patched_revision(spec) or spec.task_definition_arn
+
+
+def patched_revision(spec: RunSpec) -> str | None:
+    """The ``taskDefinition`` that the customizations set, if they do."""
+    revision = None
+    for patch in spec.task_customizations:
+        value = patch.get("value")  # None for an operation that removes
+        if patch.get("path") == "/taskDefinition":
+            revision = value
+        elif patch.get("path") == "" and isinstance(value, dict):
+            revision = value.get("taskDefinition")
+    return revision
+
+
+def definition_spec(spec: RunSpec, region: str, linked: Linked | None = None) -> DefinitionSpec:
+    """The part of a run's spec that decides what its revision looks like."""
+    return DefinitionSpec(
+        family=spec.default_family,
+        region=region,
+        explicit_family=spec.family,
+        base=linked.definition if linked is not None else _base(spec),
+        linked=linked is not None,
+        image=spec.image,
+        launch_type=spec.launch_type,
+        cpu=spec.cpu,
+        memory=spec.memory,
+        execution_role_arn=spec.execution_role_arn,
+        logs=spec.cloudwatch_logs,
+        secrets=spec.secrets,
+        unset=frozenset(name for name, value in spec.env.items() if value is None),
+    )
+
+
+def _base(spec: RunSpec) -> dict[str, Any] | None:
+    """``task_definition``, without what a described definition has more when it is pasted."""
+    if spec.task_definition is None:
+        return None
+    return {k: v for k, v in spec.task_definition.items() if k not in DESCRIBED_ONLY}
+
+
+def _refuse_changes(spec: RunSpec, linked: Desired, desired: Desired) -> None:
+    if desired.same_as(linked):
+        return
+    changed = list(differences(linked.definition, desired.definition))
+    if desired.family != linked.family:
+        changed.append("family")
+    if not changed:
+        return
+    fields = sorted({_field_of(spec, path) for path in changed})
+    raise ConfigurationError(
+        f"cannot use {spec.task_definition_arn!r} as it is",
+        f"registration is 'never', and {', '.join(fields)} would change {', '.join(changed)}",
+        f"unset {', '.join(fields)}, link a revision that has it, or set registration to "
+        "'on-change'",
+    )
+
+
+def _field_of(spec: RunSpec, path: str) -> str:
+    """The field that changes what is at a path within a definition."""
+    if not path.startswith("containerDefinitions"):
+        return path
+    member = path.removeprefix(f"containerDefinitions.{spec.container_name}.")
+    field = next((field for start, field in _FIELD_OF_MEMBER if member.startswith(start)), "image")
+    if field == "cloudwatch_logs_options" and not spec.cloudwatch_logs:
+        return "configure_cloudwatch_logs"
+    return field

@@ -1,0 +1,106 @@
+"""`RunSpec`: all that one run asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.showable import DEFINITION, RUN
+from prefect_ecs_pinned.core.shown import hidden_texts, part, shown
+
+
+@dataclass(frozen=True, repr=False)
+class RunSpec:
+    """All that one run asks for, made once by its face; its values are not changed.
+
+    Attributes are named as the fields that people set, since messages name them. The Region is
+    the control plane's. ``repr`` shows what `core.showable` lists.
+
+    Attributes:
+        default_family: Family for want of another.
+        log_prefix: How log lines of the run begin.
+        name: Name of the flow run, for lines of its output; None without one.
+        flow_run_id: UUID of the flow run; None without one.
+        family: Family that is asked for; wins over the definition's.
+        task_definition: A definition to start from, in RegisterTaskDefinition's shape.
+        task_definition_arn: A revision to start from: ARN, ``family:revision`` or family.
+        registration: ``on-change``, or ``never``: then no revision may be made.
+        image: Image of the Prefect container; None keeps the definition's.
+        container_name: Name of the container that runs the flow.
+        cpu: CPU units of the task; None keeps the definition's.
+        memory: MiB of the task; None keeps the definition's.
+        env: Variables that are asked for; None unsets one, in the definition too.
+        inherited_env: Variables that the host hands on from its own settings: they give way to
+            ``env`` and to secrets.
+        command: Command of the container; None keeps the definition's.
+        labels: Become the task's tags.
+        secrets: Variable -> ARN in Secrets Manager or SSM.
+        execution_role_arn: None keeps the definition's.
+        task_role_arn: None keeps the definition's.
+        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL or None.
+        cluster: Name or ARN; None is the account's default cluster.
+        vpc_id: VPC whose subnets are looked up; None is the default VPC.
+        subnets: IDs; none are looked up then.
+        security_groups: IDs.
+        assign_public_ip: ENABLED, DISABLED; None leaves it to the launch type.
+        cloudwatch_logs: Extra awslogs options; None when CloudWatch logs are not configured.
+        task_customizations: JSON patches of the RunTask request (RFC 6902), applied last.
+        stream_output: Print the container's output.
+        launch_timeout_seconds: Longest that room for the task is waited for.
+        task_start_timeout_seconds: Longest from RunTask's success to RUNNING.
+        task_watch_poll_interval: Seconds between two looks at the task.
+    """
+
+    default_family: str
+    log_prefix: str
+    name: str | None = None
+    flow_run_id: str | None = None
+    family: str | None = None
+    task_definition: Mapping[str, Any] | None = None
+    task_definition_arn: str | None = None
+    registration: str = "on-change"
+    image: str | None = None
+    container_name: str = PREFECT_CONTAINER
+    cpu: int | None = None
+    memory: int | None = None
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    inherited_env: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    execution_role_arn: str | None = None
+    task_role_arn: str | None = None
+    launch_type: str | None = "FARGATE"
+    cluster: str | None = None
+    vpc_id: str | None = None
+    subnets: Sequence[str] | None = None
+    security_groups: Sequence[str] | None = None
+    assign_public_ip: str | None = None
+    cloudwatch_logs: Mapping[str, str] | None = None
+    task_customizations: Sequence[Mapping[str, Any]] = ()
+    stream_output: bool = False
+    launch_timeout_seconds: float = 900
+    task_start_timeout_seconds: float = 600
+    task_watch_poll_interval: float = 5.0
+
+    def __repr__(self) -> str:
+        written = (f"{name}={shown(value, part(RUN, name))!r}" for name, value in self._fields())
+        return f"{type(self).__name__}({', '.join(written)})"
+
+    @property
+    def may_register(self) -> bool:
+        """Whether a launch may make a revision."""
+        return self.registration == "on-change"
+
+    def hidden(self, definition: Mapping[str, Any]) -> frozenset[str]:
+        """The texts that nothing may show which is said about the run.
+
+        Args:
+            definition: What it runs.
+        """
+        return hidden_texts(dict(self._fields()), RUN) | hidden_texts(definition, DEFINITION)
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
