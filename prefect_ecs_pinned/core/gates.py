@@ -24,9 +24,9 @@ class Gate:
     """A shortage, and the tries that find its end.
 
     A task of ours that has ended gives room for as many tries as it was larger. Besides, there is
-    one try in a while, for what others have freed: a probe. Each success allows one more at once, so
-    they double with each round of answers; a refusal leaves one. With `_OPEN_AT` the shortage is
-    over.
+    one try in a while, for what others have freed: a probe. Each success allows one more at once,
+    so they double with each round of answers; a refusal leaves one. With `_OPEN_AT` the shortage
+    is over.
 
     Attributes:
         shortage: Which requests it keeps back.
