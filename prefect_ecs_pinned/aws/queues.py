@@ -79,6 +79,7 @@ class Group:
         held: Seconds for which fresh refusals have kept the group back.
         paused: Seconds for which they have, while tasks of ours could make room by their end.
         refusals: How many refusals covered it.
+        offered: The head for which it is among the open groups; None: it is not.
     """
 
     demand: Demand
@@ -87,6 +88,7 @@ class Group:
     held: float = 0.0
     paused: float = 0.0
     refusals: int = 0
+    offered: int | None = None
 
     def head(self) -> Submission | None:
         """The first that waits for its turn; those that do not any more are dropped."""
@@ -117,7 +119,7 @@ class QuotaQueue:
         self._changed = asyncio.Event()
         self._latency = _ASSUMED_LATENCY
         self._groups: dict[Demand, Group] = {}
-        #: Groups that no gate keeps back, by the arrival of their heads; some are there twice.
+        #: Groups that no gate keeps back, by the arrival of their heads.
         self._open: list[tuple[int, int, Group]] = []
         #: Submissions whose clock has run out, by arrival: each is owed one call.
         self._last: list[Submission] = []
@@ -311,16 +313,21 @@ class QuotaQueue:
 
     def _offer(self, group: Group) -> None:
         """See to it that a group is looked at when it is the turn of its head."""
-        if (head := group.head()) is not None:
+        head = group.head()
+        if head is not None and (group.offered is None or head.number < group.offered):
+            group.offered = head.number
             heapq.heappush(self._open, (head.number, id(group), group))
 
     def _first_open(self) -> tuple[Submission, Sequence[Gate]] | None:
         while self._open:
             number, _, group = heapq.heappop(self._open)
+            if number != group.offered:
+                continue  # it was offered again for an earlier head
+            group.offered = None
             head = group.head()
             if head is None or self._gates.keeps_back(group.demand):
                 continue  # it is offered again by who joins it, or when a gate goes
-            if head.number != number:
+            if head.number > number:
                 self._offer(group)
                 continue
             heapq.heappop(group.waiting)

@@ -549,3 +549,14 @@ async def test_a_subnet_that_is_gone_is_replaced_and_the_launch_goes_on(api, clo
     assert sent == {"subnets": ["subnet-1"], "securityGroups": ["sg-0"]}
     (error,) = await outcomes(clock, [launching.submit(asked, 900)])
     assert "does not exist" in str(error)
+
+
+async def test_a_deep_queue_costs_no_more_per_permit_than_a_short_one(api, clock, launching):
+    """However many ask for the same, their group is offered once."""
+    submissions = [launching.submit(request(n), 900) for n in range(1000)]
+    await clock.pass_time(1)
+    queue = launching._queues["FARGATE"]
+    assert queue.snapshot()["queued"] > 900
+    assert len(queue._open) <= 2
+    await outcomes(clock, submissions)
+    assert [r["startedBy"] for _, r in api.started] == [f"run-{n}" for n in range(1000)]
