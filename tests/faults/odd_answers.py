@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_ecs_pinned.core.reaction import REFUSED_PAUSE
+from prefect_ecs_pinned.local.faults import Fault
 from tests.faults.row import Row, a_fifth
 from tests.faults.runs import WELL, Day, Outcome
 
@@ -58,6 +58,27 @@ _ODD = (
 )
 
 
+# -- credentials ------------------------------------------------------------------------------------
+
+
+async def expire(day: Day) -> None:
+    """When a part of the runs has been launched, the token expires; 5 s later it is accepted."""
+    await _until_launched(day, 10)
+    day.ecs.add_faults(
+        Fault(
+            "error",
+            code="ExpiredTokenException",
+            message="The security token included in the request is expired",
+            duration=5.0,
+        )
+    )
+
+
+async def _until_launched(day: Day, number: int) -> None:
+    while len(day.ecs.launches) < number:  # noqa: ASYNC110 - the server is in another thread
+        await asyncio.sleep(0.01)
+
+
 # -- lost answers that cannot be looked up ---------------------------------------------------------
 
 _MAY_RUN = rf"{WELL}|MayRun: cannot launch .* may be running; looking for it: .*"
@@ -78,8 +99,7 @@ def never_twice(outcome: Outcome) -> list[str]:
 
 async def replace_subnet(day: Day) -> None:
     """When a part of the runs has been launched, another subnet takes the place of one."""
-    while len(day.ecs.launches) < 10:  # noqa: ASYNC110 - the server is in another thread
-        await asyncio.sleep(0.01)
+    await _until_launched(day, 10)
     await asyncio.to_thread(_replace_subnet, day.ecs.client("ec2"))
 
 
@@ -102,19 +122,11 @@ ROWS = (
         "ExpiredToken for 5 s, whatever is called",
         settings={"vcpu_quota": a_fifth},
         fields={"cpu": 1024, "memory": 2048},
-        faults=[
-            {
-                "kind": "error",
-                "code": "ExpiredTokenException",
-                "message": "The security token included in the request is expired",
-                "start": 3.0,
-                "duration": 5.0,
-            }
-        ],
+        meanwhile=expire,
     ),
     Row(
-        f"new revisions invisible to RunTask for {REFUSED_PAUSE:.0f} s",
-        settings={"invisible_seconds": {"RunTask": REFUSED_PAUSE}},
+        "new revisions invisible to RunTask for 5 s",
+        settings={"invisible_seconds": {"RunTask": 5.0}},
         quick=True,
     ),
     Row(

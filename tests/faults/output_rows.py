@@ -1,1 +1,137 @@
-ROWS = ()
+"""Rows in which the output of runs is streamed, and cannot be printed, or is too much."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.faults.row import Row
+from tests.faults.runs import Day, Outcome
+from tests.faults.world import FAMILY
+
+#: Lines of a run, of about a hundred characters: together several times what a pipe holds.
+LINES = 20
+
+#: Seconds for which nobody reads the pipe.
+FULL_SECONDS = 10.0
+
+#: Lines of the loud run, each time, and how often; a tenth of a second lies between.
+LOUD, TIMES = 200, 100
+
+STREAMING = {
+    "stream_output": True,
+    "execution_role_arn": "arn:aws:iam::123456789012:role/execution",
+}
+
+
+def _line(task: str, number: int) -> str:
+    return f"{task} line {number} " + "x" * 60
+
+
+class Pipe:
+    """What stands at stderr: a pipe, read from a time on."""
+
+    def __init__(self) -> None:
+        reading, writing = os.pipe()
+        self.writer = os.fdopen(writing, "w")
+        self._reader = os.fdopen(reading)
+        self._lines: list[str] = []
+        self._thread: threading.Thread | None = None
+
+    def read(self) -> None:
+        """Read it from now on."""
+        self._thread = threading.Thread(target=lambda: self._lines.extend(self._reader))
+        self._thread.start()
+
+    def close(self) -> Counter[str]:
+        """All lines that were written, without what stands before them."""
+        with suppress(OSError):
+            self.writer.close()
+        if self._thread is not None:
+            self._thread.join()
+        self._reader.close()
+        return Counter(line.partition("] ")[2].strip() or line.strip() for line in self._lines)
+
+
+@contextmanager
+def pipe(day: Day, unread: float) -> Iterator[None]:
+    """A pipe at stderr that nobody reads for a time; afterwards each line is in it once."""
+    stderr = Pipe()
+    timer = threading.Timer(unread, stderr.read)
+    timer.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr.writer)
+        yield
+    timer.join()
+    printed = stderr.close()
+    written = Counter(day.written)
+    missing, more = written - printed, (printed - written) & written
+    if missing or more:
+        day.notes.append(f"{missing.total()} lines missing, {more.total()} printed twice")
+
+
+async def write(day: Day) -> None:
+    """Each container writes when it runs; that of the first run goes on and on."""
+    written: set[str] = set()
+    while True:
+        for launch in list(day.ecs.launches):
+            if launch["taskArn"] not in written:
+                written.add(launch["taskArn"])
+                _write(day, launch["taskArn"], 0, LINES)
+        await asyncio.sleep(0.05)
+
+
+def _write(day: Day, arn: str, first: int, count: int) -> None:
+    task = arn.rsplit("/", 1)[-1]
+    lines = [_line(task, first + number) for number in range(count)]
+    day.written += lines
+    day.ecs.log("prefect", f"{FAMILY}/prefect/{task}", lines)
+
+
+async def one_is_loud(day: Day) -> None:
+    """As `write`; and the first run that was launched writes more than all others together."""
+    quiet = asyncio.ensure_future(write(day))
+    try:
+        while not day.ecs.launches:  # noqa: ASYNC110 - the server is in another thread
+            await asyncio.sleep(0.01)
+        loud = day.ecs.launches[0]["taskArn"]
+        for time in range(TIMES):
+            if day.ecs.model._moment(day.ecs.model.find(loud)).status == "STOPPED":
+                break
+            _write(day, loud, LINES + time * LOUD, LOUD)
+            await asyncio.sleep(0.1)
+        await quiet
+    finally:
+        quiet.cancel()
+
+
+def in_time(outcome: Outcome) -> list[str]:
+    """Quiet runs end within half a minute of their launch."""
+    late = sum(run.seconds - run.launched_at > 30 for run in outcome.each)
+    return [f"{late} runs ended later than 30 s after their launch"] if late > 1 else []
+
+
+ROWS = (
+    Row(
+        "stderr full for 10 s, output streamed",
+        settings={"task_seconds": 4.0},
+        fields=STREAMING,
+        around=lambda day: pipe(day, FULL_SECONDS),
+        meanwhile=write,
+    ),
+    Row(
+        "a loud stream beside quiet ones",
+        settings={"task_seconds": 8.0},
+        fields=STREAMING,
+        around=lambda day: pipe(day, 0.0),
+        meanwhile=one_is_loud,
+        also=in_time,
+    ),
+)

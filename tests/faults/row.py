@@ -37,6 +37,7 @@ class Row:
         revisions: How many there may be in the end, deregistered ones included.
         fields: Of the block.
         each: Fields of one run's block besides, by its number.
+        arrives: Seconds until a run is started, by its number.
         stated: Pattern of the whole end of a run, by its number and that of all; None for one that
             is to be launched once and end with 0.
         also: What else is wrong with the outcome.
@@ -55,6 +56,7 @@ class Row:
     revisions: int = 1
     fields: Mapping[str, Any] = field(default_factory=dict)
     each: Callable[[int], Mapping[str, Any]] = lambda number: {}
+    arrives: Callable[[int], float] = lambda number: 0.0
     stated: Callable[[int, int], str | None] = lambda number, runs: None
     also: Callable[[Outcome], list[str]] = lambda outcome: []
     crowd: int = 1
@@ -106,7 +108,7 @@ async def run_row(row: Row, runs: int) -> tuple[Outcome, list[str]]:
         endpoint = ecs.endpoint_url
         if row.wire:
             endpoint = stack.enter_context(microburst(endpoint, row.wire))
-        day = Day(ecs, Requests(), _blocks(row, endpoint))
+        day = Day(ecs, Requests(), _blocks(row, endpoint), row.arrives)
         if row.around is not None:
             stack.enter_context(row.around(day))
         ecs.faults(day.requests, *(Fault(**fault) for fault in row.faults))

@@ -130,23 +130,27 @@ class Day:
         ecs: The embedded ECS.
         requests: Counts requests.
         block_of: The block of a run, by its number.
+        arrives: Seconds until a run is started, by its number.
         runs: The runs.
         tasks: Their coroutines.
         api: The stand-in of Prefect's API, if there is one.
         notes: What else was seen to be wrong.
+        written: Lines that containers have written.
     """
 
     ecs: LocalECS
     requests: Requests
     block_of: Callable[[int], PinnedECSTask]
+    arrives: Callable[[int], float] = lambda number: 0.0
     runs: list[Run] = field(default_factory=list)
     tasks: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
     api: Any = None
     notes: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     def start(self, runs: int) -> None:
-        """Start so many runs at once."""
+        """Start so many runs, at once or as they arrive."""
         self.runs = [Run(number) for number in range(runs)]
         self.began = time.monotonic()
         for run in self.runs:
@@ -155,6 +159,7 @@ class Day:
     async def _live(self, run: Run) -> None:
         block = for_flow_run(self.block_of(run.number), run.flow_run_id)
         try:
+            await asyncio.sleep(self.arrives(run.number))
             result = await block.run(run.status)
         except asyncio.CancelledError:
             run.end = CANCELLED

@@ -66,7 +66,10 @@ def at_the_speed_of_the_capacity(outcome: Outcome) -> list[str]:
 
 # -- a large one beside a stream of small ones -----------------------------------------------------
 
-LARGE = 30
+LARGE = 10
+
+#: Seconds between the arrivals of two runs: more arrive than there is room for.
+STREAM = 0.125
 
 
 def _a_large_one(number: int) -> Mapping[str, Any]:
@@ -165,6 +168,7 @@ ROWS = (
         settings={"vcpu_quota": 8},
         fields={"launch_timeout_seconds": BUDGET},
         each=_a_large_one,
+        arrives=lambda number: number * STREAM,
         also=not_starved,
     ),
     Row(
