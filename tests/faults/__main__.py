@@ -19,7 +19,18 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = ("row", "runs", "once", "stated", "lost", "twice", "hanging", "ACTIVE/all", "seconds", "verdict")
+COLUMNS = (
+    "row",
+    "runs",
+    "once",
+    "stated",
+    "lost",
+    "twice",
+    "hanging",
+    "ACTIVE/all",
+    "seconds",
+    "verdict",
+)
 
 #: Generated definitions, all property tests together.
 EXAMPLES = 10_000
@@ -155,6 +166,6 @@ def _show(work: Sequence[Callable[[], Line]]) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     logging.getLogger("uvicorn.error").addFilter(lambda _: False)  # answers that are not sent
-    os.environ.setdefault("PREFECT_LOGGING_ROOT_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_ROOT_LEVEL", "CRITICAL")
     warnings.simplefilter("ignore")
     sys.exit(main())

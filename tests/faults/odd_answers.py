@@ -30,7 +30,7 @@ def in_four(actions: tuple[str, ...] = ACTIONS, **rule: Any) -> list[Mapping[str
     return [
         {**rule, "action": action, **when}
         for action in actions
-        for when in ({"times": 1}, {"every": 4})
+        for when in ({"times": 1}, {"probability": 0.25})
     ]
 
 

@@ -113,7 +113,8 @@ async def run_row(row: Row, runs: int) -> tuple[Outcome, list[str]]:
             stack.enter_context(row.around(day))
         ecs.faults(day.requests, *(Fault(**fault) for fault in row.faults))
         outcome = await live_through(
-            *(day, runs, row.patience, row.meanwhile), stated=lambda number: row.stated(number, runs)
+            *(day, runs, row.patience, row.meanwhile),
+            stated=lambda number: row.stated(number, runs),
         )
         control_plane.forget_all()
     return outcome, complaints(row, outcome) + day.notes
