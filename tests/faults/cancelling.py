@@ -44,13 +44,12 @@ def _sized(number: int) -> Mapping[str, Any]:
 
 @contextmanager
 def truth(day: Day) -> Iterator[None]:
-    """Whatever is set in Prefect, and logged as an error, is compared with ECS."""
-    runs = {run.flow_run_id: run for run in day.runs}
+    """Whatever state is set in Prefect is compared with ECS at that moment."""
 
     def on_state(id_: str, state: str) -> None:
-        runs.update((run.flow_run_id, run) for run in day.runs)
-        if day.lives(runs[id_]):
-            runs[id_].untrue = f"{state}, while its task is {day.statuses(runs[id_])}"
+        run = next(run for run in day.runs if run.flow_run_id == id_)
+        if day.lives(run):
+            run.untrue = f"{state}, while its task is {day.statuses(run)}"
 
     with prefect(day) as side:
         side.on_state = on_state
@@ -63,7 +62,7 @@ async def cancel_at_every_stage(day: Day) -> None:
 
 
 async def _cancel(day: Day, run: Run) -> None:
-    while not _is_there(day, run):
+    while not _is_there(day, run):  # noqa: ASYNC110 - the server is in another thread
         await asyncio.sleep(0.05)
     if not by_prefect(run.number):
         day.tasks[run.number].cancel()

@@ -47,18 +47,19 @@ _ODD = (
     odd("a proxy's page, 502", kind="raw", message="<html>Bad Gateway</html>", status=502),
     odd("500", kind="error", code="InternalFailure", status=500),
     odd("JSON that is cut short", kind="raw", message='{"tasks": [{"taskArn": "arn', status=200),
-    odd("{}", kind="raw", message="{}", status=200),
+    odd("{}", kind="raw", message="{}", status=200, quick=True),
     odd("an unknown reason", ("RunTask",), kind="in-band", failures=["MOON:PHASE"]),
     odd(
         "an odd task among those described",
         ("DescribeTasks",),
         kind="rewrite",
         members={"tasks[0]": {"taskArn": 7, "lastStatus": None, "containers": "none"}},
+        quick=True,
     ),
 )
 
 
-# -- credentials ------------------------------------------------------------------------------------
+# -- credentials -----------------------------------------------------------------------------------
 
 
 async def expire(day: Day) -> None:
@@ -127,7 +128,6 @@ ROWS = (
     Row(
         "new revisions invisible to RunTask for 5 s",
         settings={"invisible_seconds": {"RunTask": 5.0}},
-        quick=True,
     ),
     Row(
         "RunTask replies lost, 30 %, and ListTasks denied",

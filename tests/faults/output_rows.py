@@ -116,7 +116,7 @@ async def one_is_loud(day: Day) -> None:
 
 
 async def _be_loud(day: Day) -> None:
-    while not (streaming := _streaming(day)):
+    while not (streaming := _streaming(day)):  # noqa: ASYNC110 - the server is in another thread
         await asyncio.sleep(0.01)
     task = day.ecs.model.find(streaming[0])
     assert task is not None

@@ -1,14 +1,13 @@
 """Many runs at once, and what became of each: counted on the server's side, against what was said.
 
-What a run says of itself is compared with ECS at that very moment (`Day.ended`): a status code, or
-that it was cancelled, over a task that has not stopped is untrue; so is "cannot launch" over a task.
+What a run says of itself is compared with ECS at that very moment: a status code, or that it was
+cancelled, over a task that has not stopped is untrue; so is "cannot launch" over any task.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
