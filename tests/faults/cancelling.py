@@ -115,6 +115,6 @@ def _row(name: str, denied: Mapping[str, Any], seconds: float) -> Row:
 
 
 ROWS = (
-    _row("for 20 s", {**_DENIED, "duration": 20.0}, seconds=60.0),
+    _row("for 10 s", {**_DENIED, "duration": 10.0}, seconds=30.0),
     _row("for good", _DENIED, seconds=10.0),
 )
