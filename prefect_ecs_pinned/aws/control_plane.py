@@ -89,6 +89,11 @@ class Launch:
     submission: Submission | None = None
     _post: Post = field(default_factory=Post.here)
 
+    @property
+    def stopped(self) -> Snapshot | None:
+        """The task that was started before the launch was withdrawn, when ECS stops it."""
+        return self.submission.stopped if self.submission is not None else None
+
     def settle(self, done: asyncio.Future[Snapshot]) -> None:
         """Hand the submission's outcome over to the caller's event loop."""
 

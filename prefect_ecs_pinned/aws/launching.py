@@ -218,6 +218,7 @@ class Launching:
                 "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
             )
             return False
+        submission.stopped = task
         self.task_stopped(submission)
         return True
 

@@ -63,6 +63,7 @@ class Submission:
         gates: Those through which its last call was a probe.
         waiting: Done when it is its turn, when a pause is over, or when it is withdrawn.
         withdrawn: Nobody wants the task any more.
+        stopped: Its task, started before it was withdrawn: ECS has accepted its stop.
         last_try: Its clock has run out; the next call is the last one.
         refusals: How often it was refused for want of room.
         renewals: How often it was given another revision, or other subnets.
@@ -85,6 +86,7 @@ class Submission:
     gates: Sequence[Gate] = field(default=(), repr=False)
     waiting: asyncio.Future[Any] | None = field(default=None, repr=False)
     withdrawn: bool = False
+    stopped: Snapshot | None = None
     last_try: bool = False
     refusals: int = 0
     renewals: int = 0

@@ -136,10 +136,10 @@ class _Run:
             await self._abandon(launch)
             raise
         except Unwanted:
-            left = await self._plane.withdraw(launch)
+            left = await self._plane.withdraw(launch) or launch.stopped
             if left is None:
                 raise
-            unwanted, task = True, left  # it could not be stopped: it is followed
+            unwanted, task = True, left  # it was launched: it is followed to its end
         identifier = self._identifier(request, task)
         return Launched(launch, task, identifier, prepared.desired, unwanted)
 

@@ -474,6 +474,7 @@ async def test_withdrawn_at_any_moment_its_task_is_stopped_and_not_live(
     await clock.pass_time(when)
     task = await clock.run(launching.withdraw(submission))
     assert task is None
+    assert submission.stopped.task_arn in api.tasks
     assert [stopped for stopped, _ in api.stopped] == list(api.tasks)
     assert launching.snapshot()["FARGATE"]["live"] == 0
 

@@ -16,6 +16,7 @@ from prefect._internal.compatibility.deprecated import PrefectDeprecationWarning
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import output
 from prefect_ecs_pinned.aws.trouble import PATIENCE, Trouble
+from prefect_ecs_pinned.block import following
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.errors import (
     LaunchTimeout,
@@ -26,6 +27,7 @@ from prefect_ecs_pinned.errors import (
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases
 from tests.block.conftest import EXECUTION_ROLE, Status, World, messages, until
+from tests.faults.prefect_side import PrefectSide, serving
 
 NEVER = 1000.0
 
@@ -262,6 +264,32 @@ async def test_a_run_that_is_cancelled_while_it_submits_leaves_no_task(world: Wo
         await run
     assert len(world.ecs.launches) == 1
     assert world.live_tasks() == 0
+
+
+async def test_one_that_is_cancelled_in_prefect_in_the_middle_of_run_task_ends_with_its_task(
+    world: World, monkeypatch, log
+):
+    """It was launched: Cancelled is told when its task has stopped, and not of a run that waits."""
+    monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
+    latencies, phases = {"RunTask": 1.0, "*": 0.0}, Phases(0, 0, 0, 0.3, 0.3, 0.3)
+    world.ecs.change(task_seconds=NEVER, latencies=latencies, phases=phases)
+    side, flow_run_id, told = PrefectSide(), str(uuid4()), []
+
+    def on_state(_: str, state: str) -> None:
+        arn = world.ecs.launches[0]["taskArn"]
+        told.append((state, world.ecs.model.call("DescribeTasks", {"tasks": [arn]})["tasks"]))
+
+    side.on_state = on_state
+    block, status = world.block(env={"PREFECT__FLOW_RUN_ID": flow_run_id}), Status()
+    with serving(side):
+        run = asyncio.create_task(block.run(status))
+        await until(lambda: world.calls("RunTask") == 1)
+        side.states[flow_run_id] = "CANCELLING"
+        result = await run
+    assert (result.status_code, result.identifier) == (0, await status.identifier)
+    assert [(state, task["lastStatus"]) for state, (task,) in told] == [("CANCELLED", "STOPPED")]
+    assert any("and the task was stopped" in m for m in messages(log))
+    assert not any("was not launched" in m for m in messages(log))
 
 
 # -- output ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from prefect_ecs_pinned.local import LocalECS, Settings
 from tests.faults.crowd import Crowd, crowd
-from tests.faults.matrix import QUICK
+from tests.faults.row import QUICK
 
 PROCESSES, RUNS_EACH = 8, 25
 

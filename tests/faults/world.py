@@ -1,8 +1,7 @@
-"""A bad day: the embedded ECS with faults, microburst in front of it, and many runs at once."""
+"""What a bad day is made of: blocks, Prefect's API out of reach, microburst in front of ECS."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import subprocess
@@ -12,9 +11,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import prefect_aws
 from prefect.settings import (
@@ -25,7 +22,6 @@ from prefect.settings import (
 )
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.local import LocalECS
 
 FAMILY = "prefect-matrix"
 
@@ -115,69 +111,13 @@ def for_flow_run(block: PinnedECSTask, flow_run_id: str) -> PinnedECSTask:
 
 
 class Status:
-    """A `TaskStatus` of an agent that only listens."""
+    """A `TaskStatus` of an agent that only listens.
+
+    Attributes:
+        identifier: What it was given; None before that.
+    """
+
+    identifier: str | None = None
 
     def started(self, value: str) -> None:
         self.identifier = value
-
-
-@dataclass
-class Outcome:
-    """What became of many runs, counted on the server's side.
-
-    Attributes:
-        runs: How many there were.
-        once: Launched exactly once.
-        lost: Never launched.
-        twice: Launched more than once.
-        hanging: Not ended when time was up.
-        failed: Ended with an error or a status code other than 0, and why.
-        active: ACTIVE revisions of the family.
-        revisions: All revisions of the family.
-        seconds: From the first to the last.
-    """
-
-    runs: int
-    once: int = 0
-    lost: int = 0
-    twice: int = 0
-    hanging: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    active: int = 0
-    revisions: int = 0
-    seconds: float = 0.0
-
-    def count(self, ecs: LocalECS, flow_runs: Sequence[str]) -> None:
-        """Count launches by flow run, and revisions."""
-        launches = Counter(str(launch["flow_run_id"]) for launch in ecs.launches)
-        for flow_run in flow_runs:
-            self.once += launches[flow_run] == 1
-            self.lost += launches[flow_run] == 0
-            self.twice += launches[flow_run] > 1
-        ours = [d for d in ecs.model.definitions().all() if d["family"] == FAMILY]
-        self.revisions = len(ours)
-        self.active = sum(d["status"] == "ACTIVE" for d in ours)
-
-
-async def run_all(
-    ecs: LocalECS, block: PinnedECSTask, runs: int, patience: float, meanwhile: Any = None
-) -> Outcome:
-    """Start many runs at once; wait for all of them, or until patience is at an end."""
-    outcome, began = Outcome(runs), time.monotonic()
-    flow_runs = [str(uuid4()) for _ in range(runs)]
-    tasks = [asyncio.create_task(for_flow_run(block, id_).run(Status())) for id_ in flow_runs]
-    others = [asyncio.create_task(meanwhile(ecs))] if meanwhile is not None else []
-    done, pending = await asyncio.wait(tasks, timeout=patience)
-    outcome.seconds = time.monotonic() - began
-    outcome.hanging = len(pending)
-    for task in done:
-        error = task.exception()
-        if error is not None:
-            outcome.failed[str(error).partition("\n")[0]] += 1
-        elif task.result().status_code != 0:
-            outcome.failed[f"status code {task.result().status_code}"] += 1
-    for task in (*pending, *others):
-        task.cancel()
-    await asyncio.gather(*pending, *others, return_exceptions=True)
-    outcome.count(ecs, flow_runs)
-    return outcome
