@@ -173,10 +173,11 @@ class Stopping:
                 if (result := await self._try(stop)) is not None:
                     self._settle(stop, result)
                     return
-                pause = backoff(attempt, longest=3 * LONGEST_SECONDS)
+                waited = self._clock.now() - began
+                longest = LONGEST_SECONDS if waited < STOP_PATIENCE else 3 * LONGEST_SECONDS
+                pause = backoff(attempt, longest=longest)
                 if stop.not_found_since is not None:
                     pause = max(pause, NOT_FOUND_PAUSE)
-                waited = self._clock.now() - began
                 self._warn(stop, waited)
                 if self._closed or waited + pause > STOP_SECONDS:
                     return

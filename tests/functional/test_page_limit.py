@@ -23,7 +23,11 @@ from prefect_ecs_pinned.operations.reconcile.flow_runs import by_id, unfinished
 from prefect_ecs_pinned.operations.saved import prefect_api, read_deployments, read_links
 from prefect_ecs_pinned.runs.host import UNWANTED
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.functional,
+    pytest.mark.walkthrough,  # two servers of its own: half a minute
+    pytest.mark.timeout(300),
+]
 
 LIMIT = 50
 RUNS = 120

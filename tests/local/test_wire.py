@@ -243,10 +243,10 @@ def answered(ecs: EmbeddedECS, action: str, request: Mapping[str, Any]) -> str:
     return "200"
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls())
 def test_no_document_makes_the_model_fail(call):
-    """Two thousand of them, over all actions: an answer or a refusal of AWS's, nothing else."""
+    """Five hundred of them, over all actions: an answer or a refusal of AWS's, nothing else."""
     ecs = EmbeddedECS(Settings(quota_scale=None))
     answered(ecs, "RegisterTaskDefinition", BASES["RegisterTaskDefinition"])
     assert answered(ecs, *call) != "500"

@@ -81,5 +81,5 @@ def test_a_block_says_all_that_it_asks_for():
     assert spec.env == {"PREFECT__FLOW_RUN_ID": "a" * 32, "UNSET": None}
     assert spec.cloudwatch_logs == {}
     assert not spec.may_register
-    assert "PREFECT_API_URL" in spec.inherited_env or spec.inherited_env == {}
+    assert spec.inherited_env == block._base_environment()
     assert run_spec(block.copy(update={"configure_cloudwatch_logs": False})).cloudwatch_logs is None
