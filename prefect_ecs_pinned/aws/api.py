@@ -14,8 +14,9 @@ from botocore.validate import ParamValidator
 
 from prefect_ecs_pinned.aws.answers import items, member
 from prefect_ecs_pinned.aws.clients import Clients
-from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error, presentable, understand
+from prefect_ecs_pinned.aws.faults import Fault, Kind, presentable, understand
 from prefect_ecs_pinned.aws.models import input_shape
+from prefect_ecs_pinned.errors import ConfigurationError
 
 #: API_ListTaskDefinitions, "maxResults": at most 100 a page.
 LIST_PAGE = 100
@@ -53,12 +54,14 @@ def check_run_task(request: Mapping[str, Any]) -> None:
     A request that is made of a block's fields is in order; one that was patched may not be.
 
     Raises:
-        PinnedECSError: botocore knows that it is not.
+        ConfigurationError: botocore knows that it is not.
     """
     report = ParamValidator().validate(request, input_shape("ecs", "RunTask"))
     if report.has_errors():
         wrong = presentable(ParamValidationError(report=report.generate_report()))
-        raise as_error(understand(wrong, "RunTask"), "cannot launch") from wrong
+        raise ConfigurationError(
+            "cannot launch", str(wrong), "correct task_customizations; see API_RunTask"
+        ) from wrong
 
 
 def _newest(client: Any, family: str) -> int:

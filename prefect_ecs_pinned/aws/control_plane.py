@@ -30,11 +30,12 @@ from prefect_ecs_pinned.aws.pinning import Pin, Pinning
 from prefect_ecs_pinned.aws.ports import Clock
 from prefect_ecs_pinned.aws.printing import Sink
 from prefect_ecs_pinned.aws.progress import Progress
+from prefect_ecs_pinned.aws.registrable import make
 from prefect_ecs_pinned.aws.sharing import Shared
 from prefect_ecs_pinned.aws.stopping import Outcome, Stopping, StopResult
 from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.aws.watching import News, Watch, Watching
-from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown, Unavailable
@@ -420,8 +421,7 @@ class ControlPlane:
     async def _build(self, key: str, spec: DefinitionSpec) -> Desired:
         definitions = self._on_loop().definitions
         if key not in definitions:
-            desired = Desired(build(spec))
-            _ = desired.fingerprint  # computed here, once, before others share it
+            desired = make(spec)  # its fingerprint is computed, once, before others share it
             definitions[key] = desired
             if len(definitions) > _REMEMBERED_DEFINITIONS:
                 definitions.popitem(last=False)

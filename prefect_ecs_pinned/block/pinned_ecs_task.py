@@ -22,6 +22,7 @@ from prefect.utilities.asyncutils import sync_compatible
 from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws.registrable import make
 from prefect_ecs_pinned.block import form, telling
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.host import PrefectHost
@@ -29,12 +30,13 @@ from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.block.quoting import without_values
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
-from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, build
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.runs import run as running
+from prefect_ecs_pinned.runs.check import checked_request
 from prefect_ecs_pinned.runs.request import launch_request
 from prefect_ecs_pinned.runs.revision import definition_spec
 
@@ -48,6 +50,9 @@ _DAY_SECONDS = 24 * 60 * 60
 #: Longest time between two looks. ECS shows a stopped task for an hour (API_DescribeTasks), and
 #: a look that fails is repeated.
 _POLL_SECONDS = 600
+
+#: Levels of a task definition that are looked at; ECS has fewer than 10.
+_MOST_LEVELS = 50
 
 #: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
 _SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager|ssm):")
@@ -140,6 +145,33 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     @validator("registration", "secrets", pre=True)
     def _default_for_null(cls, value: Any, field: Any) -> Any:  # noqa: N805
         return field.get_default() if value is None else value
+
+    @root_validator(pre=True)
+    def image_is_required(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        """As the parent does, which expects a definition in its proper shape."""
+        definition = values.get("task_definition")
+        containers = definition.get("containerDefinitions") if isinstance(definition, dict) else ()
+        listed = containers if isinstance(containers, list | tuple) else ()
+        proper = [c for c in listed if isinstance(c, dict) and "name" in c]
+        seen = {**values, "task_definition": {"containerDefinitions": proper}}
+        seen = prefect_aws.ecs.ECSTask.image_is_required(seen)
+        return {**values, "image": seen["image"]} if "image" in seen else values
+
+    @validator("task_definition", pre=True)
+    def _not_too_deep(cls, value: Any) -> Any:  # noqa: N805
+        level = [value]
+        for _ in range(_MOST_LEVELS):
+            level = [
+                item
+                for outer in level
+                if isinstance(outer, dict | list | tuple)
+                for item in (outer.values() if isinstance(outer, dict) else outer)
+            ]
+        if level:
+            raise ValueError(
+                f"task_definition has more than {_MOST_LEVELS} levels. hint: ECS has fewer than 10"
+            )
+        return value
 
     @validator("task_customizations", pre=True)
     def cast_customizations_to_a_json_patch(cls, value: Any) -> Any:  # noqa: N805
@@ -277,10 +309,11 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         region = self.aws_credentials.region_name or "<loaded from client at runtime>"
         desired = Desired({})  # what a linked revision holds is not read
         if not linked:
-            desired = Desired(build(definition_spec(spec, region)))
+            desired = make(definition_spec(spec, region))
             definition = shown(desired.definition, DEFINITION)
             text += "---\n# Task definition\n" + yaml.dump(definition) + "\n"
         subnets = f"<loaded from {spec.vpc_id or 'the default VPC'} at runtime>"
+        checked_request(spec, desired, linked, ["subnet"])
         revision = spec.task_definition_arn or "<pinned at runtime>"
         request = launch_request(spec, desired, linked, subnets, revision)
         return text + "---\n# Task run request\n" + yaml.dump(shown(request, REQUEST))

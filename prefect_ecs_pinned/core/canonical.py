@@ -100,9 +100,9 @@ def task_size(value: Any) -> str:
         if lowered.endswith(unit):
             try:
                 return str(int(float(lowered.removesuffix(unit)) * 1024))
-            except ValueError:
+            except (ValueError, OverflowError):
                 return text
-    return lowered if lowered.isdigit() else text
+    return lowered if lowered.isascii() and lowered.isdigit() else text
 
 
 def _canonical_structure(

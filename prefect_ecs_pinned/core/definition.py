@@ -29,6 +29,9 @@ DEFAULT_MEMORY = 2048
 FAMILY_LENGTH = 255
 _FAMILY = re.compile(rf"[a-zA-Z0-9_-]{{1,{FAMILY_LENGTH}}}")
 
+#: Of a size in a container, which is a 32-bit number.
+_MOST_DIGITS = 9
+
 FARGATE_LAUNCH_TYPES = ("FARGATE", "FARGATE_SPOT")
 
 #: CloudWatch options of `ECSTask`; "awslogs-region" and the prefix are added in `build`.
@@ -53,6 +56,7 @@ class DefinitionSpec:
         logs: Extra awslogs options; None when CloudWatch logs are not configured.
         secrets: Environment name -> Secrets Manager or SSM ARN.
         unset: Names of variables that the block sets to None.
+        sized: State sizes where the base has none; otherwise they are left as they are.
     """
 
     family: str
@@ -68,6 +72,7 @@ class DefinitionSpec:
     logs: Mapping[str, str] | None = field(default=None, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict)
     unset: frozenset[str] = frozenset()
+    sized: bool = True
 
     def key(self) -> str:
         """A text that is equal for equal specs: what a built definition is remembered by."""
@@ -86,6 +91,7 @@ class DefinitionSpec:
                 self.logs,
                 self.secrets,
                 sorted(self.unset),
+                self.sized,
             ],
             sort_keys=True,
             default=str,
@@ -106,8 +112,9 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
     if not container.get("image"):
         raise ConfigurationError(
             "cannot run the Prefect container",
-            "neither the block nor the task definition names an image for container 'prefect'",
-            "set image",
+            "neither the block nor the task definition names an image for container "
+            f"{PREFECT_CONTAINER!r}{_others(definition)}",
+            f"set image, or name the container that runs the flow {PREFECT_CONTAINER!r}",
         )
     _remove_unset(container, spec.unset)
     if not spec.linked:  # ECS has put the list of a linked one into another order
@@ -165,6 +172,12 @@ def _container(definition: dict[str, Any]) -> dict[str, Any]:
     return container
 
 
+def _others(definition: Mapping[str, Any]) -> str:
+    names = [named(c.get("name")) for c in definition["containerDefinitions"]]
+    others = [repr(name) for name in names if name != PREFECT_CONTAINER]
+    return f"; its containers are {', '.join(others)}" if others else ""
+
+
 def _remove_unset(container: dict[str, Any], unset: frozenset[str]) -> None:
     if unset and container.get("environment"):
         container["environment"] = _without(container["environment"], unset)
@@ -211,6 +224,8 @@ def _provide_secrets(container: dict[str, Any], secrets: Mapping[str, str]) -> N
 def _state_sizes(
     spec: DefinitionSpec, definition: dict[str, Any], container: dict[str, Any]
 ) -> None:
+    if not spec.sized:
+        return
     cpu = spec.cpu or definition.get("cpu") or DEFAULT_CPU
     memory = spec.memory or definition.get("memory") or DEFAULT_MEMORY
     if spec.launch_type in FARGATE_LAUNCH_TYPES:
@@ -226,7 +241,9 @@ def _state_sizes(
                 f"{spec.launch_type!r}",
                 "set networkMode to 'awsvpc' in task_definition, or launch_type to 'EC2'",
             )
-    elif spec.launch_type == "EC2":
+    elif spec.launch_type is None and "FARGATE" in definition.get("requiresCompatibilities", ()):
+        definition["cpu"], definition["memory"] = str(cpu), str(memory)  # required there
+    elif spec.launch_type == "EC2" or not (spec.linked or definition.get("memory")):
         container.setdefault("cpu", _digits("cpu", cpu))
         if not container.get("memoryReservation"):  # a complete size by itself
             container.setdefault("memory", _digits("memory", memory))
@@ -235,7 +252,7 @@ def _state_sizes(
 def _digits(name: str, size: Any) -> int:
     """A task's size as a container's, which has no units."""
     text = task_size(size)
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise ConfigurationError(
             "cannot use the task definition",
             f"its {name} is {plain(size)!r}",

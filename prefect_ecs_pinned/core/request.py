@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slugify import slugify
-
 from prefect_ecs_pinned.core.canonical import task_size
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.tags import tags_of
 from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 
 #: API_RunTask, "overrides": "A total of 8192 characters are allowed for overrides. This limit
@@ -33,14 +32,8 @@ SUBMISSION_CHARACTERS = 60
 #: How many variables an `OverridesTooLarge` names.
 _NAMED_VARIABLES = 3
 
-#: What a tag may not have, as `ECSTask` sees it: API_Tag allows letters, numbers, spaces and
-#: + - = . _ : / @ , and spaces become hyphens too.
-_TAG_CHARACTERS = r"[^a-zA-Z0-9_./=+:@-]"
-
-#: Tags that are valid as they are, and stay so; making one valid takes thirty times as long.
-_VALID_TAG = re.compile(r"[a-zA-Z0-9_./=+:@]+(?:-[a-zA-Z0-9_./=+:@]+)*")
-
-#: Memory in MiB that Fargate offers per CPU units, (lowest, highest, step).
+#: Memory in MiB that Fargate offers per CPU units, (lowest, highest, step). Not all that it will
+#: ever offer: sizes with other CPU units are left to ECS.
 #: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
 FARGATE_SIZES: Mapping[int, Sequence[int]] = {
     256: (512, 1024, 2048),
@@ -51,6 +44,9 @@ FARGATE_SIZES: Mapping[int, Sequence[int]] = {
     8192: range(16384, 61440 + 1, 4096),
     16384: range(32768, 122880 + 1, 8192),
 }
+
+#: A size in MiB; longer ones are no sizes, nor numbers that Python reads.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ def run_task_request(
     """The RunTask request of one flow run, before the block's customizations."""
     request: dict[str, Any] = {
         "overrides": _overrides(spec, sizes),
-        "tags": [{"key": _tag(key), "value": _tag(value)} for key, value in spec.labels.items()],
+        "tags": tags_of(spec.labels),
         "taskDefinition": task_definition,
     }
     if spec.cluster:
@@ -156,12 +152,6 @@ def _overrides(spec: LaunchSpec, sizes: Sizes) -> dict[str, Any]:
 
 def _text(size: int | None) -> str | None:
     return str(size) if size else None
-
-
-def _tag(text: str) -> str:
-    if _VALID_TAG.fullmatch(text):
-        return text
-    return slugify(text, regex_pattern=_TAG_CHARACTERS, allow_unicode=True, lowercase=False)
 
 
 def with_submission_id(
@@ -203,8 +193,9 @@ def launch_type_of(request: Mapping[str, Any]) -> str:
     A capacity provider with a name of its own is one for EC2 (API_RunTask,
     "capacityProviderStrategy"); a request that says nothing counts as FARGATE.
     """
-    strategy = request.get("capacityProviderStrategy") or []
-    providers = {item.get("capacityProvider") for item in strategy}
+    strategy = request.get("capacityProviderStrategy")
+    items = strategy if isinstance(strategy, list) else []  # a patched one may be anything
+    providers = [item.get("capacityProvider") for item in items if isinstance(item, Mapping)]
     if "FARGATE" in providers:
         return "FARGATE"
     if "FARGATE_SPOT" in providers:
@@ -253,7 +244,7 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
     _check_overrides(request)
 
 
-def _on_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
+def on_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
     """Whether a request is sure to run on Fargate: a cluster may have a default of its own."""
     if request.get("launchType") or request.get("capacityProviderStrategy"):
         return launch_type_of(request) in FARGATE_LAUNCH_TYPES
@@ -261,20 +252,14 @@ def _on_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> bo
 
 
 def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
-    if not _on_fargate(request, definition):
+    if not on_fargate(request, definition):
         return
     overrides = request.get("overrides") or {}
     cpu = task_size(overrides.get("cpu") or definition.get("cpu") or "")
     memory = task_size(overrides.get("memory") or definition.get("memory") or "")
-    if not cpu.isdigit() or not memory.isdigit():
+    offered = next((o for units, o in FARGATE_SIZES.items() if str(units) == cpu), None)
+    if offered is None or not _NUMBER.fullmatch(memory):
         return
-    offered = FARGATE_SIZES.get(int(cpu))
-    if offered is None:
-        raise ConfigurationError(
-            "cannot launch on Fargate",
-            f"there is no size with cpu {cpu}",
-            f"set cpu to one of {', '.join(map(str, FARGATE_SIZES))}",
-        )
     if int(memory) not in offered:
         raise ConfigurationError(
             "cannot launch on Fargate",

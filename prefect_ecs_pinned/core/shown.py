@@ -161,14 +161,22 @@ def hidden_texts(value: Any, rule: Rule) -> frozenset[str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str | int | float) and not isinstance(value, bool):
-        yield str(value)
+    waiting = [value]  # not recursive: a value may have any depth
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple | set | frozenset):
+            waiting += value
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield _written(value)
+
+
+def _written(value: str | float) -> str:
+    try:
+        return str(value)
+    except ValueError:  # a number with more digits than Python writes; nothing else writes it
+        return ""
 
 
 def without(written: str, hidden: Collection[str]) -> str:

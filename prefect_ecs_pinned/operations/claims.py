@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.compare import Desired, Observed, match
-from prefect_ecs_pinned.core.definition import build, family_name
+from prefect_ecs_pinned.core.definition import family_name
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
@@ -27,7 +27,7 @@ from prefect_ecs_pinned.operations.blocks import (
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
-from prefect_ecs_pinned.runs.revision import definition_spec, patched_revision
+from prefect_ecs_pinned.runs.revision import definition_spec, make_now, patched_revision
 
 #: Slug of prefect-aws's own block: its revisions count when it names them.
 PLAIN_SLUG = "ecs-task"
@@ -132,7 +132,7 @@ async def _claims_of_spec(calls: Calls, name: str, whose: Configuration) -> list
             return claims  # of another account, or gone: nothing can be built on it
         linked = Linked(described)
     wanted = definition_spec(spec, whose.access.region or await calls.region(), linked)
-    return [*claims, Claim(name, desired=Desired(build(wanted)))]
+    return [*claims, Claim(name, desired=await make_now(wanted))]
 
 
 def _may_be_of(family: str, data: Mapping[str, Any], document: BlockDocument) -> bool:

@@ -10,17 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_ecs_pinned.aws.api import check_run_task
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.linked import Linked
 from prefect_ecs_pinned.core.plan import Desired
-from prefect_ecs_pinned.core.request import check, check_reserved
-from prefect_ecs_pinned.runs.request import (
-    check_network,
-    launch_request,
-    looks_up_subnets,
-    subnets_of,
-)
+from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.request import check_network, looks_up_subnets, subnets_of
 from prefect_ecs_pinned.runs.revision import choose, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -61,14 +55,10 @@ async def prepare(spec: RunSpec, plane: ControlPlane) -> Prepared:
         return await plane.linked(named, tags) if named else None
 
     desired, revision = await choose(spec, await plane.region(), read, plane.desired)
-    check_network(spec, desired)
+    check_network(spec, desired)  # before subnets are looked up
     looked_up = looks_up_subnets(spec, desired)
     subnets = list(await plane.subnets(spec.vpc_id)) if looked_up else []
-    request = launch_request(spec, desired, revision, subnets)
-    if spec.task_customizations:
-        check_reserved(request)
-        check_run_task({"taskDefinition": desired.family, **request})
-    check(request, desired.definition)
+    request = checked_request(spec, desired, revision, subnets)
     flow_run_id = spec.flow_run_id or ""
     return Prepared(
         desired=desired,

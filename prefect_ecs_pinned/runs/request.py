@@ -10,10 +10,28 @@ from jsonpointer import JsonPointerException
 
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.plan import Desired
-from prefect_ecs_pinned.core.request import LaunchSpec, Sizes, run_task_request, stated_sizes
+from prefect_ecs_pinned.core.request import (
+    LaunchSpec,
+    Sizes,
+    on_fargate,
+    run_task_request,
+    stated_sizes,
+)
 from prefect_ecs_pinned.core.shown import json_pointer, patch_operation, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
+
+#: What jsonpatch raises for a patch and a document that are not made for one another.
+_MISFITS = (
+    JsonPatchException,
+    JsonPointerException,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 def launch_request(
@@ -48,11 +66,12 @@ def launch_request(
         launch_type=spec.launch_type,
         labels=spec.labels,
     )
-    network = _network(spec, spec.subnets or subnets) if _has_network(desired) else None
-    request = run_task_request(launch, task_definition or desired.family, sizes, network)
+    request = run_task_request(launch, task_definition or desired.family, sizes, None)
     if spec.flow_run_id:
         request["startedBy"] = spec.flow_run_id  # a task can be found by it (ListTasks)
-    return _customized(request, spec.task_customizations)
+    if not _has_network(desired):
+        return _customized(request, spec.task_customizations)
+    return _placed(spec, request, desired, spec.subnets or subnets)
 
 
 def check_network(spec: RunSpec, desired: Desired) -> None:
@@ -84,13 +103,44 @@ def _has_network(desired: Desired) -> bool:
     return desired.definition.get("networkMode") == "awsvpc"
 
 
-def _network(spec: RunSpec, subnets: Sequence[str] | str) -> dict[str, Any]:
+def _placed(
+    spec: RunSpec, request: Mapping[str, Any], desired: Desired, subnets: Sequence[str] | str
+) -> dict[str, Any]:
+    """A request with its network, customized.
+
+    Whether a task gets a public IP by itself depends on whether it runs on Fargate, which the
+    customizations may decide, and they may change the public IP as well. So they are applied to
+    what the fields suggest, and if that was not right, to the other one.
+
+    Raises:
+        ConfigurationError: A customization does not apply.
+    """
+    on_fargate_by_fields = spec.launch_type in FARGATE_LAUNCH_TYPES
+    made, misfit = [], None
+    for guess in (on_fargate_by_fields, not on_fargate_by_fields):
+        network = _network(spec, subnets, guess)
+        try:
+            customized = _customized(
+                {**request, "networkConfiguration": network}, spec.task_customizations
+            )
+        except ConfigurationError as error:
+            misfit = misfit or error
+            continue
+        if on_fargate(customized, desired.definition) == guess:
+            return customized
+        if guess == on_fargate_by_fields:
+            made.append(customized)
+    if misfit is not None and not made:
+        raise misfit
+    return made[0]
+
+
+def _network(spec: RunSpec, subnets: Sequence[str] | str, on_fargate: bool) -> dict[str, Any]:
     """``networkConfiguration``, in the shape that `ECSTask` sends."""
     configuration: dict[str, Any] = {
         "subnets": subnets if isinstance(subnets, str) else list(subnets),
         "securityGroups": list(spec.security_groups or []),
     }
-    on_fargate = spec.launch_type in FARGATE_LAUNCH_TYPES
     if assign := spec.assign_public_ip or ("ENABLED" if on_fargate else None):
         configuration["assignPublicIp"] = assign
     return {"awsvpcConfiguration": configuration}
@@ -117,24 +167,35 @@ def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
     }
 
 
-def _customized(request: dict[str, Any], patches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _customized(request: Any, patches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A request with JSON patches applied.
 
     The exceptions of jsonpatch show the document, and with it values of environment variables:
     they are neither quoted nor chained.
+
+    Raises:
+        ConfigurationError: Some do not apply; it names each, and what does not fit after it.
     """
+    misfits = []
     for number, patch in enumerate(patches):
         try:
             request = JsonPatch([patch]).apply(request)
-        except (JsonPatchException, JsonPointerException) as exception:
-            misfit = type(exception).__name__
-        else:
-            continue
-        what, where = patch_operation(patch.get("op")), json_pointer(patch.get("path"))
+        except _MISFITS as exception:
+            what, where = patch_operation(patch.get("op")), json_pointer(patch.get("path"))
+            misfits.append(
+                f"operation {what!r} of {where!r} (number {number}, from 0) does not fit the "
+                f"RunTask request ({type(exception).__name__})"
+            )
+    if misfits:
         raise ConfigurationError(
             "cannot apply task_customizations",
-            f"operation {what!r} of {where!r} (number {number}, from 0) does not fit the RunTask "
-            f"request ({misfit})",
+            "; ".join(misfits),
             "see what `preview()` shows without it; members that are not there need 'add'",
+        )
+    if not isinstance(request, dict):
+        raise ConfigurationError(
+            "cannot apply task_customizations",
+            "what they make of the RunTask request is no object",
+            "remove the patch of ''",
         )
     return request

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from prefect_ecs_pinned.aws.linked import Linked
+from prefect_ecs_pinned.aws.registrable import make, understood
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
-from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.plan import Desired, differences
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
@@ -28,14 +29,16 @@ Make = Callable[[DefinitionSpec], Awaitable[Desired]]
 Read = Callable[[bool], Awaitable[Linked | None]]
 
 
-async def choose(spec: RunSpec, region: str, read: Read, make: Make) -> tuple[Desired, str | None]:
+async def choose(
+    spec: RunSpec, region: str, read: Read, making: Make
+) -> tuple[Desired, str | None]:
     """The definition that a run would have, and its revision when that is used as it is.
 
     Args:
         spec: The run's.
         region: AWS Region.
         read: How a named revision is read; with its tags only if another is made of it.
-        make: How a definition is made.
+        making: How a definition is made.
 
     Raises:
         ConfigurationError: What is asked for cannot become a definition, or would change a
@@ -44,30 +47,41 @@ async def choose(spec: RunSpec, region: str, read: Read, make: Make) -> tuple[De
     """
     linked = await read(False)
     if linked is None:
-        return await make(definition_spec(spec, region)), None
+        return await making(definition_spec(spec, region)), None
     if patched := patched_revision(spec):
         return linked.desired, patched
     wanted = definition_spec(spec, region, linked)
     if spec.registration == "never":
         # The sizes and the compatibilities that a launch type asks for are left to ECS.
-        unsized = replace(wanted, launch_type=None, cpu=None, memory=None)
-        _refuse_changes(spec, linked.desired, await make(unsized))
+        unsized = replace(wanted, launch_type=None, cpu=None, memory=None, sized=False)
+        _refuse_changes(spec, linked.desired, await making(unsized))
         return linked.desired, linked.arn
-    desired = await make(wanted)
+    desired = await making(wanted)
     if desired.same_as(linked.desired):
         return linked.desired, linked.arn
     tagged = await read(True)  # what is made of it keeps its tags
-    return await make(definition_spec(spec, region, tagged)), None
+    return await making(definition_spec(spec, region, tagged)), None
 
 
 async def make_now(spec: DefinitionSpec) -> Desired:
     """A definition that nobody remembers, for commands."""
-    return Desired(build(spec))
+    return make(spec)
 
 
 def named_revision(spec: RunSpec) -> str | None:
-    """The revision that is named: by the customizations before ``task_definition_arn``."""
-    return patched_revision(spec) or spec.task_definition_arn
+    """The revision that is named: by the customizations before ``task_definition_arn``.
+
+    Raises:
+        ConfigurationError: It is no text.
+    """
+    named: Any = patched_revision(spec) or spec.task_definition_arn
+    if named is not None and not isinstance(named, str):
+        raise ConfigurationError(
+            "cannot apply task_customizations",
+            "they set a taskDefinition that is no text",
+            "give the ARN or the name of a revision",
+        )
+    return named
 
 
 def patched_revision(spec: RunSpec) -> str | None:
@@ -83,7 +97,11 @@ def patched_revision(spec: RunSpec) -> str | None:
 
 
 def definition_spec(spec: RunSpec, region: str, linked: Linked | None = None) -> DefinitionSpec:
-    """The part of a run's spec that decides what its revision looks like."""
+    """The part of a run's spec that decides what its revision looks like.
+
+    Raises:
+        ConfigurationError: ``task_definition`` is none.
+    """
     return DefinitionSpec(
         family=spec.default_family,
         region=region,
@@ -105,7 +123,10 @@ def _base(spec: RunSpec) -> dict[str, Any] | None:
     """``task_definition``, without what a described definition has more when it is pasted."""
     if spec.task_definition is None:
         return None
-    return {k: v for k, v in spec.task_definition.items() if k not in DESCRIBED_ONLY}
+    base: Any = spec.task_definition
+    if isinstance(base, Mapping):
+        base = {name: content for name, content in base.items() if name not in DESCRIBED_ONLY}
+    return understood(base)
 
 
 def _refuse_changes(spec: RunSpec, linked: Desired, desired: Desired) -> None:

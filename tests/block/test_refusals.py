@@ -39,7 +39,7 @@ async def refusal(world: World, **fields) -> PinnedECSError:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"cpu": 300}, "there is no size with cpu 300"),
+        ({"cpu": 256, "memory": 300}, "there is no size with cpu 256 and memory 300"),
         ({"cpu": 1024, "memory": 512}, "there is no size with cpu 1024 and memory 512"),
         ({"memory": 9216}, "there is no size with cpu 1024 and memory 9216"),
         (

@@ -18,7 +18,7 @@ from prefect_ecs_pinned.errors import (
 )
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.doctor.look import Look
-from prefect_ecs_pinned.runs.request import launch_request
+from prefect_ecs_pinned.runs.check import well_formed_request
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -95,7 +95,7 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
         return await _linked(spec, look, tags)
 
     desired, revision = await choose(spec, region, read, make_now)
-    request = launch_request(spec, desired, revision, [_LOOKED_UP])
+    request = well_formed_request(spec, desired, revision, [_LOOKED_UP])
     return Subject(configuration, look, region, account, desired, revision, request)
 
 

@@ -15,7 +15,8 @@ from prefect_ecs_pinned.errors import TaskDefinitionNotFound
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
-from prefect_ecs_pinned.runs.request import launch_request, looks_up_subnets
+from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.request import looks_up_subnets
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -93,7 +94,7 @@ async def needs(configuration: Configuration) -> Needs:
         return await _linked(spec, calls, tags)
 
     desired, given = await choose(spec, region, read, make_now)
-    request = launch_request(spec, desired, given, ["subnet"])
+    request = checked_request(spec, desired, given, ["subnet"])
     roles = {*_roles(desired.definition), *_roles(request.get("overrides") or {})}
     log_group = _log_group(desired, partition, region, account)
     return Needs(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_ecs_pinned.aws.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
-from prefect_ecs_pinned.core.definition import build
 from prefect_ecs_pinned.runs.revision import definition_spec
 
 #: `ECSTask`'s default of task_start_timeout_seconds (prefect-aws 0.4). Python's `.save()` stores
@@ -106,7 +106,7 @@ def _log_streams(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Ch
     if not block.task_definition_arn:
         # The name that the block will have is not its own yet.
         spec = definition_spec(run_spec(block), "us-east-1")
-        family = build(spec)["family"] if block.family or spec.base else f"prefect-{name}"
+        family = make(spec).family if block.family or spec.base else f"prefect-{name}"
     return Change(
         "awslogs-stream-prefix",
         "the flow run's name",

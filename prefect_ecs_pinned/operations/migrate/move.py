@@ -17,7 +17,10 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 from pydantic.v1 import ValidationError
 
+from prefect_ecs_pinned.aws.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.block.spec import run_spec
+from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
@@ -28,6 +31,8 @@ from prefect_ecs_pinned.operations.blocks import (
     read_document,
 )
 from prefect_ecs_pinned.operations.migrate.changes import SOURCE_START_TIMEOUT, Change, changes
+from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 
 #: Slug of `ECSTask`.
 SOURCE_SLUG = "ecs-task"
@@ -142,7 +147,25 @@ def _load(document: BlockDocument, deployment: Deployment | None) -> PinnedECSTa
             f"task_customizations sets {', '.join(reserved)}, which a launch refuses",
             f"remove the patch of {', '.join(reserved)}",
         )
+    try:
+        _check_requests(block)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot migrate {whose}", str(error)) from error
     return block
+
+
+def _check_requests(block: PinnedECSTask) -> None:
+    """Make the requests of a run, patches applied, as far as they are known without AWS.
+
+    Raises:
+        ConfigurationError: Every launch would be refused.
+    """
+    spec = run_spec(block)
+    # A linked revision is not read: it is taken for one with a network, where more patches fit.
+    revision, desired = named_revision(spec), Desired({"networkMode": "awsvpc"})
+    if not revision:
+        desired = make(definition_spec(spec, block.aws_credentials.region_name or "us-east-1"))
+    checked_request(spec, desired, revision, ["subnet"])
 
 
 async def _save(client: PrefectClient, document: BlockDocument, block: Any) -> UUID:

@@ -1,0 +1,109 @@
+"""The requests of a run, checked before anything is changed: the one check of runs and commands.
+
+A definition is checked where it is made (`aws.registrable`), for all who make one. What is here
+does the same for the RunTask request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect_ecs_pinned.aws.api import check_run_task
+from prefect_ecs_pinned.core.plan import Desired
+from prefect_ecs_pinned.core.request import check, check_reserved
+from prefect_ecs_pinned.core.shown import named
+from prefect_ecs_pinned.core.tags import check_tags
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.runs.request import check_network, launch_request
+from prefect_ecs_pinned.runs.spec import RunSpec
+
+#: API_AwsVpcConfiguration, "subnets" and "securityGroups".
+SUBNETS_LIMIT = 16
+SECURITY_GROUPS_LIMIT = 5
+
+#: API_RunTask: members of which there may be so many.
+_LIMITS = (
+    ("capacityProviderStrategy", 20),
+    ("placementConstraints", 10),
+    ("placementStrategy", 5),
+)
+
+#: Characters, API_RunTask, "startedBy".
+_STARTED_BY_LIMIT = 128
+
+_WHAT = "cannot launch"
+
+
+def checked_request(
+    spec: RunSpec, desired: Desired, revision: str | None, subnets: Sequence[str]
+) -> dict[str, Any]:
+    """The RunTask request of a run, of which is known that ECS can take it.
+
+    Args:
+        spec: The run's.
+        desired: The definition that it will run; without containers when a revision was not read.
+        revision: A revision that is used as it is.
+        subnets: Those that were looked up, or what stands for them.
+
+    Raises:
+        ConfigurationError: ECS cannot.
+    """
+    request = well_formed_request(spec, desired, revision, subnets)
+    check(request, desired.definition)
+    return request
+
+
+def well_formed_request(
+    spec: RunSpec, desired: Desired, revision: str | None, subnets: Sequence[str]
+) -> dict[str, Any]:
+    """As `checked_request`; the size and the length of the overrides are left to `check`.
+
+    Raises:
+        ConfigurationError: A member is unknown, of another type, or beyond a limit.
+    """
+    is_known = "containerDefinitions" in desired.definition
+    if is_known:
+        check_network(spec, desired)
+    family = str(desired.definition.get("family", "")) or "unknown"
+    request = launch_request(spec, desired, revision, subnets, family)
+    check_reserved(request)
+    check_run_task({"taskDefinition": family, **request})
+    _check_limits(request)
+    if is_known:
+        _check_containers(request, desired.definition)
+    return request
+
+
+def _check_limits(request: Mapping[str, Any]) -> None:
+    network = (request.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    lists = [
+        ("subnets", network.get("subnets"), SUBNETS_LIMIT),
+        ("security groups", network.get("securityGroups"), SECURITY_GROUPS_LIMIT),
+        *((name, request.get(name), limit) for name, limit in _LIMITS),
+    ]
+    for name, items, limit in lists:
+        if len(items or ()) > limit:
+            raise ConfigurationError(
+                _WHAT,
+                f"there are {len(items or ())} {name}, and ECS accepts {limit}",
+                "set fewer",
+            )
+    if len(request.get("startedBy") or "") > _STARTED_BY_LIMIT:
+        raise ConfigurationError(
+            _WHAT, f"startedBy is longer than {_STARTED_BY_LIMIT} characters", "set a shorter one"
+        )
+    check_tags(request.get("tags") or (), _WHAT, "tags of the task")
+
+
+def _check_containers(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    """Refuse overrides of containers that the definition does not have, as RunTask does."""
+    there = [named(c.get("name")) for c in definition.get("containerDefinitions") or ()]
+    overrides = (request.get("overrides") or {}).get("containerOverrides") or ()
+    for name in (named(override.get("name")) for override in overrides):
+        if name not in there:
+            raise ConfigurationError(
+                _WHAT,
+                f"it has no container {name!r}; its containers are " + ", ".join(map(repr, there)),
+                f"name the container that runs the flow {name!r}, or use a definition that has it",
+            )
