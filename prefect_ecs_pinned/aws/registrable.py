@@ -90,7 +90,8 @@ def check_definition(definition: Mapping[str, Any]) -> None:
     report = ParamValidator().validate(definition, input_shape("ecs", "RegisterTaskDefinition"))
     if report.has_errors():
         wrong = presentable(ParamValidationError(report=report.generate_report()))
-        raise ConfigurationError(_WHAT, str(wrong), "see API_RegisterTaskDefinition")
+        why = str(wrong).replace(":\n", ": ").replace("\n", "; ")
+        raise ConfigurationError(_WHAT, why, "see API_RegisterTaskDefinition")
     containers = definition["containerDefinitions"]
     if len(containers) > CONTAINERS_LIMIT:
         raise ConfigurationError(

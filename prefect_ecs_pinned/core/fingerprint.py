@@ -72,9 +72,12 @@ def labelled(definition: Mapping[str, Any], value: str) -> dict[str, Any]:
 
 
 def prefect_container(definition: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Prefect container of a definition, or None when it has none."""
-    containers: list[dict[str, Any]] = definition.get("containerDefinitions") or []
-    return next((c for c in containers if c.get("name") == PREFECT_CONTAINER), None)
+    """The Prefect container of a definition, of whatever shape, or None when it has none."""
+    containers = definition.get("containerDefinitions") if isinstance(definition, Mapping) else ()
+    listed: list[Any] = list(containers) if isinstance(containers, list | tuple) else []
+    return next(
+        (c for c in listed if isinstance(c, dict) and c.get("name") == PREFECT_CONTAINER), None
+    )
 
 
 def _only_presence(structure: dict[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def checked_request(
     Raises:
         ConfigurationError: ECS cannot.
     """
+    if "containerDefinitions" in desired.definition:
+        check_network(spec, desired)
     request = well_formed_request(spec, desired, revision, subnets)
     check(request, desired.definition)
     return request
@@ -57,20 +59,19 @@ def checked_request(
 def well_formed_request(
     spec: RunSpec, desired: Desired, revision: str | None, subnets: Sequence[str]
 ) -> dict[str, Any]:
-    """As `checked_request`; the size and the length of the overrides are left to `check`.
+    """As `checked_request`, for `doctor`, which has checks of their own for the rest.
+
+    These are `check` (sizes, the length of the overrides) and `check_network`.
 
     Raises:
         ConfigurationError: A member is unknown, of another type, or beyond a limit.
     """
-    is_known = "containerDefinitions" in desired.definition
-    if is_known:
-        check_network(spec, desired)
     family = str(desired.definition.get("family", "")) or "unknown"
     request = launch_request(spec, desired, revision, subnets, family)
     check_reserved(request)
     check_run_task({"taskDefinition": family, **request})
     _check_limits(request)
-    if is_known:
+    if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)
     return request
 

@@ -32,7 +32,7 @@ COLUMNS = (
     "verdict",
 )
 
-#: Generated definitions, all property tests together.
+#: Generated definitions, all property tests together; and as many documents of nonsense.
 EXAMPLES = 10_000
 
 #: Of pytest: in this process, and for as long as it takes.
@@ -108,15 +108,17 @@ def _soak(seconds: float, rate: float) -> Line:
 
 def _properties() -> Line:
     began = time.monotonic()
+    tests = ("tests/core/test_properties.py", "tests/runs/test_nonsense.py")
+    counts = dict.fromkeys(("GENERATED_DEFINITIONS", "GENERATED_DOCUMENTS"), str(EXAMPLES))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *OPTIONS, "tests/core/test_properties.py"],
-        env={**os.environ, "GENERATED_DEFINITIONS": str(EXAMPLES)},
+        [sys.executable, "-m", "pytest", "-q", *OPTIONS, *tests],
+        env={**os.environ, **counts},
         capture_output=True,
         text=True,
         check=False,
     )
     wrong = done.stdout.splitlines()[-8:] if done.returncode else []
-    name = f"{EXAMPLES:,} generated definitions through the property tests"
+    name = f"{EXAMPLES:,} generated definitions through the property tests, and nonsense"
     seconds = f"{time.monotonic() - began:.0f}"
     return (name, *"-------", seconds), wrong
 

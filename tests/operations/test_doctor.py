@@ -425,6 +425,16 @@ def test_a_revision_that_customizations_name(healthy):
     assert findings["revision"] == "task_customizations name patched:1"
 
 
+def test_a_revision_without_a_network_of_a_block_that_states_subnets(healthy):
+    """Every run would be refused, and so is it here."""
+    client = healthy.ecs.client("ecs")
+    container = {"name": "prefect", "image": "patched:1", "memory": 64}
+    client.register_task_definition(family="bridged", containerDefinitions=[container])
+    patch = {"op": "add", "path": "/taskDefinition", "value": "bridged:1"}
+    healthy.fields["task_customizations"] = [patch]
+    assert "network mode 'bridge' has none" in of(healthy.examine(), FAIL)["subnets"]
+
+
 def test_an_agent_that_seldom_looks(healthy):
     """Prefect's default: by queue name, ten runs every 15 s."""
     with temporary_settings({PREFECT_AGENT_QUERY_INTERVAL: 15}):

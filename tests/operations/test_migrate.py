@@ -274,3 +274,45 @@ def test_the_conversion_is_a_copy():
     """Pure: what it is given stays."""
     data = {"type": "ecs-task", "image": "a", "task_start_timeout_seconds": 120}
     assert (converted(data), len(data)) == ({"image": "a"}, 3)
+
+
+PUBLIC_IP = "/networkConfiguration/awsvpcConfiguration/assignPublicIp"
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        (
+            {
+                "launch_type": "EC2",
+                "task_definition": {"networkMode": "awsvpc"},
+                "task_customizations": [
+                    {"op": "replace", "path": PUBLIC_IP, "value": "DISABLED"},
+                    {"op": "remove", "path": "/capacityProviderStrategy"},
+                ],
+            },
+            [f"'replace' of '{PUBLIC_IP}'", "'remove' of '/capacityProviderStrategy'"],
+        ),
+        ({"task_definition": {"network_mode": "awsvpc"}}, ["network_mode", "'networkMode'"]),
+        ({"task_definition": {"taskDefinition": {}}}, ["is wrapped"]),
+    ],
+)
+async def test_what_every_launch_would_refuse_is_not_made(save_plain, fields, names):
+    """A patch that `ECSTask`'s request had a place for; what is wrong is named."""
+    plain = await asyncio.to_thread(save_plain, **fields)
+    before = await everything()
+    with pytest.raises(ConfigurationError, match="cannot migrate") as error:
+        await migrate(plain)
+    assert all(name in str(error.value) for name in names)
+    assert await everything() == before
+
+
+async def test_patches_that_fit_are_no_hindrance(save_plain):
+    """Also those of a revision that is not read, whose network is not known."""
+    patch = {"op": "replace", "path": PUBLIC_IP, "value": "DISABLED"}
+    plain = await asyncio.to_thread(save_plain, task_customizations=[patch])
+    linked = await asyncio.to_thread(
+        save_plain, "linked", task_definition_arn="etl:1", task_customizations=[patch]
+    )
+    assert not (await migrate(plain)).exists
+    assert not (await migrate(linked)).exists

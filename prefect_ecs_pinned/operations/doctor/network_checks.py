@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, skip, warn
 from prefect_ecs_pinned.operations.doctor.subject import Subject
+from prefect_ecs_pinned.runs.request import check_network
 
 #: Free addresses of all subnets together below which one is warned: each task takes one.
 FEW_ADDRESSES = 16
@@ -18,6 +19,7 @@ _NO_VPC = ("InvalidVpcID.NotFound",)
 
 async def subnets(subject: Subject) -> list[Answer]:
     """The subnets exist, in one VPC, and have free addresses."""
+    check_network(subject.spec, subject.desired)
     if not subject.network:
         return [skip("the tasks have no network of their own")]
     found = await _subnets(subject)

@@ -86,6 +86,16 @@ async def image_is_set(subject: Subject) -> list[Answer]:
     """The image does not follow the Prefect version of whoever loads the block."""
     image = subject.desired.image
     if subject.configuration.image_unset:
+        given = (subject.spec.task_definition or {}).get("containerDefinitions") or []
+        others = [repr(named(c.get("name"))) for c in given]
+        if others and repr(PREFECT_CONTAINER) not in others:
+            return [
+                warn(
+                    f"a container {PREFECT_CONTAINER!r} of {image} is added to those of the "
+                    f"definition, which are {', '.join(others)}",
+                    f"name the one that runs the flow {PREFECT_CONTAINER!r}, or set image",
+                )
+            ]
         return [
             warn(
                 f"image is unset, and stands for {image} here; whoever loads the block with "
