@@ -23,6 +23,9 @@ _NO_IMAGE = ("ImageNotFoundException", "RepositoryNotFoundException")
 #: Service of a secret's ARN -> what the execution role needs to read it.
 _READS = {"secretsmanager": "secretsmanager:GetSecretValue", "ssm": "ssm:GetParameters"}
 
+#: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
+_SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager:[^:]+:\d*:secret:|ssm:[^:]+:\d*:parameter).+")
+
 
 async def image(subject: Subject) -> list[Answer]:
     """An image in ECR exists."""
@@ -78,6 +81,8 @@ async def secrets(subject: Subject) -> list[Answer]:
 
 
 async def _secret(subject: Subject, name: str, reference: str) -> Answer:
+    if reference.startswith("arn:") and not _SECRET_ARN.fullmatch(reference):
+        return fail(f"{name}: {arn(reference)} is no ARN of a secret", f"correct the ARN of {name}")
     if not reference.startswith("arn:"):  # SSM, in the Region of the task (API_Secret)
         found, service = await _parameter(subject, subject.region, reference), "ssm"
     else:

@@ -32,7 +32,7 @@ async def roles(subject: Subject) -> list[Answer]:
 
 
 async def _role(subject: Subject, field: str, role: str) -> Answer:
-    if role.startswith("arn:") and role.split(":")[4] != subject.account:
+    if role.startswith("arn:") and role.split(":")[4:5] != [subject.account]:
         detail = f"{field} {role} is of another account than {subject.account}"
         return fail(detail, "a role can be handed to ECS in its own account only")
     answer = await subject.look.find("iam", "GetRole", _NO_ROLE, RoleName=role.rsplit("/", 1)[-1])
