@@ -285,13 +285,13 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
         for variable in container.get("environment", [])
     ]
     variables.sort(key=lambda variable: len(variable.get("value") or ""), reverse=True)
-    largest = [variable["name"] for variable in variables[:_NAMED_VARIABLES]]
+    largest = [str(v.get("name", "")) for v in variables[:_NAMED_VARIABLES]]
     raise OverridesTooLarge(
         "cannot launch",
         f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}, "
         f"{SUBMISSION_CHARACTERS} of which are kept for the launch's own id",
         "move large values into the task definition, a secret or a file; the largest variables "
-        "are " + ", ".join(f"{v['name']} ({len(v.get('value') or '')})" for v in variables[:3]),
+        "are " + ", ".join(f"{v.get('name', '')} ({len(v.get('value') or '')})" for v in variables[:3]),
         size=size,
         largest=largest,
     )

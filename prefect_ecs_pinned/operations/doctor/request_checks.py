@@ -45,7 +45,7 @@ async def overrides(subject: Subject) -> list[Answer]:
 
 def _largest(stated: dict[str, Any]) -> str:
     sizes = {
-        variable["name"]: len(variable.get("value") or "")
+        str(variable.get("name", "")): len(variable.get("value") or "")
         for container in stated.get("containerOverrides") or []
         for variable in container.get("environment") or []
     }
@@ -77,7 +77,7 @@ def _variable(subject: Subject, name: str) -> str:
     mine = [c for c in overridden if c.get("name") == PREFECT_CONTAINER]
     for container in (*mine, subject.desired.container):
         for variable in container.get("environment") or []:
-            if variable["name"] == name:
+            if variable.get("name") == name:
                 return str(variable.get("value") or "")
     return ""
 
