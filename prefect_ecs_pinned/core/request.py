@@ -291,7 +291,8 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
         f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}, "
         f"{SUBMISSION_CHARACTERS} of which are kept for the launch's own id",
         "move large values into the task definition, a secret or a file; the largest variables "
-        "are " + ", ".join(f"{v.get('name', '')} ({len(v.get('value') or '')})" for v in variables[:3]),
+        "are "
+        + ", ".join(f"{v.get('name', '')} ({len(v.get('value') or '')})" for v in variables[:3]),
         size=size,
         largest=largest,
     )

@@ -1,4 +1,4 @@
-"""Two hundred documents through `plan`, `doctor`, `pin` and a run: all come to the same verdict."""
+"""Two hundred documents through `plan`, `doctor`, `iam`, `pin` and a run: one verdict each."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.doctor.examine import _examine
 from prefect_ecs_pinned.operations.doctor.findings import Status
 from prefect_ecs_pinned.operations.doctor.look import Look
+from prefect_ecs_pinned.operations.iam.needs import needs
 from prefect_ecs_pinned.operations.pin import pin_for
 from prefect_ecs_pinned.operations.plan import plan_for
 from prefect_ecs_pinned.runs.run import run
@@ -98,15 +99,16 @@ async def test_all_commands_and_a_run_agree(ecs: LocalECS, access: Access) -> No
         before = ecs.calls.get("RegisterTaskDefinition", {"calls": 0})["calls"]
         planned = await _verdict(plan_for(one))
         failed = await _doctors(one[0], look)
+        allowed = await _verdict(needs(one[0]))
         pinned = await _verdict(pin_for(one))
         ran = await _verdict(run(spec, plane, Recorded(supervised=False)))
         refused = ": " in planned
         assert failed == refused, (number, planned)
         if refused:
-            assert planned == pinned == ran, number
+            assert planned == allowed == pinned == ran, number
             assert ecs.calls.get("RegisterTaskDefinition", {"calls": 0})["calls"] == before
         else:
-            assert ": " not in pinned + ran, (number, pinned, ran)
+            assert ": " not in allowed + pinned + ran, (number, allowed, pinned, ran)
         seen["refused" if refused else f"pin {pinned or 'ok'}, run {ran or 'ok'}"] += 1
     look.close()
     assert seen["refused"] > DOCUMENTS // 4
