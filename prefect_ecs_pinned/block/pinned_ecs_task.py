@@ -30,6 +30,13 @@ from prefect_ecs_pinned.block.quoting import without_values
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES, build
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.placement import (
+    LEAST_STORAGE,
+    MOST_STORAGE,
+    check_fields,
+    check_strategy,
+)
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import part, shown
@@ -51,6 +58,19 @@ _POLL_SECONDS = 600
 
 #: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
 _SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager|ssm):")
+
+#: API_ContainerDefinition, "name".
+_CONTAINER = r"^[a-zA-Z0-9_-]+$"
+
+#: Fields that may hold null in a saved block, and have a default.
+_NULL_IS_DEFAULT = (
+    "registration",
+    "secrets",
+    "container_name",
+    "enable_ecs_managed_tags",
+    "enable_execute_command",
+    "task_definition_tags",
+)
 
 #: Fields that hold null after their number was cleared in the UI, and have a default.
 _NUMBERS_WITH_DEFAULTS = (
@@ -92,6 +112,17 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     # What each field means, and how it is shown, stands in `form`.
     type: Literal["pinned-ecs-task"] = "pinned-ecs-task"
+    launch_type: (
+        Literal["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"] | None
+    ) = "FARGATE"
+    capacity_provider_strategy: list[dict[str, Any]] | None = None
+    platform_version: str | None = Field(default=None, max_length=32)
+    ephemeral_storage: int | None = Field(default=None, ge=LEAST_STORAGE, le=MOST_STORAGE)
+    container_name: str = Field(default=PREFECT_CONTAINER, regex=_CONTAINER, max_length=255)
+    propagate_tags: Literal["TASK_DEFINITION", "NONE"] | None = None
+    enable_ecs_managed_tags: bool = False
+    enable_execute_command: bool = False
+    task_definition_tags: dict[str, str] = Field(default_factory=dict)
     family: str | None = Field(default=None, max_length=255)
     auto_deregister_task_definition: bool = False
     subnets: list[str] | None = None
@@ -137,9 +168,39 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         """The UI stores null when a number is cleared."""
         return field.default if value is None else value
 
-    @validator("registration", "secrets", pre=True)
+    @validator(*_NULL_IS_DEFAULT, pre=True)
     def _default_for_null(cls, value: Any, field: Any) -> Any:  # noqa: N805
         return field.get_default() if value is None else value
+
+    @validator("container_name", pre=True)
+    def _default_for_cleared_text(cls, value: Any, field: Any) -> Any:  # noqa: N805
+        return value or field.default
+
+    @validator("platform_version", "propagate_tags", "capacity_provider_strategy", pre=True)
+    def _none_for_cleared(cls, value: Any) -> Any:  # noqa: N805
+        return value or None
+
+    @validator("capacity_provider_strategy")
+    def _strategy_as_ecs_takes_it(cls, value: Any) -> Any:  # noqa: N805
+        check_strategy(value or [])
+        return value
+
+    @root_validator(pre=True)
+    def _a_strategy_stands_for_the_launch_type(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        """A strategy takes the place of the default, not of a launch type that is given."""
+        if values.get("capacity_provider_strategy") and "launch_type" not in values:
+            return {**values, "launch_type": None}
+        return values
+
+    @root_validator(skip_on_failure=True)
+    def _placed_as_ecs_can(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        check_fields(
+            values.get("launch_type"),
+            values.get("capacity_provider_strategy"),
+            values.get("platform_version"),
+            values.get("ephemeral_storage"),
+        )
+        return values
 
     @validator("task_customizations", pre=True)
     def cast_customizations_to_a_json_patch(cls, value: Any) -> Any:  # noqa: N805
@@ -277,7 +338,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         region = self.aws_credentials.region_name or "<loaded from client at runtime>"
         desired = Desired({})  # what a linked revision holds is not read
         if not linked:
-            desired = Desired(build(definition_spec(spec, region)))
+            desired = Desired(build(definition_spec(spec, region)), spec.container_name)
             definition = shown(desired.definition, DEFINITION)
             text += "---\n# Task definition\n" + yaml.dump(definition) + "\n"
         subnets = f"<loaded from {spec.vpc_id or 'the default VPC'} at runtime>"

@@ -132,7 +132,7 @@ async def _claims_of_spec(calls: Calls, name: str, whose: Configuration) -> list
             return claims  # of another account, or gone: nothing can be built on it
         linked = Linked(described)
     wanted = definition_spec(spec, whose.access.region or await calls.region(), linked)
-    return [*claims, Claim(name, desired=Desired(build(wanted)))]
+    return [*claims, Claim(name, desired=Desired(build(wanted), wanted.container_name))]
 
 
 def _may_be_of(family: str, data: Mapping[str, Any], document: BlockDocument) -> bool:

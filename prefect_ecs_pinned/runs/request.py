@@ -47,12 +47,27 @@ def launch_request(
         cluster=spec.cluster,
         launch_type=spec.launch_type,
         labels=spec.labels,
+        container_name=spec.container_name,
+        strategy=spec.capacity_provider_strategy or (),
+        ephemeral_storage=spec.ephemeral_storage,
+        members=_members(spec),
     )
     network = _network(spec, spec.subnets or subnets) if _has_network(desired) else None
     request = run_task_request(launch, task_definition or desired.family, sizes, network)
     if spec.flow_run_id:
         request["startedBy"] = spec.flow_run_id  # a task can be found by it (ListTasks)
     return _customized(request, spec.task_customizations)
+
+
+def _members(spec: RunSpec) -> dict[str, Any]:
+    """Members of the request that are fields as they stand; those that are not set are not sent."""
+    members = {
+        "platformVersion": spec.platform_version,
+        "propagateTags": spec.propagate_tags,
+        "enableECSManagedTags": spec.enable_ecs_managed_tags,
+        "enableExecuteCommand": spec.enable_execute_command,
+    }
+    return {name: value for name, value in members.items() if value}
 
 
 def check_network(spec: RunSpec, desired: Desired) -> None:
@@ -90,7 +105,7 @@ def _network(spec: RunSpec, subnets: Sequence[str] | str) -> dict[str, Any]:
         "subnets": subnets if isinstance(subnets, str) else list(subnets),
         "securityGroups": list(spec.security_groups or []),
     }
-    on_fargate = spec.launch_type in FARGATE_LAUNCH_TYPES
+    on_fargate = spec.placed_on in FARGATE_LAUNCH_TYPES
     if assign := spec.assign_public_ip or ("ENABLED" if on_fargate else None):
         configuration["assignPublicIp"] = assign
     return {"awsvpcConfiguration": configuration}

@@ -6,7 +6,6 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check
 from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
@@ -74,7 +73,7 @@ async def api_url(subject: Subject) -> list[Answer]:
 def _variable(subject: Subject, name: str) -> str:
     """A variable of the Prefect container: the request's, failing that the definition's."""
     overridden = (subject.request.get("overrides") or {}).get("containerOverrides") or []
-    mine = [c for c in overridden if c.get("name") == PREFECT_CONTAINER]
+    mine = [c for c in overridden if c.get("name") == subject.desired.container_name]
     for container in (*mine, subject.desired.container):
         for variable in container.get("environment") or []:
             if variable["name"] == name:
