@@ -19,6 +19,7 @@ from prefect.blocks.core import Block, BlockNotSavedError
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.infrastructure.base import Infrastructure
 from prefect.utilities.asyncutils import sync_compatible
+from prefect.utilities.dockerutils import get_prefect_image_name
 from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
@@ -184,6 +185,22 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def _strategy_as_ecs_takes_it(cls, value: Any) -> Any:  # noqa: N805
         check_strategy(value or [])
         return value
+
+    @root_validator(pre=True)
+    def image_is_required(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        """As the parent does, for the container that is named."""
+        name, definition = values.get("container_name"), values.get("task_definition")
+        stated = values.get("image") or values.get("task_definition_arn")
+        if isinstance(name, str) and name and not stated and isinstance(definition, dict):
+            containers = definition.get("containerDefinitions")
+            listed = containers if isinstance(containers, list) else []
+            defined = [c for c in listed if isinstance(c, dict)]
+            named = next((c for c in defined if c.get("name") == name), {})
+            if image := named.get("image"):
+                return {**values, "image": image}
+            if name != PREFECT_CONTAINER:  # the image of another container is not its
+                return {**values, "image": get_prefect_image_name()}
+        return dict(prefect_aws.ecs.ECSTask.image_is_required(values))
 
     @root_validator(pre=True)
     def _a_strategy_stands_for_the_launch_type(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805

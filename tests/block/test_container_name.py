@@ -109,6 +109,16 @@ def test_a_definition_without_it_gets_it():
     assert [c["name"] for c in made["containerDefinitions"]] == ["side", "etl"]
 
 
+@pytest.mark.parametrize(
+    ("names", "image"), [(["etl"], "etl:1"), (THREE, "etl:1"), (["prefect"], "prefecthq/prefect:")]
+)
+def test_its_image_is_that_of_the_definition(names, image):
+    """Not that of another container, nor Prefect's own."""
+    block = PinnedECSTask(container_name="etl", task_definition=definition(*names))
+    own = container(build(definition_spec(run_spec(block), "us-east-1")))
+    assert own["image"].startswith(image)
+
+
 def described(exits: dict[str, int], own: str | None) -> dict[str, Any]:
     environment = [{"name": SUBMISSION_VARIABLE, "value": "a" * 24}]
     overridden = [{"name": own, "environment": environment}] if own else []
