@@ -10,7 +10,7 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.canonical import FINGERPRINT_LABEL
 from prefect_ecs_pinned.core.definition import build
-from prefect_ecs_pinned.core.request import SUBMISSION_VARIABLE, submission_ids
+from prefect_ecs_pinned.core.request import SUBMISSION_VARIABLE, submission_ids, with_submission_id
 from prefect_ecs_pinned.core.task_state import snapshot
 from prefect_ecs_pinned.runs.revision import definition_spec
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
@@ -117,6 +117,26 @@ def test_its_image_is_that_of_the_definition(names, image):
     block = PinnedECSTask(container_name="etl", task_definition=definition(*names))
     own = container(build(definition_spec(run_spec(block), "us-east-1")))
     assert own["image"].startswith(image)
+
+
+@pytest.mark.parametrize(
+    ("overridden", "named", "bears"),
+    [
+        (["etl"], "etl", "etl"),
+        (["side", "etl"], "etl", "etl"),
+        (["side"], "etl", "etl"),
+        ([], "etl", "etl"),
+        (["side"], "gone", "side"),
+        ([], "gone", "side"),
+    ],
+)
+def test_where_the_id_goes(overridden, named, bears):
+    """To the container that is named, if there is one: also when patches override another only."""
+    request = {"overrides": {"containerOverrides": [{"name": name} for name in overridden]}}
+    sent = with_submission_id(request, "a" * 24, definition("side", "etl"), named)
+    with_id = [name for name, names in overrides(sent).items() if SUBMISSION_VARIABLE in names]
+    assert with_id == [bears]
+    assert set(overridden) <= overrides(sent).keys()
 
 
 def described(exits: dict[str, int], own: str | None) -> dict[str, Any]:
