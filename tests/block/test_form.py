@@ -51,3 +51,14 @@ def test_a_subclass_adds_fields_behind_those_of_the_block() -> None:
     properties = Mine.schema()["properties"]
     assert list(properties) == [*FIELDS, "extra"]
     assert properties["extra"]["position"] == 37
+
+
+def test_bounds_of_placement_are_the_apis() -> None:
+    """The browser checks them; the class does so again."""
+    storage, strategy = PROPERTIES["ephemeral_storage"], PROPERTIES["capacity_provider_strategy"]
+    assert (storage["minimum"], storage["maximum"]) == (21, 200)
+    assert strategy["maxItems"] == 20
+    item = strategy["items"]["properties"]
+    assert (item["weight"]["minimum"], item["weight"]["maximum"]) == (0, 1000)
+    assert (item["base"]["minimum"], item["base"]["maximum"]) == (0, 100_000)
+    assert "MANAGED_INSTANCES" in PROPERTIES["launch_type"]["enum"]
