@@ -78,6 +78,8 @@ def _trimmed(task: dict[str, Any]) -> dict[str, Any]:
     for name in TASK_TIMES:
         if name in task:
             trimmed[name] = _time(task[name])
+    if "overrides" in task:  # say which container is the Prefect container
+        trimmed["overrides"] = task["overrides"]
     containers = task.get("containers")
     if isinstance(containers, list):
         trimmed["containers"] = [

@@ -36,6 +36,7 @@ from prefect_ecs_pinned.aws.stopping import Outcome, Stopping, StopResult
 from prefect_ecs_pinned.aws.threads import Threads
 from prefect_ecs_pinned.aws.watching import News, Watch, Watching
 from prefect_ecs_pinned.core.definition import DefinitionSpec
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown, Unavailable
@@ -207,6 +208,7 @@ class ControlPlane:
         vpc_id: str | None = None,
         subnets_found: bool = False,
         started_by: str | None = None,
+        container_name: str = PREFECT_CONTAINER,
     ) -> Launch:
         """Queue a launch; see `Launching.submit`.
 
@@ -224,6 +226,7 @@ class ControlPlane:
             vpc_id: The VPC whose subnets were looked up, see `subnets`.
             subnets_found: They were: they may be looked up again.
             started_by: See `Launching.submit`.
+            container_name: Name of the Prefect container.
         """
         launch = Launch()
 
@@ -243,6 +246,7 @@ class ControlPlane:
                     definition=desired.definition if desired is not None else definition,
                     heal=heal if subnets_found else None,
                     started_by=started_by,
+                    container_name=container_name,
                 )
                 launch.submission = submission
                 submission.outcome.add_done_callback(launch.settle)

@@ -214,7 +214,7 @@ class Family:
         return hint_of_former(self._name, former) if found else ""
 
     async def _register(self, desired: Desired, decision: Register) -> Pin:
-        request = labelled(desired.definition, desired.fingerprint)
+        request = labelled(desired.definition, desired.fingerprint, desired.container_name)
         until = self._clock.now() + REGISTRATION_PATIENCE
         attempt = 0
         while True:

@@ -27,6 +27,7 @@ from prefect_ecs_pinned.aws.queues import MOST_CALLS, LiveKey, QuotaQueue
 from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.aws.submission import MayRun, NotStopped, Renewal, Submission
 from prefect_ecs_pinned.core.capacity import demand_of
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.reaction import (
     REFUSED_PAUSE,
     Adopt,
@@ -79,6 +80,7 @@ class Launching:
         definition: Mapping[str, Any] | None = None,
         heal: Renewal | None = None,
         started_by: str | None = None,
+        container_name: str = PREFECT_CONTAINER,
     ) -> Submission:
         """Queue a request; its ``outcome`` is the launched task, or a `PinnedECSError`.
 
@@ -90,6 +92,7 @@ class Launching:
             heal: Finds other subnets when one does not exist: stale subnets -> new ones.
             started_by: Its own ``startedBy``; that of the request unless given. Empty when a
                 patch has set another one: others may have the same.
+            container_name: Name of the Prefect container.
         """
         submission = Submission(
             request=dict(request),
@@ -100,7 +103,9 @@ class Launching:
             heal=heal,
             started_by=str(request.get("startedBy") or "") if started_by is None else started_by,
         )
-        submission.request = with_submission_id(submission.request, submission.id, definition)
+        submission.request = with_submission_id(
+            submission.request, submission.id, definition, container_name
+        )
         self._open.add(submission)
         submission.outcome = asyncio.create_task(self._run(submission))
         submission.outcome.add_done_callback(_seen)

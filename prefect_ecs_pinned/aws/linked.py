@@ -56,10 +56,17 @@ class Linked:
             definition["tags"] = kept
         return definition
 
+    def desired(self, container: str) -> Desired:
+        """The definition that would make such a revision.
+
+        Args:
+            container: Name of the Prefect container.
+        """
+        return self._desired.setdefault(container, Desired(self.definition, container))
+
     @cached_property
-    def desired(self) -> Desired:
-        """The definition that would make such a revision."""
-        return Desired(self.definition)
+    def _desired(self) -> dict[str, Desired]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,8 +50,9 @@ def make(spec: DefinitionSpec) -> Desired:
     """
     definition = build(spec)
     check_definition(definition)
-    desired = Desired(definition)
-    size = len(_json(labelled(definition, desired.fingerprint)).encode())
+    desired = Desired(definition, spec.container_name)
+    label = labelled(definition, desired.fingerprint, spec.container_name)
+    size = len(_json(label).encode())
     if size > DEFINITION_LIMIT:
         raise ConfigurationError(
             _WHAT,

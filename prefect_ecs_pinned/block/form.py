@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_ecs_pinned.core.placement import MOST_BASE, MOST_PROVIDERS, MOST_WEIGHT
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -53,7 +55,33 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
         "launch_type": Shown(
             "Launch Type",
             "`FARGATE`, `FARGATE_SPOT` (cheaper; AWS may stop the task with two minutes' notice), "
-            "`EC2` or `EXTERNAL`. Default: `FARGATE`.",
+            "`EC2`, `EXTERNAL` or `MANAGED_INSTANCES`. Default: `FARGATE`; clear it for a capacity "
+            "provider strategy, except beside `MANAGED_INSTANCES`.",
+        ),
+        "capacity_provider_strategy": Shown(
+            "Capacity Provider Strategy",
+            "Capacity providers instead of a launch type, as a JSON list: at most 20, all of "
+            "Fargate or none, weights from 0 to 1000, one `base` from 0 to 100000. Default: none; "
+            "without a launch type, the cluster's own.",
+            '[{"capacityProvider": "etl-instances", "weight": 1}]',
+            {
+                "maxItems": MOST_PROVIDERS,
+                "items": {
+                    "type": "object",
+                    "required": ["capacityProvider"],
+                    "properties": {
+                        "capacityProvider": {"type": "string", "minLength": 1},
+                        "weight": {"type": "integer", "minimum": 0, "maximum": MOST_WEIGHT},
+                        "base": {"type": "integer", "minimum": 0, "maximum": MOST_BASE},
+                    },
+                    "additionalProperties": False,
+                },
+            },
+        ),
+        "platform_version": Shown(
+            "Platform Version",
+            "Platform version of Fargate; an error elsewhere. Default: the latest.",
+            "1.4.0",
         ),
     },
     "What it runs": {
@@ -79,6 +107,12 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "it registers nothing.",
             2048,
             {"minimum": 6},
+        ),
+        "ephemeral_storage": Shown(
+            "Ephemeral Storage",
+            "Disk of a Fargate task in GiB, from 21 to 200. Default: what the task definition "
+            "states, or Fargate's 20. Sent with each launch: changing it registers nothing.",
+            40,
         ),
     },
     "Roles": {
@@ -177,8 +211,21 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
         "task_definition": Shown(
             "Task Definition",
             "A whole task definition, as the JSON object that `RegisterTaskDefinition` takes; the "
-            "container to run flows in is named `prefect`. Default: none; a minimal one is made.",
+            "container to run flows in has the name below. Default: none; a minimal one is made.",
             '{"containerDefinitions": [{"name": "prefect"}]}',
+        ),
+        "container_name": Shown(
+            "Container Name",
+            "Name of the container in the task definition that runs the flow; image, variables, "
+            "secrets and logs are set on it. Default: `prefect`.",
+            "prefect",
+        ),
+        "task_definition_tags": Shown(
+            "Task Definition Tags",
+            "Tags of the task definition itself, as a JSON object; not of the tasks, see Labels. "
+            "Changing them registers a revision, unless one has them. Needs the permission "
+            "`ecs:TagResource`. Default: the task definition's own.",
+            '{"cost-center": "data"}',
         ),
         "auto_deregister_task_definition": Shown(
             "Auto Deregister Task Definition",
@@ -211,7 +258,7 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "Task Customizations",
             "[JSON patches](https://jsonpatch.com) of the `RunTask` request, as a JSON list, "
             "applied last. They may not set `clientToken` or `count`. Default: none.",
-            '[{"op": "add", "path": "/propagateTags", "value": "TASK_DEFINITION"}]',
+            '[{"op": "add", "path": "/group", "value": "nightly"}]',
         ),
         "command": Shown(
             "Command",
@@ -224,6 +271,20 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "Tags of each task, as a JSON object; needs the permission `ecs:TagResource`. Default: "
             "none but Prefect's own, which name the flow run.",
             '{"team": "data"}',
+        ),
+        "propagate_tags": Shown(
+            "Propagate Tags",
+            "`TASK_DEFINITION`: each task gets the tags of its task definition too. Default: it "
+            "does not.",
+        ),
+        "enable_ecs_managed_tags": Shown(
+            "Enable ECS Managed Tags",
+            "ECS tags each task with the name of its cluster, for cost reports. Default: off.",
+        ),
+        "enable_execute_command": Shown(
+            "Enable Execute Command",
+            "Commands can be run in a running task (ECS Exec). Needs a task role that may use "
+            "`ssmmessages`. Default: off.",
         ),
         "name": Shown(
             "Name",

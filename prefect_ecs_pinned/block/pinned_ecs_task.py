@@ -31,6 +31,13 @@ from prefect_ecs_pinned.block.quoting import without_values
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.placement import (
+    LEAST_STORAGE,
+    MOST_STORAGE,
+    check_fields,
+    check_strategy,
+)
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import part, shown
@@ -56,6 +63,19 @@ _MOST_LEVELS = 50
 
 #: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
 _SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager|ssm):")
+
+#: API_ContainerDefinition, "name".
+_CONTAINER = r"^[a-zA-Z0-9_-]+$"
+
+#: Fields that may hold null in a saved block, and have a default.
+_NULL_IS_DEFAULT = (
+    "registration",
+    "secrets",
+    "container_name",
+    "enable_ecs_managed_tags",
+    "enable_execute_command",
+    "task_definition_tags",
+)
 
 #: Fields that hold null after their number was cleared in the UI, and have a default.
 _NUMBERS_WITH_DEFAULTS = (
@@ -97,6 +117,17 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     # What each field means, and how it is shown, stands in `form`.
     type: Literal["pinned-ecs-task"] = "pinned-ecs-task"
+    launch_type: (
+        Literal["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"] | None
+    ) = "FARGATE"
+    capacity_provider_strategy: list[dict[str, Any]] | None = None
+    platform_version: str | None = Field(default=None, max_length=32)
+    ephemeral_storage: int | None = Field(default=None, ge=LEAST_STORAGE, le=MOST_STORAGE)
+    container_name: str = Field(default=PREFECT_CONTAINER, regex=_CONTAINER, max_length=255)
+    propagate_tags: Literal["TASK_DEFINITION", "NONE"] | None = None
+    enable_ecs_managed_tags: bool = False
+    enable_execute_command: bool = False
+    task_definition_tags: dict[str, str] = Field(default_factory=dict)
     family: str | None = Field(default=None, max_length=255)
     auto_deregister_task_definition: bool = False
     subnets: list[str] | None = None
@@ -142,20 +173,52 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         """The UI stores null when a number is cleared."""
         return field.default if value is None else value
 
-    @validator("registration", "secrets", pre=True)
+    @validator(*_NULL_IS_DEFAULT, pre=True)
     def _default_for_null(cls, value: Any, field: Any) -> Any:  # noqa: N805
         return field.get_default() if value is None else value
 
+    @validator("container_name", pre=True)
+    def _default_for_cleared_text(cls, value: Any, field: Any) -> Any:  # noqa: N805
+        return value or field.default
+
+    @validator("platform_version", "propagate_tags", "capacity_provider_strategy", pre=True)
+    def _none_for_cleared(cls, value: Any) -> Any:  # noqa: N805
+        return value or None
+
+    @validator("capacity_provider_strategy")
+    def _strategy_as_ecs_takes_it(cls, value: Any) -> Any:  # noqa: N805
+        check_strategy(value or [])
+        return value
+
     @root_validator(pre=True)
     def image_is_required(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
-        """As the parent does, which expects a definition in its proper shape."""
+        """As the parent does, for the container that is named, in a definition of any shape."""
+        name = values.get("container_name") or PREFECT_CONTAINER
         definition = values.get("task_definition")
         containers = definition.get("containerDefinitions") if isinstance(definition, dict) else ()
         listed = containers if isinstance(containers, list | tuple) else ()
-        proper = [c for c in listed if isinstance(c, dict) and "name" in c]
-        seen = {**values, "task_definition": {"containerDefinitions": proper}}
+        proper = [c for c in listed if isinstance(c, dict) and c.get("name") == name]
+        own = [{**c, "name": PREFECT_CONTAINER} for c in proper]  # as the parent looks for it
+        seen = {**values, "task_definition": {"containerDefinitions": own}}
         seen = prefect_aws.ecs.ECSTask.image_is_required(seen)
         return {**values, "image": seen["image"]} if "image" in seen else values
+
+    @root_validator(pre=True)
+    def _a_strategy_stands_for_the_launch_type(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        """A strategy takes the place of the default, not of a launch type that is given."""
+        if values.get("capacity_provider_strategy") and "launch_type" not in values:
+            return {**values, "launch_type": None}
+        return values
+
+    @root_validator(skip_on_failure=True)
+    def _placed_as_ecs_can(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        check_fields(
+            values.get("launch_type"),
+            values.get("capacity_provider_strategy"),
+            values.get("platform_version"),
+            values.get("ephemeral_storage"),
+        )
+        return values
 
     @validator("task_definition", pre=True)
     def _not_too_deep(cls, value: Any) -> Any:  # noqa: N805

@@ -23,6 +23,7 @@ from typing import Any
 from prefect_ecs_pinned.core.arn import account_of, parse_revision, same_role
 from prefect_ecs_pinned.core.canonical import canonical, without_evidence
 from prefect_ecs_pinned.core.fingerprint import (
+    PREFECT_CONTAINER,
     digest,
     fingerprint,
     label,
@@ -55,8 +56,8 @@ class Digests:
     unproven: Mapping[str, str]
 
     @classmethod
-    def of(cls, definition: Mapping[str, Any]) -> Digests:
-        form = without_sizes(canonical(_untagged(definition)))
+    def of(cls, definition: Mapping[str, Any], container: str = PREFECT_CONTAINER) -> Digests:
+        form = without_sizes(canonical(_untagged(definition)), container)
         proven, unproven = without_evidence(form)
         return cls(
             digest(form), digest(proven), {path: digest(held) for path, held in unproven.items()}
@@ -69,9 +70,11 @@ class Desired:
 
     Attributes:
         definition: In RegisterTaskDefinition's shape, without our label.
+        container_name: Name of the Prefect container.
     """
 
     definition: Mapping[str, Any] = field(repr=False)  # variables may be secrets
+    container_name: str = PREFECT_CONTAINER
 
     @property
     def family(self) -> str:
@@ -79,7 +82,7 @@ class Desired:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self.definition)
+        return fingerprint(self.definition, self.container_name)
 
     def same_as(self, other: Desired) -> bool:
         """Whether one revision serves both."""
@@ -88,7 +91,7 @@ class Desired:
     @cached_property
     def container(self) -> Mapping[str, Any]:
         """The Prefect container's definition."""
-        return prefect_container(self.definition) or {}
+        return prefect_container(self.definition, self.container_name) or {}
 
     @property
     def image(self) -> str:
@@ -115,7 +118,7 @@ class Desired:
             if len(self._spellings) >= _MOST_SPELLINGS:
                 self._spellings.clear()
             spelled = {**self.definition, **dict(zip(_ROLES, spelling, strict=True))}
-            self._spellings[spelling] = Digests.of(spelled)
+            self._spellings[spelling] = Digests.of(spelled, self.container_name)
         return self._spellings[spelling]
 
     @cached_property
@@ -131,7 +134,9 @@ class Observed:
         arn: The revision's ARN.
         revision: Its number within the family.
         label: The fingerprint it bears, if any.
-        digests: Of what ECS described.
+        digests: Of what ECS described, its Prefect container being the one of that name.
+        named: The same, by the name of each other container that may be one: off Fargate the
+            values of its sizes do not count.
         roles: ARN or name of the task's and of the execution role; empty for none.
         tags: Its tags; None when they are not known.
         tags_asked: Whether they were asked for.
@@ -143,6 +148,7 @@ class Observed:
     revision: int
     label: str | None
     digests: Digests = field(repr=False)
+    named: Mapping[str, Digests] = field(default_factory=dict, repr=False)
     roles: Roles = ()
     tags: Tags | None = None
     tags_asked: bool = False
@@ -164,6 +170,7 @@ class Observed:
             revision=parse_revision(arn).revision,
             label=label(described),
             digests=Digests.of(described),
+            named=_named_digests(described),
             roles=_roles(described),
             tags=tags_of(described) if described.get("tags") is not None else None,
             tags_asked="tags" in described,
@@ -197,11 +204,12 @@ def match(desired: Desired, observed: Observed) -> Match | None:
     if observed.tags is not None and not desired.tags <= observed.tags:
         return None
     wanted = desired.spelled_as(observed.roles or ("", ""), account_of(observed.arn))
-    equal = wanted.whole == observed.digests.whole
+    theirs = observed.named.get(desired.container_name, observed.digests)
+    equal = wanted.whole == theirs.whole
     unknown_tags = bool(desired.tags) and observed.tags is None
-    if not equal and not (labelled and wanted.proven == observed.digests.proven):
+    if not equal and not (labelled and wanted.proven == theirs.proven):
         return None
-    doubts = _differing(wanted.unproven, observed.digests.unproven)
+    doubts = _differing(wanted.unproven, theirs.unproven)
     if not unknown_tags:
         return Match(equal, labelled, () if equal else doubts)
     if not labelled and observed.tags_asked:
@@ -240,6 +248,13 @@ def tags_of(definition: Mapping[str, Any]) -> Tags:
 
 def _roles(definition: Mapping[str, Any]) -> Roles:
     return tuple(str(definition.get(role) or "") for role in _ROLES)
+
+
+def _named_digests(described: Mapping[str, Any]) -> dict[str, Digests]:
+    if "FARGATE" in (described.get("requiresCompatibilities") or []):
+        return {}  # the sizes of no container are left out
+    names = [str(c.get("name")) for c in described.get("containerDefinitions") or []]
+    return {name: Digests.of(described, name) for name in names if name != PREFECT_CONTAINER}
 
 
 def _untagged(definition: Mapping[str, Any]) -> dict[str, Any]:

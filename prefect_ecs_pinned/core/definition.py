@@ -18,6 +18,7 @@ from slugify import slugify
 
 from prefect_ecs_pinned.core.canonical import task_size
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
+from prefect_ecs_pinned.core.placement import MANAGED_INSTANCES
 from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -49,7 +50,7 @@ class DefinitionSpec:
         base: ``task_definition``, or what the linked revision holds; None for neither.
         linked: The base is the revision that ``task_definition_arn`` names.
         image: Image of the Prefect container; None keeps the base's.
-        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL or None.
+        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL, MANAGED_INSTANCES or None.
         cpu: CPU units; None keeps the base's.
         memory: MiB; None keeps the base's.
         execution_role_arn: As the block states it.
@@ -57,6 +58,8 @@ class DefinitionSpec:
         secrets: Environment name -> Secrets Manager or SSM ARN.
         unset: Names of variables that the block sets to None.
         sized: State sizes where the base has none; otherwise they are left as they are.
+        container_name: Name of the Prefect container.
+        tags: Tags of the definition; they replace those of the same key in the base.
     """
 
     family: str
@@ -73,6 +76,8 @@ class DefinitionSpec:
     secrets: Mapping[str, str] = field(default_factory=dict)
     unset: frozenset[str] = frozenset()
     sized: bool = True
+    container_name: str = PREFECT_CONTAINER
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def key(self) -> str:
         """A text that is equal for equal specs: what a built definition is remembered by."""
@@ -92,6 +97,8 @@ class DefinitionSpec:
                 self.secrets,
                 sorted(self.unset),
                 self.sized,
+                self.container_name,
+                self.tags,
             ],
             sort_keys=True,
             default=str,
@@ -106,15 +113,15 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
     """
     definition: dict[str, Any] = copy.deepcopy(dict(spec.base or {}))
     definition["family"] = _family(spec, definition)
-    container = _container(definition)
+    container = _container(definition, spec.container_name)
     if spec.image:
         container["image"] = spec.image
     if not container.get("image"):
         raise ConfigurationError(
             "cannot run the Prefect container",
             "neither the block nor the task definition names an image for container "
-            f"{PREFECT_CONTAINER!r}{_others(definition)}",
-            f"set image, or name the container that runs the flow {PREFECT_CONTAINER!r}",
+            f"{plain(spec.container_name)!r}{_others(definition, spec.container_name)}",
+            "set image, or name the container that runs the flow in container_name",
         )
     _remove_unset(container, spec.unset)
     if not spec.linked:  # ECS has put the list of a linked one into another order
@@ -127,6 +134,10 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
     if spec.execution_role_arn and not spec.linked:
         definition["executionRoleArn"] = spec.execution_role_arn
     _check_execution_role(spec, definition, container)
+    if spec.tags:
+        others = [tag for tag in definition.get("tags") or [] if tag.get("key") not in spec.tags]
+        own = [{"key": key, "value": value} for key, value in sorted(spec.tags.items())]
+        definition["tags"] = others + own
     if not definition.get("tags"):  # ECS refuses an empty list
         definition.pop("tags", None)
     return definition
@@ -163,18 +174,18 @@ def _family(spec: DefinitionSpec, definition: Mapping[str, Any]) -> str:
     return family_name(str(given)) if given else former_family(spec.family)
 
 
-def _container(definition: dict[str, Any]) -> dict[str, Any]:
-    container = prefect_container(definition)
+def _container(definition: dict[str, Any], name: str) -> dict[str, Any]:
+    container = prefect_container(definition, name)
     if container is None:
-        container = {"name": PREFECT_CONTAINER}
+        container = {"name": name}
         others: list[dict[str, Any]] = definition.get("containerDefinitions") or []
         definition["containerDefinitions"] = [*others, container]
     return container
 
 
-def _others(definition: Mapping[str, Any]) -> str:
+def _others(definition: Mapping[str, Any], name: str) -> str:
     names = [named(c.get("name")) for c in definition["containerDefinitions"]]
-    others = [repr(name) for name in names if name != PREFECT_CONTAINER]
+    others = [repr(other) for other in names if other != name]
     return f"; its containers are {', '.join(others)}" if others else ""
 
 
@@ -243,10 +254,29 @@ def _state_sizes(
             )
     elif spec.launch_type is None and "FARGATE" in definition.get("requiresCompatibilities", ()):
         definition["cpu"], definition["memory"] = str(cpu), str(memory)  # required there
-    elif spec.launch_type == "EC2" or not (spec.linked or definition.get("memory")):
+    elif spec.launch_type in ("EC2", MANAGED_INSTANCES) or not (
+        spec.linked or definition.get("memory")
+    ):
+        if spec.launch_type == MANAGED_INSTANCES:
+            _make_for_managed_instances(definition)
         container.setdefault("cpu", _digits("cpu", cpu))
         if not container.get("memoryReservation"):  # a complete size by itself
             container.setdefault("memory", _digits("memory", memory))
+
+
+def _make_for_managed_instances(definition: dict[str, Any]) -> None:
+    """Amazon ECS, "Task definition parameters for Amazon ECS Managed Instances": the network mode
+    is awsvpc unless it is host; sizes may stand in the container, as on EC2."""
+    compatibilities = definition.setdefault("requiresCompatibilities", [])
+    if MANAGED_INSTANCES not in compatibilities:
+        compatibilities.append(MANAGED_INSTANCES)
+    mode = definition.setdefault("networkMode", "awsvpc")
+    if mode not in ("awsvpc", "host"):
+        raise ConfigurationError(
+            "cannot use the task definition",
+            f"network mode {plain(mode)!r} does not go with launch type 'MANAGED_INSTANCES'",
+            "set networkMode to 'awsvpc' or 'host' in task_definition, or launch_type to 'EC2'",
+        )
 
 
 def _digits(name: str, size: Any) -> int:

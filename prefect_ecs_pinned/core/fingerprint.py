@@ -23,61 +23,73 @@ from prefect_ecs_pinned.core.canonical import FINGERPRINT_LABEL, canonical
 #: Raise with the rules in the module's docstring; a test holds literal digests.
 VERSION = "v1"
 
-#: The container that runs the flow, by the name that `ECSTask` gave it.
+#: The container that runs the flow, by the name that `ECSTask` gave it; a run may name another.
 PREFECT_CONTAINER = "prefect"
 
 #: Stands for "a size is stated" where its value does not count.
 _STATED = True
 
 
-def fingerprint(definition: Mapping[str, Any]) -> str:
+def fingerprint(definition: Mapping[str, Any], container: str = PREFECT_CONTAINER) -> str:
     """The fingerprint of a definition, sent or described: ``v1:`` and a SHA-256 in hex.
 
     Digest of RFC 8785 JSON, so that it does not depend on Python, platform or key order.
 
+    Args:
+        definition: A definition.
+        container: Name of its Prefect container.
+
     Raises:
         ValueError: A value has no JSON form (rfc8785.CanonicalizationError).
     """
-    return digest(without_sizes(canonical(definition)))
+    return digest(without_sizes(canonical(definition), container))
 
 
-def without_sizes(form: Mapping[str, Any]) -> dict[str, Any]:
+def without_sizes(form: Mapping[str, Any], container: str = PREFECT_CONTAINER) -> dict[str, Any]:
     """A canonical form as the fingerprint sees it: no family, sizes by presence only."""
     result = {name: value for name, value in form.items() if name != "family"}
     _only_presence(result)
     if "FARGATE" not in result.get("requiresCompatibilities", []):
         result["containerDefinitions"] = [
-            _only_presence(dict(c)) if c.get("name") == PREFECT_CONTAINER else c
+            _only_presence(dict(c)) if c.get("name") == container else c
             for c in result.get("containerDefinitions", [])
         ]
     return result
 
 
 def label(definition: Mapping[str, Any]) -> str | None:
-    """The fingerprint that a described revision bears as its label, if it bears one."""
-    container = prefect_container(definition) or {}
-    value = (container.get("dockerLabels") or {}).get(FINGERPRINT_LABEL)
-    return value if isinstance(value, str) else None
+    """The fingerprint that a described revision bears as its label, if it bears one.
+
+    It stands on the container that runs flows, whatever its name: that named `prefect` first.
+    """
+    containers = definition.get("containerDefinitions") or []
+    for container in (prefect_container(definition) or {}, *containers):
+        value = (container.get("dockerLabels") or {}).get(FINGERPRINT_LABEL)
+        if isinstance(value, str):
+            return value
+    return None
 
 
-def labelled(definition: Mapping[str, Any], value: str) -> dict[str, Any]:
+def labelled(
+    definition: Mapping[str, Any], value: str, container: str = PREFECT_CONTAINER
+) -> dict[str, Any]:
     """A copy of a definition that bears ``value`` as its label, ready to be registered."""
     containers = [
         {**c, "dockerLabels": {**(c.get("dockerLabels") or {}), FINGERPRINT_LABEL: value}}
-        if c.get("name") == PREFECT_CONTAINER
+        if c.get("name") == container
         else c
         for c in definition.get("containerDefinitions", [])
     ]
     return {**definition, "containerDefinitions": containers}
 
 
-def prefect_container(definition: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The Prefect container of a definition, of whatever shape, or None when it has none."""
+def prefect_container(
+    definition: Mapping[str, Any], name: str = PREFECT_CONTAINER
+) -> dict[str, Any] | None:
+    """The Prefect container of a definition, of whatever shape, by its name; None without one."""
     containers = definition.get("containerDefinitions") if isinstance(definition, Mapping) else ()
     listed: list[Any] = list(containers) if isinstance(containers, list | tuple) else []
-    return next(
-        (c for c in listed if isinstance(c, dict) and c.get("name") == PREFECT_CONTAINER), None
-    )
+    return next((c for c in listed if isinstance(c, dict) and c.get("name") == name), None)
 
 
 def _only_presence(structure: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from prefect_ecs_pinned.core.arn import same_principal
 from prefect_ecs_pinned.core.canonical import canonical
 from prefect_ecs_pinned.core.compare import Desired, Match, Observed, as_described, match
-from prefect_ecs_pinned.core.fingerprint import without_sizes
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, without_sizes
 from prefect_ecs_pinned.core.showable import DEFINITION
 from prefect_ecs_pinned.core.shown import Rule, named, part, shown
 
@@ -112,7 +112,7 @@ def decide(
         return nominated
     if newest is None:
         return Register(f"family {desired.family!r} has no revision yet")
-    changed = differences(newest, desired.definition)
+    changed = differences(newest, desired.definition, desired.container_name)
     return Register(f"changed: {', '.join(changed)}" if changed else "no revision matches", changed)
 
 
@@ -134,7 +134,8 @@ def rewritten(desired: Desired, described: Mapping[str, Any]) -> tuple[str, ...]
         desired: What was sent.
         described: RegisterTaskDefinition's answer to it.
     """
-    return differences(described, canonical(desired.definition, known_only=True))
+    sent = canonical(desired.definition, known_only=True)
+    return differences(described, sent, desired.container_name)
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,19 @@ class _Leaf:
     shown: Any = field(repr=False)
 
 
-def changes(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What differs between two definitions, by path."""
+def changes(
+    observed: Mapping[str, Any], desired: Mapping[str, Any], container: str = PREFECT_CONTAINER
+) -> tuple[Change, ...]:
+    """What differs between two definitions, by path.
+
+    Args:
+        observed: What ECS describes, or what there was before.
+        desired: What is asked for.
+        container: Name of the Prefect container.
+    """
     ours, theirs = as_described(desired, observed)
-    before = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(theirs)))}
-    after = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(ours)))}
+    before = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(theirs), container))}
+    after = {leaf[0]: leaf[1] for leaf in _flat(without_sizes(canonical(ours), container))}
     found = []
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key, _NONE), after.get(key, _NONE)
@@ -179,13 +188,15 @@ def changes(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[Ch
 _NONE = _Leaf("", None, None)
 
 
-def differences(observed: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
+def differences(
+    observed: Mapping[str, Any], desired: Mapping[str, Any], container: str = PREFECT_CONTAINER
+) -> tuple[str, ...]:
     """The members that differ between two definitions, as dotted paths, sorted.
 
     Containers and other named items are shown by name (``containerDefinitions.prefect.image``),
     and no value is shown: it could be a secret.
     """
-    return tuple(sorted({change.path for change in changes(observed, desired)}))
+    return tuple(sorted({change.path for change in changes(observed, desired, container)}))
 
 
 def _flat(

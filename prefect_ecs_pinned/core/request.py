@@ -15,6 +15,7 @@ from typing import Any
 from prefect_ecs_pinned.core.canonical import task_size
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.placement import check_placement, placed
 from prefect_ecs_pinned.core.tags import tags_of
 from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 
@@ -28,6 +29,9 @@ SUBMISSION_VARIABLE = "PINNED_ECS_ID"
 
 #: Characters of the overrides that are kept for it: `,{"name":"PINNED_ECS_ID","value":"..."}`.
 SUBMISSION_CHARACTERS = 60
+
+#: Launch types that do not draw on a quota of Fargate's.
+_ON_INSTANCES = ("EC2", "EXTERNAL", "MANAGED_INSTANCES")
 
 #: How many variables an `OverridesTooLarge` names.
 _NAMED_VARIABLES = 3
@@ -61,8 +65,12 @@ class LaunchSpec:
         execution_role_arn: Overrides the definition's, when set.
         task_role_arn: Overrides the definition's, when set.
         cluster: Name or ARN; None is the account's default cluster.
-        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL or None.
+        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL, MANAGED_INSTANCES or None.
         labels: Become the task's tags.
+        container_name: Name of the Prefect container.
+        strategy: Capacity providers, as API_RunTask has them; empty for none.
+        ephemeral_storage: GiB; None keeps the definition's.
+        members: More members of the request, such as ``platformVersion``.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -74,6 +82,10 @@ class LaunchSpec:
     cluster: str | None = None
     launch_type: str | None = "FARGATE"
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    container_name: str = PREFECT_CONTAINER
+    strategy: Sequence[Mapping[str, Any]] = ()
+    ephemeral_storage: int | None = None
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,13 +127,11 @@ def run_task_request(
         "overrides": _overrides(spec, sizes),
         "tags": tags_of(spec.labels),
         "taskDefinition": task_definition,
+        **spec.members,
     }
     if spec.cluster:
         request["cluster"] = spec.cluster
-    if spec.launch_type == "FARGATE_SPOT":
-        request["capacityProviderStrategy"] = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
-    elif spec.launch_type:
-        request["launchType"] = spec.launch_type
+    request.update(placed(spec.launch_type, spec.strategy))
     if network_configuration:
         request["networkConfiguration"] = dict(network_configuration)
     return request
@@ -129,7 +139,7 @@ def run_task_request(
 
 def _overrides(spec: LaunchSpec, sizes: Sizes) -> dict[str, Any]:
     container: dict[str, Any] = {
-        "name": PREFECT_CONTAINER,
+        "name": spec.container_name,
         "environment": [{"name": name, "value": v} for name, v in spec.environment.items()],
     }
     overrides: dict[str, Any] = {"containerOverrides": [container]}
@@ -147,6 +157,8 @@ def _overrides(spec: LaunchSpec, sizes: Sizes) -> dict[str, Any]:
         overrides["memory"] = task_memory
     if task_cpu := _text(spec.cpu) or sizes.cpu:
         overrides["cpu"] = task_cpu
+    if spec.ephemeral_storage:
+        overrides["ephemeralStorage"] = {"sizeInGiB": spec.ephemeral_storage}
     return overrides
 
 
@@ -155,20 +167,25 @@ def _text(size: int | None) -> str | None:
 
 
 def with_submission_id(
-    request: Mapping[str, Any], submission_id: str, definition: Mapping[str, Any] | None = None
+    request: Mapping[str, Any],
+    submission_id: str,
+    definition: Mapping[str, Any] | None = None,
+    container_name: str = PREFECT_CONTAINER,
 ) -> dict[str, Any]:
     """A request whose task can be told from any other: the id is in its overrides' environment.
 
-    It goes to the Prefect container, else to the first one that is overridden or defined.
+    It goes to the Prefect container, which `core.task_state` knows by it; else to the first one
+    that is overridden or defined.
     """
     overrides = dict(request.get("overrides") or {})
     containers = [dict(container) for container in overrides.get("containerOverrides") or ()]
-    if not containers:
-        defined = [c.get("name") for c in (definition or {}).get("containerDefinitions") or ()]
-        if not defined or PREFECT_CONTAINER in defined:
-            defined = [PREFECT_CONTAINER]
-        containers = [{"name": defined[0]}]
-    chosen = next((c for c in containers if c.get("name") == PREFECT_CONTAINER), containers[0])
+    defined = [c.get("name") for c in (definition or {}).get("containerDefinitions") or ()]
+    overridden = [c.get("name") for c in containers]
+    if container_name not in overridden and (container_name in defined or not overridden):
+        if container_name in defined or not defined:
+            defined = [container_name]
+        containers.append({"name": defined[0]})
+    chosen = next((c for c in containers if c.get("name") == container_name), containers[0])
     chosen["environment"] = [
         *(v for v in chosen.get("environment") or () if v.get("name") != SUBMISSION_VARIABLE),
         {"name": SUBMISSION_VARIABLE, "value": submission_id},
@@ -200,7 +217,7 @@ def launch_type_of(request: Mapping[str, Any]) -> str:
         return "FARGATE"
     if "FARGATE_SPOT" in providers:
         return "FARGATE_SPOT"
-    if providers or request.get("launchType") in ("EC2", "EXTERNAL"):
+    if providers or request.get("launchType") in _ON_INSTANCES:
         return "EC2"
     return "FARGATE"
 
@@ -228,18 +245,12 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
         definition: The definition that it will run.
 
     Raises:
-        ConfigurationError: A reserved member is set, or the size does not exist on Fargate.
+        ConfigurationError: A reserved member is set, it can not be placed so, or the size does
+            not exist on Fargate.
         OverridesTooLarge: The overrides are longer than ECS accepts.
     """
     check_reserved(request)
-    # API_RunTask, "launchType": "If a capacityProviderStrategy is specified, the launchType
-    # parameter must be omitted."
-    if request.get("launchType") and request.get("capacityProviderStrategy"):
-        raise ConfigurationError(
-            "cannot launch",
-            "the request has a launch type and a capacity provider strategy",
-            "remove '/launchType' in task_customizations, or leave launch_type empty",
-        )
+    check_placement(request, definition)
     _check_size(request, definition)
     _check_overrides(request)
 

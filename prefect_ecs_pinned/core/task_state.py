@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.request import SUBMISSION_VARIABLE
 from prefect_ecs_pinned.core.task_hints import task_hint
 
 #: Statuses after which a task does not change any more.
@@ -110,8 +111,9 @@ def snapshot(task: Mapping[str, Any]) -> Snapshot:
     status = _text(task.get("lastStatus")) or UNKNOWN_STATUS
     prefect: Mapping[str, Any] = {}
     others = []
+    name = _prefect_container(task)
     for container in _containers(task):
-        if container.get("name") == PREFECT_CONTAINER:
+        if container.get("name") == name:
             prefect = container
         elif failure := _failure(container):
             others.append(failure)
@@ -132,11 +134,25 @@ def snapshot(task: Mapping[str, Any]) -> Snapshot:
     )
 
 
+def _prefect_container(task: Mapping[str, Any]) -> str:
+    """Name of the container that runs the flow: the launch has put the submission's id on it."""
+    overrides = task.get("overrides")
+    if isinstance(overrides, Mapping):
+        for container in _mappings(overrides.get("containerOverrides")):
+            for variable in _mappings(container.get("environment")):
+                if variable.get("name") == SUBMISSION_VARIABLE:
+                    return _text(container.get("name")) or PREFECT_CONTAINER
+    return PREFECT_CONTAINER
+
+
 def _containers(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    containers = task.get("containers")
-    if not isinstance(containers, (list, tuple)):
+    return _mappings(task.get("containers"))
+
+
+def _mappings(items: object) -> list[Mapping[str, Any]]:
+    if not isinstance(items, (list, tuple)):
         return []
-    return [container for container in containers if isinstance(container, Mapping)]
+    return [item for item in items if isinstance(item, Mapping)]
 
 
 def _failure(container: Mapping[str, Any]) -> str:

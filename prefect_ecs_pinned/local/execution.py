@@ -16,7 +16,7 @@ from prefect_ecs_pinned.local.moto_services import MotoServices
 from prefect_ecs_pinned.local.runner import Command, Runner
 from prefect_ecs_pinned.local.tasks import Task
 
-#: The container whose command is run; a definition without it has its first container run.
+#: The container whose command is run, unless the request overrides another one and not this.
 PREFECT_CONTAINER = "prefect"
 
 
@@ -48,7 +48,7 @@ class Processes:
         """Start a task's process, once it has been provisioned."""
         if task.stop_asked is not None:
             return
-        container = _container(task.definition)
+        container = _container(task)
         override = _override(task.request, container["name"])
         argv = [
             *(container.get("entryPoint") or []),
@@ -77,7 +77,7 @@ class Processes:
         self._runner.submit(command, lambda: self._ecs.process_started(task), ended)
 
     def stop(self, task: Task) -> None:
-        container = _container(task.definition)
+        container = _container(task)
         grace = container.get("stopTimeout") or self._ecs.settings.stop_seconds
         self._runner.stop(task.id, grace)
 
@@ -120,9 +120,15 @@ class Processes:
             log(line)
 
 
-def _container(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    containers = definition["containerDefinitions"]
-    return next((c for c in containers if c["name"] == PREFECT_CONTAINER), containers[0])
+def _container(task: Task) -> Mapping[str, Any]:
+    """The one container that is executed: that which the request overrides, `prefect` first."""
+    defined = {c["name"]: c for c in task.definition["containerDefinitions"]}
+    overrides = (task.request.get("overrides") or {}).get("containerOverrides") or []
+    overridden = [o.get("name") for o in overrides]
+    if PREFECT_CONTAINER in overridden:
+        overridden = [PREFECT_CONTAINER]
+    wanted = [*overridden, PREFECT_CONTAINER, *defined]
+    return next(defined[name] for name in wanted if name in defined)
 
 
 def _override(request: Mapping[str, Any], name: str) -> Mapping[str, Any]:

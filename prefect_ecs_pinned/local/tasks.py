@@ -161,7 +161,7 @@ def describe(
         "cpu": overrides.get("cpu") or definition.get("cpu", "256"),
         "createdAt": task.created_at,
         "desiredStatus": at.desired,
-        "enableExecuteCommand": False,
+        "enableExecuteCommand": bool(task.request.get("enableExecuteCommand")),
         "group": task.request.get("group") or f"family:{definition['family']}",
         "healthStatus": "UNKNOWN",
         "lastStatus": at.status,
@@ -173,7 +173,9 @@ def describe(
         "taskArn": task.arn,
         "taskDefinitionArn": definition["taskDefinitionArn"],
         "version": 4,
-        "ephemeralStorage": {"sizeInGiB": 20},
+        "ephemeralStorage": overrides.get("ephemeralStorage")
+        or definition.get("ephemeralStorage")
+        or {"sizeInGiB": 20},
     }
     if started_by := task.request.get("startedBy"):
         answer["startedBy"] = started_by

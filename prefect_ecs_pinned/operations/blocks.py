@@ -20,7 +20,7 @@ from pydantic.v1 import ValidationError
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec
-from prefect_ecs_pinned.core.fingerprint import prefect_container
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.saved import (
@@ -140,7 +140,8 @@ def configuration(
             validation's own.
     """
     data = overridden_data(document, deployment, more)
-    container = prefect_container(data.get("task_definition") or {}) or {}
+    name = data.get("container_name") or PREFECT_CONTAINER
+    container = prefect_container(data.get("task_definition") or {}, name) or {}
     named = data.get("image") or data.get("task_definition_arn") or container.get("image")
     return of_block(
         _load(document, deployment, data),

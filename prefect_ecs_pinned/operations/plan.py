@@ -14,7 +14,6 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.plan import Change, changes
 from prefect_ecs_pinned.core.showable import REQUEST
 from prefect_ecs_pinned.core.shown import shown
@@ -166,6 +165,7 @@ async def step(target: Target) -> Step:
             newest = (await target.plane.linked(desired.family, bool(desired.tags))).described
         except TaskDefinitionNotFound:
             reason = "the family has no revision yet"
+    new = changes(newest or {}, desired.definition, desired.container_name)
     return Step(
         used_by=target.used_by,
         region=target.region,
@@ -175,7 +175,7 @@ async def step(target: Target) -> Step:
         revision=revision,
         reason=reason,
         against=str(newest["taskDefinitionArn"]) if newest is not None else None,
-        changes=readable(changes(newest or {}, desired.definition)) if action == REGISTER else (),
+        changes=readable(new) if action == REGISTER else (),
         per_run={c.name: per_run(prepared, c) for c, prepared in target.members},
         image=desired.image,
         image_unset=target.image_unset,
@@ -239,8 +239,9 @@ def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
     containers = overrides.pop("containerOverrides", None) or []
     request.pop("taskDefinition", None)
     result: dict[str, Any] = {**request, **overrides}
+    own = configuration.spec.container_name
     for container in containers:
-        prefix = "" if container.get("name") == PREFECT_CONTAINER else f"{container.get('name')}."
+        prefix = "" if container.get("name") == own else f"{container.get('name')}."
         for name, value in container.items():
             if name == "environment":
                 names = {v.get("name") for v in value} - _inherited(configuration)

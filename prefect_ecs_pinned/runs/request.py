@@ -65,6 +65,10 @@ def launch_request(
         cluster=spec.cluster,
         launch_type=spec.launch_type,
         labels=spec.labels,
+        container_name=spec.container_name,
+        strategy=spec.capacity_provider_strategy or (),
+        ephemeral_storage=spec.ephemeral_storage,
+        members=_members(spec),
     )
     request = run_task_request(launch, task_definition or desired.family, sizes, None)
     if spec.flow_run_id:
@@ -72,6 +76,17 @@ def launch_request(
     if not _has_network(desired):
         return _customized(request, spec.task_customizations)
     return _placed(spec, request, desired, spec.subnets or subnets)
+
+
+def _members(spec: RunSpec) -> dict[str, Any]:
+    """Members of the request that are fields as they stand; those that are not set are not sent."""
+    members = {
+        "platformVersion": spec.platform_version,
+        "propagateTags": spec.propagate_tags,
+        "enableECSManagedTags": spec.enable_ecs_managed_tags,
+        "enableExecuteCommand": spec.enable_execute_command,
+    }
+    return {name: value for name, value in members.items() if value}
 
 
 def check_network(spec: RunSpec, desired: Desired) -> None:
@@ -115,7 +130,7 @@ def _placed(
     Raises:
         ConfigurationError: A customization does not apply.
     """
-    on_fargate_by_fields = spec.launch_type in FARGATE_LAUNCH_TYPES
+    on_fargate_by_fields = spec.placed_on in FARGATE_LAUNCH_TYPES
     made, misfit = [], None
     for guess in (on_fargate_by_fields, not on_fargate_by_fields):
         network = _network(spec, subnets, guess)

@@ -45,20 +45,21 @@ async def choose(
             revision that may not be changed.
         PinnedECSError: What `read` raises.
     """
-    linked = await read(False)
+    linked = await read(bool(spec.task_definition_tags))
     if linked is None:
         return await making(definition_spec(spec, region)), None
+    held = linked.desired(spec.container_name)
     if patched := patched_revision(spec):
-        return linked.desired, patched
+        return held, patched
     wanted = definition_spec(spec, region, linked)
     if spec.registration == "never":
         # The sizes and the compatibilities that a launch type asks for are left to ECS.
         unsized = replace(wanted, launch_type=None, cpu=None, memory=None, sized=False)
-        _refuse_changes(spec, linked.desired, await making(unsized))
-        return linked.desired, linked.arn
+        _refuse_changes(spec, held, await making(unsized))
+        return held, linked.arn
     desired = await making(wanted)
-    if desired.same_as(linked.desired):
-        return linked.desired, linked.arn
+    if desired.same_as(held):
+        return held, linked.arn
     tagged = await read(True)  # what is made of it keeps its tags
     return await making(definition_spec(spec, region, tagged)), None
 
@@ -109,13 +110,15 @@ def definition_spec(spec: RunSpec, region: str, linked: Linked | None = None) ->
         base=linked.definition if linked is not None else _base(spec),
         linked=linked is not None,
         image=spec.image,
-        launch_type=spec.launch_type,
+        launch_type=spec.placed_on,
         cpu=spec.cpu,
         memory=spec.memory,
         execution_role_arn=spec.execution_role_arn,
         logs=spec.cloudwatch_logs,
         secrets=spec.secrets,
         unset=frozenset(name for name, value in spec.env.items() if value is None),
+        container_name=spec.container_name,
+        tags=spec.task_definition_tags,
     )
 
 
@@ -132,7 +135,7 @@ def _base(spec: RunSpec) -> dict[str, Any] | None:
 def _refuse_changes(spec: RunSpec, linked: Desired, desired: Desired) -> None:
     if desired.same_as(linked):
         return
-    changed = list(differences(linked.definition, desired.definition))
+    changed = list(differences(linked.definition, desired.definition, spec.container_name))
     if desired.family != linked.family:
         changed.append("family")
     if not changed:
@@ -148,6 +151,8 @@ def _refuse_changes(spec: RunSpec, linked: Desired, desired: Desired) -> None:
 
 def _field_of(spec: RunSpec, path: str) -> str:
     """The field that changes what is at a path within a definition."""
+    if path.split(".")[0].split("[")[0] == "tags":
+        return "task_definition_tags"
     if not path.startswith("containerDefinitions"):
         return path
     member = path.removeprefix(f"containerDefinitions.{spec.container_name}.")

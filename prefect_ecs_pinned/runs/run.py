@@ -128,6 +128,7 @@ class _Run:
             vpc_id=self._spec.vpc_id,
             subnets_found=prepared.subnets_found,
             started_by=prepared.started_by,
+            container_name=self._spec.container_name,
         )
         unwanted = False
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.placement import on_fargate_providers
 from prefect_ecs_pinned.core.showable import DEFINITION, RUN
 from prefect_ecs_pinned.core.shown import hidden_texts, part, shown
 
@@ -39,7 +40,15 @@ class RunSpec:
         secrets: Variable -> ARN in Secrets Manager or SSM.
         execution_role_arn: None keeps the definition's.
         task_role_arn: None keeps the definition's.
-        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL or None.
+        launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL, MANAGED_INSTANCES or None.
+        capacity_provider_strategy: Items as API_RunTask has them; instead of a launch type, or
+            beside MANAGED_INSTANCES.
+        platform_version: Of Fargate; None is the latest.
+        ephemeral_storage: GiB of a Fargate task; None keeps the definition's.
+        propagate_tags: TASK_DEFINITION, NONE, or None.
+        enable_ecs_managed_tags: ECS adds tags of its own to the task.
+        enable_execute_command: Commands can be run in the task's containers.
+        task_definition_tags: Tags of the definition, over those that it has.
         cluster: Name or ARN; None is the account's default cluster.
         vpc_id: VPC whose subnets are looked up; None is the default VPC.
         subnets: IDs; none are looked up then.
@@ -73,6 +82,13 @@ class RunSpec:
     execution_role_arn: str | None = None
     task_role_arn: str | None = None
     launch_type: str | None = "FARGATE"
+    capacity_provider_strategy: Sequence[Mapping[str, Any]] | None = None
+    platform_version: str | None = None
+    ephemeral_storage: int | None = None
+    propagate_tags: str | None = None
+    enable_ecs_managed_tags: bool = False
+    enable_execute_command: bool = False
+    task_definition_tags: Mapping[str, str] = field(default_factory=dict)
     cluster: str | None = None
     vpc_id: str | None = None
     subnets: Sequence[str] | None = None
@@ -88,6 +104,12 @@ class RunSpec:
     def __repr__(self) -> str:
         written = (f"{name}={shown(value, part(RUN, name))!r}" for name, value in self._fields())
         return f"{type(self).__name__}({', '.join(written)})"
+
+    @property
+    def placed_on(self) -> str | None:
+        """The launch type whose rules count: FARGATE also for capacity providers of Fargate's."""
+        on_fargate = on_fargate_providers(self.capacity_provider_strategy)
+        return "FARGATE" if self.launch_type is None and on_fargate else self.launch_type
 
     @property
     def may_register(self) -> bool:

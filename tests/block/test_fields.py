@@ -37,6 +37,14 @@ def test_every_field_of_ecs_task_is_there():
         "secrets",
         "registration",
         "launch_timeout_seconds",
+        "capacity_provider_strategy",
+        "platform_version",
+        "ephemeral_storage",
+        "container_name",
+        "task_definition_tags",
+        "propagate_tags",
+        "enable_ecs_managed_tags",
+        "enable_execute_command",
     }
 
 

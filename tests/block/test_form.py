@@ -18,7 +18,7 @@ def test_every_field_but_the_type_is_shown() -> None:
 def test_positions_say_the_order_without_the_order_of_keys() -> None:
     by_position = sorted(PROPERTIES, key=lambda name: PROPERTIES[name]["position"])
     assert by_position == list(FIELDS)
-    assert [PROPERTIES[name]["position"] for name in FIELDS] == list(range(29))
+    assert [PROPERTIES[name]["position"] for name in FIELDS] == list(range(37))
 
 
 def test_descriptions_are_one_line_and_short() -> None:
@@ -50,4 +50,15 @@ def test_a_subclass_adds_fields_behind_those_of_the_block() -> None:
 
     properties = Mine.schema()["properties"]
     assert list(properties) == [*FIELDS, "extra"]
-    assert properties["extra"]["position"] == 29
+    assert properties["extra"]["position"] == 37
+
+
+def test_bounds_of_placement_are_the_apis() -> None:
+    """The browser checks them; the class does so again."""
+    storage, strategy = PROPERTIES["ephemeral_storage"], PROPERTIES["capacity_provider_strategy"]
+    assert (storage["minimum"], storage["maximum"]) == (21, 200)
+    assert strategy["maxItems"] == 20
+    item = strategy["items"]["properties"]
+    assert (item["weight"]["minimum"], item["weight"]["maximum"]) == (0, 1000)
+    assert (item["base"]["minimum"], item["base"]["maximum"]) == (0, 100_000)
+    assert "MANAGED_INSTANCES" in PROPERTIES["launch_type"]["enum"]

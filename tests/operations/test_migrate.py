@@ -173,6 +173,23 @@ def test_a_block_that_exists_is_left_as_it_is(save_plain):
     assert PinnedECSTask.load("old").cluster == "mine"
 
 
+def test_patches_that_have_fields_now_are_kept(save_plain):
+    """They are applied last, as before; the fields stay unset."""
+    strategy = [{"capacityProvider": "etl-instances", "weight": 1}]
+    patches = [
+        {"op": "add", "path": "/capacityProviderStrategy", "value": strategy},
+        {"op": "add", "path": "/propagateTags", "value": "TASK_DEFINITION"},
+        {"op": "add", "path": "/enableECSManagedTags", "value": True},
+        {"op": "add", "path": "/overrides/ephemeralStorage", "value": {"sizeInGiB": 40}},
+    ]
+    save_plain(launch_type=None, task_customizations=patches)
+    run("ecs-task/old")
+    block = PinnedECSTask.load("old")
+    assert list(block.task_customizations) == patches
+    assert (block.launch_type, block.capacity_provider_strategy) == (None, None)
+    assert (block.propagate_tags, block.ephemeral_storage) == (None, None)
+
+
 FIELDS_OF_CHANGES = {
     "defaults": (
         {},

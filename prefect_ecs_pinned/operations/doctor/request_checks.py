@@ -6,7 +6,6 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check
 from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
@@ -74,7 +73,7 @@ async def api_url(subject: Subject) -> list[Answer]:
 def _variable(subject: Subject, name: str) -> str:
     """A variable of the Prefect container: the request's, failing that the definition's."""
     overridden = (subject.request.get("overrides") or {}).get("containerOverrides") or []
-    mine = [c for c in overridden if c.get("name") == PREFECT_CONTAINER]
+    mine = [c for c in overridden if c.get("name") == subject.desired.container_name]
     for container in (*mine, subject.desired.container):
         for variable in container.get("environment") or []:
             if variable.get("name") == name:
@@ -88,12 +87,13 @@ async def image_is_set(subject: Subject) -> list[Answer]:
     if subject.configuration.image_unset:
         given = (subject.spec.task_definition or {}).get("containerDefinitions") or []
         others = [repr(named(c.get("name"))) for c in given]
-        if others and repr(PREFECT_CONTAINER) not in others:
+        own = repr(named(subject.spec.container_name))
+        if others and own not in others:
             return [
                 warn(
-                    f"a container {PREFECT_CONTAINER!r} of {image} is added to those of the "
+                    f"a container {own} of {image} is added to those of the "
                     f"definition, which are {', '.join(others)}",
-                    f"name the one that runs the flow {PREFECT_CONTAINER!r}, or set image",
+                    "name the one that runs the flow in container_name, or set image",
                 )
             ]
         return [
