@@ -22,8 +22,9 @@ from pydantic.v1 import SecretStr
 _ALPHABET = "QXZJKVWY2357"
 _LENGTH = 18
 
-#: As much of a canary is never there by chance.
+#: As much of a canary is never there by chance; in hex it takes more, for logs hold addresses.
 _WINDOW = 6
+_HEX_WINDOW = 14
 
 
 def canary(path: str) -> str:
@@ -93,17 +94,21 @@ def found(text: str, wanted: Mapping[str, str]) -> set[str]:
     """The places whose canaries, or parts of them, occur in a text."""
     # Rich may wrap a line anywhere, and draw frames.
     text = re.sub(r"[\s│┃|]+", "", text)
-    windows = {text[i : i + _WINDOW] for i in range(len(text) - _WINDOW + 1)}
+    windows = _windows(text, _WINDOW) | _windows(text, _HEX_WINDOW)
     return {path for path, value in wanted.items() if _parts(value) & windows}
 
 
+def _windows(text: str, size: int) -> set[str]:
+    return {text[i : i + size] for i in range(len(text) - size + 1)}
+
+
 def _parts(value: str) -> set[str]:
-    forms = [value, value[::-1], value.encode().hex()]
+    forms = [value, value[::-1]]
     for shift in range(3):  # what stands before it moves the bits
         encoded = base64.b64encode(b"." * shift + value.encode()).decode()
         forms.append(encoded[4:-4])
-    size = _WINDOW
-    return {form[i : i + size] for form in forms for i in range(len(form) - size + 1)}
+    parts = _windows(value.encode().hex(), _HEX_WINDOW)
+    return parts.union(*(_windows(form, _WINDOW) for form in forms))
 
 
 def assert_hidden(text: str, hidden: Mapping[str, str]) -> None:

@@ -121,7 +121,8 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
             "cannot run the Prefect container",
             "neither the block nor the task definition names an image for container "
             f"{plain(spec.container_name)!r}{_others(definition, spec.container_name)}",
-            "set image, or name the container that runs the flow in container_name",
+            "set image, or name the container that runs the flow "
+            f"{plain(spec.container_name)!r}, or give its name in container_name",
         )
     _remove_unset(container, spec.unset)
     if not spec.linked:  # ECS has put the list of a linked one into another order

@@ -287,6 +287,7 @@ async def test_a_linked_revision_that_has_them_is_used(world: World, registratio
     """With others beside them."""
     launched = await world.run(world.block(task_definition_tags={"a": "1", "b": "2"}))
     fields = {"launch_type": None, "image": None, "registration": registration}
+    fields["assign_public_ip"] = "DISABLED"  # the cluster's own launch type is EC2
     block = world.block(
         task_definition_arn=launched.revision, task_definition_tags={"b": "2"}, **fields
     )

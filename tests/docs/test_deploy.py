@@ -126,6 +126,7 @@ def test_the_agents_role_is_what_the_command_line_prints() -> None:
         revision=None,
         registers=True,
         tags_definition=False,
+        reads_tags=frozenset(),
         cluster="etl",
         roles=frozenset({"arn:aws:iam::123456789012:role/execution"}),
         has_network=True,

@@ -175,7 +175,7 @@ def test_a_block_that_exists_is_left_as_it_is(save_plain):
 
 def test_patches_that_have_fields_now_are_kept(save_plain):
     """They are applied last, as before; the fields stay unset."""
-    strategy = [{"capacityProvider": "etl-instances", "weight": 1}]
+    strategy = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
     patches = [
         {"op": "add", "path": "/capacityProviderStrategy", "value": strategy},
         {"op": "add", "path": "/propagateTags", "value": "TASK_DEFINITION"},
