@@ -232,10 +232,8 @@ class QuotaQueue:
 
     def snapshot(self) -> dict[str, float]:
         """Numbers of the moment."""
-        groups = self._groups.values()
-        waiting = [s for group in groups for s in group.waiting] + self._last
         return {
-            "queued": sum(s.waiting is not None and not s.waiting.done() for s in waiting),
+            "queued": sum(s.waiting is not None and not s.waiting.done() for s in self._waiting()),
             "calling": self.calls,
             "launched": self.launched,
             "live": sum(self._live.values()),
@@ -251,6 +249,16 @@ class QuotaQueue:
             self._dispatcher = asyncio.create_task(self._dispatch())
 
     async def _dispatch(self) -> None:
+        """Serve the queue; whatever is raised there, nobody is left waiting."""
+        try:
+            await self._serve()
+        except Exception as error:
+            logger.exception("The queue of %s could not be served", self.name)
+            for submission in self._waiting():
+                if submission.waiting is not None and not submission.waiting.done():
+                    submission.waiting.set_exception(error)
+
+    async def _serve(self) -> None:
         """Give permits to those whose turn it is, until nobody waits."""
         self._ticked_at = self._clock.now()
         while self._is_waited():
@@ -259,6 +267,7 @@ class QuotaQueue:
                 await self._until_changed()
                 continue
             await self.pacer.permit()
+            now, interval = self._clock.now(), self._interval()
             if (chosen := self._next()) is None:
                 self.pacer.give_back()
                 await self._until_changed()
@@ -266,9 +275,12 @@ class QuotaQueue:
             submission, gates = chosen
             assert submission.waiting is not None
             self.calls += 1
-            now, interval = self._clock.now(), self._interval()
             probes = [gate for gate in gates if not gate.uses_room(now, interval)]
             submission.waiting.set_result(probes)
+
+    def _waiting(self) -> list[Submission]:
+        """Those that wait for their turn, and some that do not any more."""
+        return [s for group in self._groups.values() for s in group.waiting] + self._last
 
     def _is_waited(self) -> bool:
         return bool(self._last) or any(group.head() for group in self._groups.values())

@@ -561,3 +561,21 @@ async def test_a_deep_queue_costs_no_more_per_permit_than_a_short_one(api, clock
     assert len(queue._open) <= 2
     await outcomes(clock, submissions)
     assert [r["startedBy"] for _, r in api.started] == [f"run-{n}" for n in range(1000)]
+
+
+@pytest.mark.parametrize("method", ["_tick", "_next", "_interval", "_is_waited"])
+async def test_a_queue_that_cannot_be_served_leaves_nobody_waiting(
+    api, clock, launching, monkeypatch, method
+):
+    """Whatever is raised in it reaches all who wait; those who come later are served again."""
+    first = launching.submit(request(0), 900)
+    await clock.run(first.outcome)
+    queue = launching._queues["FARGATE"]
+    with monkeypatch.context() as broken:
+        broken.setattr(queue, method, lambda *_: 1 / 0)
+        submissions = [launching.submit(request(n), 900) for n in range(1, 30)]
+        ended = await outcomes(clock, submissions)
+    assert all(isinstance(error, ZeroDivisionError) for error in ended)
+    later = launching.submit(request(99), 900)
+    await clock.run(later.outcome)
+    assert queue.snapshot()["calling"] == 0
