@@ -56,12 +56,39 @@ def check_run_task(request: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: botocore knows that it is not.
     """
-    report = ParamValidator().validate(request, input_shape("ecs", "RunTask"))
+    report = ParamValidator().validate(_without_pairs(request), input_shape("ecs", "RunTask"))
     if report.has_errors():
         wrong = presentable(ParamValidationError(report=report.generate_report()))
         raise ConfigurationError(
             "cannot launch", str(wrong), "correct task_customizations; see API_RunTask"
         ) from wrong
+
+
+def _without_pairs(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A request without the variables that are a name and a value, both text.
+
+    They are in order, and most of what botocore's validator would walk through for every run.
+    """
+    overrides = request.get("overrides")
+    overrides = overrides if isinstance(overrides, dict) else {}
+    containers = overrides.get("containerOverrides")
+    if not isinstance(containers, list):
+        return request
+    less = [
+        {**c, "environment": []} if isinstance(c, dict) and _are_pairs(c.get("environment")) else c
+        for c in containers
+    ]
+    return {**request, "overrides": {**overrides, "containerOverrides": less}}
+
+
+def _are_pairs(variables: Any) -> bool:
+    return type(variables) is list and all(
+        type(v) is dict
+        and v.keys() == {"name", "value"}
+        and type(v["name"]) is str
+        and type(v["value"]) is str
+        for v in variables
+    )
 
 
 def _newest(client: Any, family: str) -> int:
