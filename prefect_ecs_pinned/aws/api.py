@@ -51,8 +51,6 @@ def registrable_members() -> frozenset[str]:
 def check_run_task(request: Mapping[str, Any]) -> None:
     """Check the members and types of a RunTask request, which the launching client does not.
 
-    A request that is made of a block's fields is in order; one that was patched may not be.
-
     Raises:
         ConfigurationError: botocore knows that it is not.
     """
