@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import Flow, FlowRun
 from benchmarks.own_cost import Meter, resident_kb
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.loop import Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.core.task_state import snapshot
 

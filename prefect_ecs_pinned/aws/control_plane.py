@@ -15,26 +15,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_ecs_pinned.aws.api import Ec2Api, EcsApi, LogsApi
-from prefect_ecs_pinned.aws.clients import Access, Clients
-from prefect_ecs_pinned.aws.faults import Fault, as_error
-from prefect_ecs_pinned.aws.followed import Followed
-from prefect_ecs_pinned.aws.launching import MOST_CALLS, Launching, Submission
-from prefect_ecs_pinned.aws.linked import Linked
-from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock, Mailbox, Post
-from prefect_ecs_pinned.aws.network import Network
-from prefect_ecs_pinned.aws.notices import Listener, nobody
-from prefect_ecs_pinned.aws.output import Output
-from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.pinning import Pin, Pinning
-from prefect_ecs_pinned.aws.ports import Clock
-from prefect_ecs_pinned.aws.printing import Sink
-from prefect_ecs_pinned.aws.progress import Progress
-from prefect_ecs_pinned.aws.registrable import make
-from prefect_ecs_pinned.aws.sharing import Shared
+from prefect_ecs_pinned.aws.calls.api import Ec2Api, EcsApi, LogsApi
+from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.events import Listener, nobody
+from prefect_ecs_pinned.aws.launching.launch import MOST_CALLS, Launching, Submission
+from prefect_ecs_pinned.aws.launching.network import Network
+from prefect_ecs_pinned.aws.launching.progress import Progress
+from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, LoopClock, Mailbox, Post
+from prefect_ecs_pinned.aws.loop.registry import Shared
+from prefect_ecs_pinned.aws.loop.threads import Threads
+from prefect_ecs_pinned.aws.output.followed import Followed
+from prefect_ecs_pinned.aws.output.printing import Sink
+from prefect_ecs_pinned.aws.output.streams import Output
+from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.registrable import make
+from prefect_ecs_pinned.aws.pinning.resolving import Pin, Pinning
 from prefect_ecs_pinned.aws.stopping import Outcome, Stopping, StopResult
-from prefect_ecs_pinned.aws.threads import Threads
-from prefect_ecs_pinned.aws.watching import News, Watch, Watching
+from prefect_ecs_pinned.aws.watching.watcher import News, Watch, Watching
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.plan import Desired

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from prefect_ecs_pinned.aws.faults import UNKNOWN_SECONDS, Fault, Kind
-from prefect_ecs_pinned.aws.ports import Clock, StopApi
-from prefect_ecs_pinned.aws.retrying import LONGEST_SECONDS, backoff
+from prefect_ecs_pinned.aws.calls.faults import UNKNOWN_SECONDS, Fault, Kind
+from prefect_ecs_pinned.aws.calls.ports import Clock, StopApi
+from prefect_ecs_pinned.aws.calls.retrying import LONGEST_SECONDS, backoff
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import prefect_aws
 
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.core.shown import hidden_texts
 
 

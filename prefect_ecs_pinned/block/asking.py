@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.aws.calls.ports import Clock
 
 T = TypeVar("T")
 

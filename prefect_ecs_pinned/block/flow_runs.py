@@ -17,7 +17,7 @@ from prefect.logging.loggers import get_logger
 from prefect.states import Cancelled, Crashed
 from prefect.utilities.engine import propose_state
 
-from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 

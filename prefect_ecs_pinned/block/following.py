@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 from prefect.logging.loggers import get_logger
 
-from prefect_ecs_pinned.aws.batching import in_batches
-from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.loop.batching import in_batches
 from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.pages import page_limit
 

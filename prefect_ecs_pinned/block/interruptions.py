@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import get_logger
 
-from prefect_ecs_pinned.aws.loop import LoopClock
-from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.flow_runs import parse_id, report_crash
 from prefect_ecs_pinned.block.prefect_api import PrefectApi

@@ -22,7 +22,7 @@ from prefect.utilities.asyncutils import sync_compatible
 from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.registrable import make
+from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import form, telling
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.host import PrefectHost

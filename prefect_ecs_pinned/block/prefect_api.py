@@ -28,7 +28,7 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
 )
 
-from prefect_ecs_pinned.aws.loop import LoopClock
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.block.following import Following
 from prefect_ecs_pinned.block.pages import for_all
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from prefect.events.utilities import emit_event
 from prefect.logging.loggers import get_logger
 
-from prefect_ecs_pinned.aws.notices import (
+from prefect_ecs_pinned.aws.events import (
     LaunchesQueued,
     LaunchesThrottled,
     Notice,

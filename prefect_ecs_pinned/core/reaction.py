@@ -1,4 +1,4 @@
-"""What to do after ECS has answered a RunTask call: a value, which `aws.launching` acts on.
+"""What to do after ECS has answered a RunTask call: a value, which `aws.launching.launch` acts on.
 
 Sources: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html (a token
 replays refusals as well, so a refusal ends its token), the Errors section of API_RunTask,
@@ -27,7 +27,7 @@ NOT_SEEN_SECONDS = 30.0
 
 
 class Said(Protocol):
-    """What ECS said: an `aws.faults.Fault`."""
+    """What ECS said: an `aws.calls.faults.Fault`."""
 
     kind: Kind
     reasons: tuple[str, ...]

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from prefect_ecs_pinned.aws.answers import member
-from prefect_ecs_pinned.aws.clients import Access, Clients
-from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
-from prefect_ecs_pinned.aws.loop import LoopClock
-from prefect_ecs_pinned.aws.pacing import (
+from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
+from prefect_ecs_pinned.aws.calls.pacing import (
     DESCRIBE_TASK_DEFINITION,
     DESCRIBE_TASKS,
     Pace,
     Pacer,
 )
-from prefect_ecs_pinned.aws.ports import Clock
-from prefect_ecs_pinned.aws.retrying import patiently
-from prefect_ecs_pinned.aws.threads import Threads
+from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.calls.responses import member
+from prefect_ecs_pinned.aws.calls.retrying import patiently
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.aws.loop.threads import Threads
 
 #: Calls that are under way at once.
 _AT_ONCE = 8
@@ -83,7 +83,7 @@ _ANSWERS: Mapping[str, str] = {
 
 
 class Caller(Protocol):
-    """Makes one call; `aws.clients.Clients` does."""
+    """Makes one call; `aws.calls.clients.Clients` does."""
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         """The answer.

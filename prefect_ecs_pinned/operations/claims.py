@@ -9,7 +9,7 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.aws.linked import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.compare import Desired, Observed, match
 from prefect_ecs_pinned.core.definition import family_name

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_ecs_pinned.aws.pinning import Pin
+from prefect_ecs_pinned.aws.pinning.resolving import Pin
 from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
@@ -26,7 +26,7 @@ class Pinned:
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open: it follows the Prefect version of
             whoever loads the block.
-        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.Pin`.
+        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.resolving.Pin`.
     """
 
     used_by: tuple[str, ...]

@@ -1,7 +1,7 @@
 """What saved blocks would run, and whether that needs a registration. Nothing is changed.
 
-The decision is the one that a launch would make: it is asked of `aws.pinning` itself, which is
-told that it may not register.
+The decision is the one that a launch would make: it is asked of `aws.pinning` itself, which
+may not register.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.core.plan import Change, changes
 from prefect_ecs_pinned.core.showable import REQUEST
@@ -59,7 +59,7 @@ class Step:
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open.
         refused: Names of those whose launches are refused until it is registered.
-        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.Pin`.
+        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.resolving.Pin`.
     """
 
     used_by: tuple[str, ...]

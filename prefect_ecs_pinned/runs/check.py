@@ -1,7 +1,7 @@
 """The requests of a run, checked before anything is changed: the one check of runs and commands.
 
-A definition is checked where it is made (`aws.registrable`), for all who make one. What is here
-does the same for the RunTask request.
+A definition is checked where it is made (`aws.pinning.registrable`), for all who make one. What is
+here does the same for the RunTask request.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect_ecs_pinned.aws.api import check_run_task
+from prefect_ecs_pinned.aws.calls.api import check_run_task
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import check, check_reserved
 from prefect_ecs_pinned.core.shown import named

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from prefect_ecs_pinned.aws.linked import Linked
-from prefect_ecs_pinned.aws.registrable import make, understood
+from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.registrable import make, understood
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.plan import Desired, differences

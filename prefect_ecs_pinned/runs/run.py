@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
-from prefect_ecs_pinned.aws.launching import MayRun
-from prefect_ecs_pinned.aws.pinning import Pin
+from prefect_ecs_pinned.aws.launching.launch import MayRun
+from prefect_ecs_pinned.aws.pinning.resolving import Pin
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url
 from prefect_ecs_pinned.core.showable import REQUEST
 from prefect_ecs_pinned.core.shown import plain, shown

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
-from prefect_ecs_pinned.aws.followed import Followed
-from prefect_ecs_pinned.aws.loop import Mailbox
-from prefect_ecs_pinned.aws.stderr import write_line
-from prefect_ecs_pinned.aws.watching import News
+from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.output.followed import Followed
+from prefect_ecs_pinned.aws.output.stderr import write_line
+from prefect_ecs_pinned.aws.watching.watcher import News
 from prefect_ecs_pinned.core.arn import task_id
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.shown import known_command, plain

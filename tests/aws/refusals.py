@@ -7,7 +7,7 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from prefect_ecs_pinned import errors
-from prefect_ecs_pinned.aws.faults import Kind
+from prefect_ecs_pinned.aws.calls.faults import Kind
 
 ROLE = "arn:aws:iam::123456789012:role/task"
 USER = "arn:aws:sts::123456789012:assumed-role/agent/session"

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from botocore.parsers import create_parser
 
-from prefect_ecs_pinned.aws.answers import BEFORE_TASKS_ARE_READ, trim_tasks
-from prefect_ecs_pinned.aws.descriptions import by_arn
+from prefect_ecs_pinned.aws.calls.responses import BEFORE_TASKS_ARE_READ, trim_tasks
+from prefect_ecs_pinned.aws.watching.descriptions import by_arn
 from prefect_ecs_pinned.core.task_state import snapshot
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.settings import Phases, Settings

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws import api as module
-from prefect_ecs_pinned.aws.api import EcsApi, registrable_members
-from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls import api as module
+from prefect_ecs_pinned.aws.calls.api import EcsApi, registrable_members
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
 
 DEFINITION = {"family": "f", "containerDefinitions": []}
 

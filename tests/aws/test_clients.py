@@ -16,11 +16,11 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
 
-from prefect_ecs_pinned.aws.api import LogsApi
-from prefect_ecs_pinned.aws.clients import Access, Clients, share_models
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.sessions import MOST_REGIONS
-from prefect_ecs_pinned.aws.threads import Threads
+from prefect_ecs_pinned.aws.calls.api import LogsApi
+from prefect_ecs_pinned.aws.calls.clients import Access, Clients, share_models
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.sessions import MOST_REGIONS
+from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.local import LocalECS, Settings
 
 

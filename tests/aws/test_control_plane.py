@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import shared
-from prefect_ecs_pinned.aws.loop import ControlLoop, Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, Mailbox
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, TaskNotFound
 from prefect_ecs_pinned.local import LocalECS, Settings
@@ -199,7 +199,7 @@ async def test_stopping_never_waits_behind_launches(ecs):
 FORK = """
 import asyncio, os, sys
 import boto3
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import shared
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 

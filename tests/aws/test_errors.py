@@ -8,7 +8,7 @@ import pytest
 from botocore import exceptions as boto
 
 from prefect_ecs_pinned import errors
-from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error, in_band, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error, in_band, understand
 from tests.aws.refusals import REFUSALS
 from tests.aws.test_faults import ENDPOINT, name
 

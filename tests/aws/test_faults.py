@@ -8,7 +8,14 @@ from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from prefect_ecs_pinned.aws.faults import PASSING, Fault, Kind, in_band, presentable, understand
+from prefect_ecs_pinned.aws.calls.faults import (
+    PASSING,
+    Fault,
+    Kind,
+    in_band,
+    presentable,
+    understand,
+)
 from tests.aws.refusals import REFUSALS
 
 

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.aws.codes import _COMMON_CLIENT_CODES, _EC2_CLIENT_CODES
-from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.codes import _COMMON_CLIENT_CODES, _EC2_CLIENT_CODES
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
 from tests.aws.refusals import REFUSALS
 
 ACTIONS = {

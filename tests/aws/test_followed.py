@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from prefect_ecs_pinned.aws import followed as module
-from prefect_ecs_pinned.aws import output as output_module
-from prefect_ecs_pinned.aws.followed import Followed
-from prefect_ecs_pinned.aws.loop import ControlLoop, LoopClock
-from prefect_ecs_pinned.aws.output import Output
+from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, LoopClock
+from prefect_ecs_pinned.aws.output import followed as module
+from prefect_ecs_pinned.aws.output import streams as output_module
+from prefect_ecs_pinned.aws.output.followed import Followed
+from prefect_ecs_pinned.aws.output.streams import Output
 
 
 class Logs:

@@ -13,10 +13,10 @@ import pytest
 import urllib3
 from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws.clients import Access, Clients
-from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
-from prefect_ecs_pinned.aws.hiding import hidden_of_request, hide
-from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
+from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.hiding import hidden_of_request, hide
+from prefect_ecs_pinned.aws.loop.threads import THREAD_NAMES, Threads
 from tests.canaries import canary, everything_of, found
 
 REQUEST = {

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from prefect_ecs_pinned.aws.loop import Post
+from prefect_ecs_pinned.aws.loop.control_loop import Post
 
 
 async def test_many_are_handed_over_with_one_wake_up(monkeypatch):

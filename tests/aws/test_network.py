@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind, understand
-from prefect_ecs_pinned.aws.network import Network, missing_subnets
-from prefect_ecs_pinned.aws.ports import Clock
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.launching.network import Network, missing_subnets
 from prefect_ecs_pinned.errors import AccessDenied, ConfigurationError, Unavailable
 from tests.aws.virtual import VirtualClock
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from prefect_ecs_pinned.aws.launching import Launching
-from prefect_ecs_pinned.aws.notices import LaunchesQueued, LaunchesThrottled, RevisionPinned
-from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, Pacer
-from prefect_ecs_pinned.aws.pinning import Pinning
-from prefect_ecs_pinned.aws.progress import Progress
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, Pacer
+from prefect_ecs_pinned.aws.events import LaunchesQueued, LaunchesThrottled, RevisionPinned
+from prefect_ecs_pinned.aws.launching.launch import Launching
+from prefect_ecs_pinned.aws.launching.progress import Progress
+from prefect_ecs_pinned.aws.pinning.resolving import Pinning
 from prefect_ecs_pinned.core.plan import Desired
 from tests.aws.fakes import FakeDefinitions, FakeTasks
 from tests.aws.test_pacing import Quota, request

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.aws.api import Ec2Api, EcsApi, LogsApi
-from prefect_ecs_pinned.aws.clients import Access, Clients
-from prefect_ecs_pinned.aws.faults import Fault, Kind, in_band
-from prefect_ecs_pinned.aws.threads import Threads
+from prefect_ecs_pinned.aws.calls.api import Ec2Api, EcsApi, LogsApi
+from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
+from prefect_ecs_pinned.aws.loop.threads import Threads
 
 PAGE = b"<!DOCTYPE html><html><head><title>Proxy</title></head><body><h1>Forbidden</h1> by policy"
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from prefect_ecs_pinned.aws.once import Once
+from prefect_ecs_pinned.aws.loop.once import Once
 
 
 class Source:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.output import FILTER_STREAMS_LIMIT, Follow, Output
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.output.streams import FILTER_STREAMS_LIMIT, Follow, Output
 from tests.aws.virtual import VirtualClock
 
 GROUP = "prefect"

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.log_group import CALL_SECONDS
-from prefect_ecs_pinned.aws.output import TAIL_DEADLINE, Follow, Output
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.output.log_group import CALL_SECONDS
+from prefect_ecs_pinned.aws.output.streams import TAIL_DEADLINE, Follow, Output
 from tests.aws.test_output import DENIED, START, THROTTLED, FakeLogs
 from tests.aws.virtual import VirtualClock
 
@@ -148,7 +148,7 @@ async def test_a_log_that_cannot_be_written_hangs_nobody(monkeypatch):
     def closed(*_: Any) -> None:
         raise ValueError("I/O operation on closed file.")
 
-    monkeypatch.setattr(logging.getLogger("prefect_ecs_pinned.aws.output"), "log", closed)
+    monkeypatch.setattr(logging.getLogger("prefect_ecs_pinned.aws.output.streams"), "log", closed)
     streams = Streams()
     streams.logs.fault = lambda *_: DENIED
     assert await streams.finish(*streams.follow("s")) <= SOON

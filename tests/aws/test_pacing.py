@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching import Launching
-from prefect_ecs_pinned.aws.pacing import RUN_TASK, Pace, Pacer
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.pacing import RUN_TASK, Pace, Pacer
+from prefect_ecs_pinned.aws.launching.launch import Launching
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
 

@@ -7,14 +7,14 @@ import copy
 
 import pytest
 
-from prefect_ecs_pinned.aws import linked as linked_module
-from prefect_ecs_pinned.aws import pinning as pinning_module
-from prefect_ecs_pinned.aws import revisions as revisions_module
-from prefect_ecs_pinned.aws.bounded import Bounded
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.once import Once
-from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASK_DEFINITION, Pacer
-from prefect_ecs_pinned.aws.pinning import NEW_SECONDS, Pinning
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, Pacer
+from prefect_ecs_pinned.aws.loop.bounded import Bounded
+from prefect_ecs_pinned.aws.loop.once import Once
+from prefect_ecs_pinned.aws.pinning import linked_revision as linked_module
+from prefect_ecs_pinned.aws.pinning import resolving as pinning_module
+from prefect_ecs_pinned.aws.pinning import revisions as revisions_module
+from prefect_ecs_pinned.aws.pinning.resolving import NEW_SECONDS, Pinning
 from prefect_ecs_pinned.core.definition import DefinitionSpec, build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired

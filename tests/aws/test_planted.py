@@ -14,11 +14,11 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from prefect_ecs_pinned.aws.api import EcsApi
-from prefect_ecs_pinned.aws.faults import understand
-from prefect_ecs_pinned.aws.loop import LoopClock
-from prefect_ecs_pinned.aws.pacing import Pace, Pacer
-from prefect_ecs_pinned.aws.pinning import Pin, Pinning
+from prefect_ecs_pinned.aws.calls.api import EcsApi
+from prefect_ecs_pinned.aws.calls.faults import understand
+from prefect_ecs_pinned.aws.calls.pacing import Pace, Pacer
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.aws.pinning.resolving import Pin, Pinning
 from prefect_ecs_pinned.core.compare import Desired, Digests
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.local import LocalECS, Settings

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.loop import Mailbox
-from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.polling import fair_share
-from prefect_ecs_pinned.aws.watching import Watching
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.watching.polling import fair_share
+from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown
 from tests.aws.virtual import VirtualClock

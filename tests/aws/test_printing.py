@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.aws import printing
-from prefect_ecs_pinned.aws.printing import LINE_CHARACTERS, MISSING, Channel, Printing
+from prefect_ecs_pinned.aws.output import printing
+from prefect_ecs_pinned.aws.output.printing import LINE_CHARACTERS, MISSING, Channel, Printing
 
 
 def threads() -> list[threading.Thread]:

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.retrying import patiently, warn_of_unknown
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.retrying import patiently, warn_of_unknown
 from tests.aws.virtual import VirtualClock
 
 
@@ -132,7 +132,7 @@ async def test_nothing_else_is_logged(clock, caplog):
 
 async def test_what_is_remembered_of_codes_is_bounded(clock, caplog):
     """AWS, or somebody in between, makes a new code each time."""
-    from prefect_ecs_pinned.aws import retrying
+    from prefect_ecs_pinned.aws.calls import retrying
 
     for number in range(1000):
         warn_of_unknown(fault(Kind.UNKNOWN, f"New{number}"), clock)

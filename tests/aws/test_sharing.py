@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 
-from prefect_ecs_pinned.aws.sharing import Shared
+from prefect_ecs_pinned.aws.loop.registry import Shared
 
 
 class Value:

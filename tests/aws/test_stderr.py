@@ -16,8 +16,8 @@ from typing import Any, TextIO
 
 import pytest
 
-from prefect_ecs_pinned.aws import stderr
-from prefect_ecs_pinned.aws.stderr import write_line
+from prefect_ecs_pinned.aws.output import stderr
+from prefect_ecs_pinned.aws.output.stderr import write_line
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's pipes or /dev/full")
 
@@ -196,8 +196,8 @@ def test_other_errors_are_raised(monkeypatch, tmp_path: Path):
 CHILD = """
 import subprocess
 import sys
-from prefect_ecs_pinned.aws import printing
-from prefect_ecs_pinned.aws.stderr import write_line
+from prefect_ecs_pinned.aws.output import printing
+from prefect_ecs_pinned.aws.output.stderr import write_line
 channel = printing.shared().channel(lambda line, _: write_line(line))
 for number in range(20_000):
     channel.put(f"line {number}", False)

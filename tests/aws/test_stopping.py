@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.stopping import (
     NOT_FOUND_SECONDS,
     STOP_PATIENCE,

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from prefect_ecs_pinned.aws import threads as module
-from prefect_ecs_pinned.aws.threads import THREAD_NAMES, Threads
+from prefect_ecs_pinned.aws.loop import threads as module
+from prefect_ecs_pinned.aws.loop.threads import THREAD_NAMES, Threads
 
 
 def alive(name: str) -> int:

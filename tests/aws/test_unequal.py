@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching import Launching
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.launching.launch import Launching
 from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.aws.descriptions import by_arn, reasons
-from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.watching import Watching
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.watching.descriptions import by_arn, reasons
+from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown
 from tests.aws.virtual import VirtualClock

@@ -8,10 +8,10 @@ from collections import deque
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.loop import Mailbox
-from prefect_ecs_pinned.aws.pacing import DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.watching import Watching
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown, TaskStartTimeout
 from tests.aws.fakes import FakeTasks, arn

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
-from prefect_ecs_pinned.aws.worked import Worked
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.worked import Worked
 
 ARN = "arn:aws:ecs:us-east-1:123456789012"
 PASS_ROLE = "User: x is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/x"

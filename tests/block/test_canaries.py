@@ -29,8 +29,8 @@ from pydantic.v1 import BaseModel, Field, ValidationError, validator
 from rich.console import Console
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws.linked import Linked
-from prefect_ecs_pinned.aws.submission import Submission
+from prefect_ecs_pinned.aws.launching.submission import Submission
+from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
 from prefect_ecs_pinned.block import host
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws import followed, output, printing
+from prefect_ecs_pinned.aws.output import followed, printing
+from prefect_ecs_pinned.aws.output import streams as output
 from prefect_ecs_pinned.local.settings import Phases
 from tests.block.conftest import EXECUTION_ROLE, Status, World, messages, until
 

@@ -14,8 +14,8 @@ import pytest
 from prefect._internal.compatibility.deprecated import PrefectDeprecationWarning
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws import output
-from prefect_ecs_pinned.aws.trouble import PATIENCE, Trouble
+from prefect_ecs_pinned.aws.output import streams as output
+from prefect_ecs_pinned.aws.watching.trouble import PATIENCE, Trouble
 from prefect_ecs_pinned.block import following
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.errors import (

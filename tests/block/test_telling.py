@@ -11,7 +11,7 @@ from prefect.events.clients import AssertingEventsClient
 from prefect.settings import PREFECT_API_URL, PREFECT_EXPERIMENTAL_EVENTS, temporary_settings
 
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.notices import LaunchesQueued, LaunchesThrottled, RevisionPinned
+from prefect_ecs_pinned.aws.events import LaunchesQueued, LaunchesThrottled, RevisionPinned
 from prefect_ecs_pinned.block import telling
 from prefect_ecs_pinned.block.access import access_of
 from tests.block.conftest import EXECUTION_ROLE, World, messages

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from prefect_ecs_pinned import errors
-from prefect_ecs_pinned.aws import notices
+from prefect_ecs_pinned.aws import events as notices
 from prefect_ecs_pinned.block import telling
 from prefect_ecs_pinned.block.form import FIELDS
 from prefect_ecs_pinned.cli import COMMANDS

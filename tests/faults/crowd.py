@@ -22,7 +22,7 @@ from typing import Any
 
 import boto3
 
-from prefect_ecs_pinned.aws.clients import share_models
+from prefect_ecs_pinned.aws.calls.clients import share_models
 from tests.faults.world import Status, a_block, for_flow_run, no_prefect_api
 
 

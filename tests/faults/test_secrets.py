@@ -22,7 +22,7 @@ from prefect.settings import (
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.trouble import PATIENCE, Trouble
+from prefect_ecs_pinned.aws.watching.trouble import PATIENCE, Trouble
 from prefect_ecs_pinned.block import host
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec

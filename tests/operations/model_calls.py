@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws.faults import Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Kind, understand
 from prefect_ecs_pinned.local import AwsRefusal, EmbeddedECS
 from tests.aws.virtual import VirtualClock
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.errors import AccessDenied, AwsError, PinnedECSError, Unavailable
 from prefect_ecs_pinned.operations.calls import Calls
 from tests.aws.virtual import VirtualClock

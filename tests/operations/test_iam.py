@@ -17,7 +17,8 @@ import anyio
 import pytest
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws import control_plane, output
+from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws.output import streams as output
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.definition import build
 from prefect_ecs_pinned.core.fingerprint import labelled

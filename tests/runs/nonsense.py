@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from prefect_ecs_pinned.aws.models import input_shape
+from prefect_ecs_pinned.aws.calls.models import input_shape
 
 SHAPE = input_shape("ecs", "RegisterTaskDefinition")
 

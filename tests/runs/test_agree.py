@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings

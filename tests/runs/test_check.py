@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from prefect_ecs_pinned.aws.registrable import make
+from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.check import checked_request

@@ -16,7 +16,7 @@ from prefect_aws import AwsCredentials
 from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws.models import input_shape
+from prefect_ecs_pinned.aws.calls.models import input_shape
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.check import checked_request

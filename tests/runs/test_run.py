@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_ecs_pinned.aws.pin import hint_of_former
+from prefect_ecs_pinned.aws.pinning.pin import hint_of_former
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.definition import former_family
 from prefect_ecs_pinned.core.shown import plain

@@ -7,9 +7,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.operations.calls import Calls
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from prefect_ecs_pinned.aws.linked import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
 from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import hidden_texts, plain

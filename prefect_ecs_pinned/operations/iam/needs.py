@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_ecs_pinned.aws.linked import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.shown import plain

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_ecs_pinned.aws.registrable import make
+from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.runs.revision import definition_spec

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 from pydantic.v1 import ValidationError
 
-from prefect_ecs_pinned.aws.registrable import make
+from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.compare import Desired

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from prefect_ecs_pinned.aws.faults import Fault, Kind, as_error
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.errors import AccessDenied
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.clocks import DATE_GRAIN, date_of

@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.aws.clients import Access
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,

@@ -1,0 +1,1 @@
+"""Calls: what is sent to AWS and what comes back, understood; who may call how often."""

@@ -1,0 +1,196 @@
+"""The calls of all runs of a process, made with shared clients on daemon threads.
+
+What AWS's libraries log at DEBUG from our own threads is dropped, and faults quote nothing of a
+request or of the credentials that may not be shown (`hiding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError, ParamValidationError
+
+from prefect_ecs_pinned.aws.calls.codes import is_skewed
+from prefect_ecs_pinned.aws.calls.faults import PASSING, Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.calls.hiding import hidden_of_request, hide, keep_libraries_quiet
+from prefect_ecs_pinned.aws.calls.models import share_models
+from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.calls.sessions import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Access,
+    Session,
+    Sessions,
+)
+from prefect_ecs_pinned.aws.calls.worked import Worked
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.aws.loop.threads import Threads
+
+__all__ = ["Access", "Clients", "share_models"]
+
+#: Kinds of refusals that say nothing against the credentials: AWS knows who asked.
+_AUTHENTICATED = frozenset(Kind) - PASSING - {Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.UNKNOWN}
+
+keep_libraries_quiet()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call that is to be made; ``about`` is what of the request `worked` is told."""
+
+    service: str
+    operation: str
+    purpose: str
+    work: Callable[[Any], Any]
+    about: Mapping[str, Any]
+    region: str
+
+
+class Clients:
+    """Makes calls with shared clients, on daemon threads; lives on the control loop.
+
+    Args:
+        access: The credentials and Region.
+        threads: Where most calls are made.
+        launching: Where RunTask is made: launches never keep a stop or a watch waiting.
+        connections: Size of the connection pool of the launching client.
+        watching: Where DescribeTasks and StopTask are made, which wait for no other call; with
+            most calls when it is left out.
+        clock: Time, of the pauses between sessions.
+        timeouts: Seconds to connect, and without a byte of an answer.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        threads: Threads,
+        launching: Threads,
+        connections: int,
+        watching: Threads | None = None,
+        clock: Clock | None = None,
+        timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+    ) -> None:
+        self._threads = {"launching": launching, "watching": watching or threads}
+        self._others = threads
+        pools = {"launching": connections}
+        self._access = access
+        self._sessions = Sessions(access, clock or LoopClock(), pools, timeouts)
+        self._worked = Worked()
+
+    async def region(self) -> str:
+        """The Region that calls go to.
+
+        Raises:
+            Fault: No Region or credentials can be found.
+        """
+        client = await self._sessions.client(self._sessions.newest, "ecs", "")
+        return str(client.meta.region_name)
+
+    async def call(
+        self, service: str, operation: str, purpose: str = "", region: str = "", **params: Any
+    ) -> Any:
+        """Make one call; renew the credentials and repeat it once if they are not accepted.
+
+        Args:
+            service: boto3's name, such as ``ecs``.
+            operation: The API action, such as ``RunTask``.
+            purpose: A client and threads of their own for ``launching`` and ``watching``.
+            region: Another Region than the access's.
+            params: The request.
+
+        Raises:
+            Fault: AWS answered something else, or nothing; with ``worked`` set.
+        """
+        name = _method_name(operation)
+        work: Callable[[Any], Any] = lambda client: getattr(client, name)(**params)  # noqa: E731
+        return await self.do(service, operation, work, purpose, params, region)
+
+    async def do(
+        self,
+        service: str,
+        operation: str,
+        work: Callable[[Any], Any],
+        purpose: str = "",
+        about: Mapping[str, Any] | None = None,
+        region: str = "",
+    ) -> Any:
+        """Do something with a client, on a thread; see `call`.
+
+        Args:
+            service: boto3's name.
+            operation: The API action that ``work`` makes.
+            work: Gets the client; returns None when it has not made the call after all.
+            purpose: See `call`.
+            about: The request, as far as it tells whether the same has worked before (`worked`).
+            region: See `call`.
+        """
+        call = _Call(service, operation, purpose, work, about or {}, region)
+        session = self._sessions.newest
+        try:
+            return await self._attempt(session, call)
+        except Fault as fault:
+            if not _is_renewable(fault) or not self._sessions.renew(session):
+                raise
+        return await self._attempt(self._sessions.newest, call)
+
+    def close(self) -> None:
+        """Let go of session, connections and threads."""
+        self._sessions.close()
+        for threads in (self._others, *self._threads.values()):
+            threads.close()
+
+    async def _attempt(self, session: Session, call: _Call) -> Any:
+        ready = False
+        try:
+            client = await self._sessions.client(session, call.service, call.purpose, call.region)
+            threads = self._threads.get(call.purpose, self._others)
+            ready = True
+            answer = await threads.run(lambda: call.work(client))
+        except Exception as exception:
+            failure = exception
+        else:
+            if answer is not None:  # None: the work has thought better of making the call
+                self._worked.note(call.operation, call.about)
+            self._sessions.accepted(session)
+            return answer
+        # Not within the except clause: the original would go along as the error's context.
+        fault = _as_fault(failure, call)
+        source = failure.__cause__ if failure is fault else failure
+        if isinstance(source, ClientError) and ready and fault.kind in _AUTHENTICATED:
+            self._worked.credentials = True
+            self._sessions.accepted(session)
+        is_local = not ready or not isinstance(source, (ClientError, ParamValidationError))
+        self._judge(fault, call, is_local)
+        if fault is not failure:
+            fault.__cause__ = presentable(failure)
+        hidden = hidden_of_request(call.operation, call.about) | set(self._access.hidden())
+        raise hide(fault, hidden)
+
+    def _judge(self, fault: Fault, call: _Call, is_local: bool) -> None:
+        """Say of a fault whether what was refused has worked before.
+
+        What botocore itself does not accept (a profile, a certificate) passes as well when it has
+        worked: somebody is writing the file, or has changed the proxy.
+        """
+        if is_local and fault.kind is Kind.REFUSED and self._worked.credentials:
+            fault.kind = Kind.UNREACHABLE
+        self._worked.stamp(fault, call.about)
+
+
+def _as_fault(failure: Exception, call: _Call) -> Fault:
+    if isinstance(failure, Fault):
+        return failure
+    return understand(failure, call.operation, call.service)
+
+
+def _is_renewable(fault: Fault) -> bool:
+    """Whether other credentials may help; they do not against a clock that is wrong."""
+    rejected = fault.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE)
+    return rejected and not is_skewed(fault.code, fault.message)
+
+
+def _method_name(operation: str) -> str:
+    """``DescribeTasks`` -> ``describe_tasks``."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_")

@@ -1,0 +1,230 @@
+"""Everything that AWS can answer instead of what was asked for, understood in one place.
+
+``understand`` reads an exception, ``in_band`` a refusal inside a 200. Both give a `Fault`,
+whose ``kind`` is what the verbs branch on, and whose ``passing`` says whether the call is worth
+repeating. The tables of codes and messages stand in `codes`, those of hints in `hints`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.aws.calls.codes import SERVICES, is_of_aws, is_skewed, kind_of
+from prefect_ecs_pinned.aws.calls.hints import hint_of
+from prefect_ecs_pinned.aws.calls.raised import kind_of_exception, presentable, without_markup
+from prefect_ecs_pinned.core import capacity
+from prefect_ecs_pinned.core.kinds import PASSING, PASSING_ONCE_WORKED, UNKNOWN_SECONDS, Kind
+
+__all__ = [
+    "PASSING",
+    "UNKNOWN_SECONDS",
+    "Fault",
+    "Kind",
+    "as_error",
+    "in_band",
+    "presentable",
+    "understand",
+]
+
+#: Kinds of an exception that says that a task was not placed.
+_UNPLACED = frozenset({Kind.CAPACITY, Kind.VCPU_QUOTA, Kind.NO_INSTANCES, Kind.NO_PLACE})
+
+
+class Fault(Exception):
+    """An answer that is not what was asked for.
+
+    Attributes:
+        kind: What it means.
+        operation: The API action, such as ``RunTask``.
+        code: AWS's error code, or the name of botocore's exception.
+        message: AWS's own words.
+        resource_ids: ``resourceIds`` of a ConflictException.
+        reasons: Why a task was not placed: every ``reason`` of RunTask's ``failures``, or the
+            message of an exception that says so.
+        worked: Whether the credentials (EXPIRED, BAD_SIGNATURE), this very request (DENIED) or the
+            cluster (NO_CLUSTER) have worked before in this process. Set by `clients.Clients`.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        operation: str,
+        code: str = "",
+        message: str = "",
+        resource_ids: Sequence[str] = (),
+        worked: bool = False,
+        reasons: Sequence[str] = (),
+    ) -> None:
+        super().__init__(kind, operation, code, message)
+        self.kind = kind
+        self.operation = operation
+        self.code = code
+        self.message = message
+        self.resource_ids = tuple(resource_ids)
+        self.worked = worked
+        self.reasons = tuple(reasons) or ((message,) if kind in _UNPLACED else ())
+
+    @property
+    def passing(self) -> bool:
+        """Whether the call is worth repeating.
+
+        An `unknown` fault only for `UNKNOWN_SECONDS`: the caller counts them. NO_CLUSTER never;
+        who watches tasks that ECS has shown looks at ``worked``.
+        """
+        if self.kind in PASSING or self.unknown or is_skewed(self.code, self.message):
+            return True
+        return self.worked and self.kind in PASSING_ONCE_WORKED
+
+    @property
+    def unknown(self) -> bool:
+        """Whether no table knows AWS's code."""
+        return self.kind is Kind.UNKNOWN
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.code}: {self.message}" if self.code else self.message
+
+
+def understand(exception: BaseException, operation: str, service: str = "") -> Fault:
+    """Read an exception of a boto3 call.
+
+    Args:
+        exception: Whatever was raised.
+        operation: The API action that was to be called.
+        service: boto3's name of its service; guessed when it is empty.
+    """
+    if isinstance(exception, ClientError):
+        if exception.operation_name in (operation, "Unknown"):
+            return _understand_answer(exception.response, operation, service)
+        return _understand_source(exception, operation)
+    name, text = type(exception).__name__, str(presentable(exception))
+    return Fault(kind_of_exception(exception), operation, name, text)
+
+
+def _understand_answer(response: Mapping[str, Any], operation: str, service: str = "") -> Fault:
+    error = response.get("Error")
+    error = error if isinstance(error, Mapping) else {}
+    code, message = str(error.get("Code") or ""), str(error.get("Message") or "")
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    resources = response.get("resourceIds") or error.get("resourceIds") or ()
+    # EC2 appends a blob of a kilobyte, which only sts:DecodeAuthorizationMessage can read.
+    message = message.partition(" Encoded authorization failure message")[0]
+    if not is_of_aws(code):
+        code, message = code or str(status), without_markup(message)
+    kind = kind_of(code, message, status, operation, service)
+    return Fault(kind, operation, code, message, resources)
+
+
+def _understand_source(exception: ClientError, operation: str) -> Fault:
+    """Read a refusal of the call that was to fetch the credentials, such as AssumeRole.
+
+    The call that needed them was not made.
+    """
+    inner = _understand_answer(exception.response, exception.operation_name, "sts")
+    kind = Kind.UNREACHABLE if inner.kind in PASSING else Kind.EXPIRED
+    if inner.kind is Kind.BAD_SIGNATURE:
+        kind = inner.kind
+    message = f"{exception.operation_name}: {inner.message}"
+    return Fault(kind, operation, inner.code, message)
+
+
+def in_band(response: Mapping[str, Any], operation: str = "RunTask") -> Fault:
+    """Read the refusal inside a 200 that has no task: all of RunTask's ``failures``.
+
+    Each is what one container instance, or the service, has to say; their order means nothing.
+    """
+    failures = response.get("failures")
+    if not isinstance(failures, list) or not all(isinstance(f, Mapping) for f in failures):
+        return Fault(Kind.OUTCOME_UNKNOWN, operation, "", "an answer that cannot be read")
+    said = Counter((str(f.get("reason") or ""), str(f.get("detail") or "")) for f in failures)
+    parts = [
+        (f"{reason} ({detail})" if detail else reason) + (f" x {times}" if times > 1 else "")
+        for (reason, detail), times in said.items()
+        if reason
+    ]
+    reasons = tuple(dict.fromkeys(reason for reason, _ in said if reason))
+    message = "; ".join(parts) or "no task and no reason given"
+    code = reasons[0] if reasons else ""
+    return Fault(_in_band_kind(reasons), operation, code, message, reasons=reasons)
+
+
+def _in_band_kind(reasons: Sequence[str]) -> Kind:
+    known = [reason for reason in reasons if capacity.is_refusal(reason)]
+    if not known:
+        return Kind.UNKNOWN
+    # "You've reached the limit on the number of vCPUs you can run concurrently", or with a
+    # typographic apostrophe.
+    if any("limit on the number of" in reason for reason in known):
+        return Kind.VCPU_QUOTA
+    return Kind.NO_PLACE if capacity.is_unplaceable(reasons) else Kind.CAPACITY
+
+
+#: "User: arn:... is not authorized to perform: iam:PassRole on resource: arn:... because no
+#: identity-based policy allows the iam:PassRole action"
+_DENIED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
+
+#: Where nothing better is known.
+_CORRECT_IT = "correct what AWS names, then run again"
+
+_ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
+    Kind.NO_CLUSTER: (
+        errors.ClusterNotFound,
+        "check cluster, and that it is in this account and Region",
+    ),
+    Kind.NO_DEFINITION: (
+        errors.TaskDefinitionNotFound,
+        "check task_definition_arn, and that it is in this account and Region",
+    ),
+    Kind.INACTIVE: (
+        errors.TaskDefinitionInactive,
+        "link an ACTIVE revision, or leave task_definition_arn empty",
+    ),
+    Kind.NO_INSTANCES: (
+        errors.AwsError,
+        "confirm that EC2 container instances are registered in the cluster, or set launch_type "
+        "to FARGATE",
+    ),
+    Kind.EXPIRED: (
+        errors.CredentialsInvalid,
+        "renew the AWS credentials where the agent runs, or in the block",
+    ),
+    Kind.BAD_SIGNATURE: (
+        errors.CredentialsInvalid,
+        "check the secret access key, and the clock of the machine where the agent runs",
+    ),
+    Kind.NO_TASK: (errors.TaskNotFound, "it stopped over an hour ago, or is in another cluster"),
+}
+
+
+def as_error(fault: Fault, what: str, hint: str = "") -> errors.PinnedECSError:
+    """The error that a user is shown for a fault. Chain the original: ``raise ... from fault``.
+
+    Args:
+        fault: What AWS answered.
+        what: What could not be done.
+        hint: Overrides the hint that goes with the fault.
+    """
+    why = f"{fault.code}: {fault.message}" if fault.code not in fault.message else fault.message
+    hint = hint or hint_of(fault.code, fault.message)
+    if fault.kind is Kind.DENIED:
+        return errors.AccessDenied(what, why, hint or f"allow {_denied(fault)}", fault.code)
+    if fault.kind in _ERROR_BY_KIND:
+        error, default = _ERROR_BY_KIND[fault.kind]
+        return error(what, why, hint or default, fault.code)
+    if fault.kind in PASSING:
+        return errors.Unavailable(what, why, hint or "try again later")
+    return errors.AwsError(what, why, hint or _CORRECT_IT, fault.code)
+
+
+def _denied(fault: Fault) -> str:
+    """The permission that is missing, and for what: as AWS names it, or the call's own."""
+    if found := _DENIED_ACTION.search(fault.message):
+        action, resource = found.groups()
+        return f"{action} on {resource}" if resource else f"{action} to the credentials"
+    service = SERVICES.get(fault.operation, "ecs")
+    return f"{service}:{fault.operation} to the credentials"

@@ -1,0 +1,140 @@
+"""How fast to call: a token bucket whose rate follows what AWS lets through.
+
+It begins at the documented rate and doubles every second for as long as there is work and no
+throttle, so that a quota which AWS has raised is found without configuration. It does so
+steadily, not in steps: a quota that is as documented is overshot by little, and few calls are
+made for nothing. The first throttle ends that: the rate goes back to what it was a second ago,
+which went through. From then on every throttle lowers it by a factor, and it climbs slowly.
+Processes that share a quota converge without knowing of each other, since each gives way in
+proportion and climbs alike (additive increase, multiplicative decrease).
+
+Permits that have to be waited for come a few at a time. Calls that follow each other closely find
+the processor's caches warm, and cost half of what they cost one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from prefect_ecs_pinned.aws.calls.ports import Clock
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a pacer begins with, and how it changes.
+
+    Attributes:
+        rate: Calls per second at first, and what slow increase is measured by.
+        burst: Calls that may be made at once after a pause; more where two breaths bring more.
+        decrease: Factor of the rate at a throttle.
+        increase: Calls per second that the rate climbs each second after a throttle.
+        floor: Calls per second that are always allowed.
+        breath: Time in seconds that is waited for a permit at least, give or take half of it so
+            that processes do not keep step; those that have come up by then go out together.
+    """
+
+    rate: float
+    burst: float
+    decrease: float = 0.85
+    increase: float = 1.0
+    floor: float = 0.5
+    breath: float = 0.0
+
+
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html: Fargate RunTask,
+#: 20 a second, burst 20. EC2's quota is higher (40/s, burst 100), and is found by doubling.
+RUN_TASK = Pace(rate=20.0, burst=20.0, breath=0.2)
+
+#: Half of the bucket of DescribeTasks and its like (20/s, burst 100): the other half is for
+#: everybody else in the account.
+#: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
+DESCRIBE_TASKS = Pace(rate=10.0, burst=50.0, breath=0.3)
+
+#: Half of the bucket of DescribeTaskDefinition and its like (20/s, burst 50), same page.
+DESCRIBE_TASK_DEFINITION = Pace(rate=10.0, burst=25.0)
+
+#: Tokens that may be missing for want of precision: waiting for them would take no time at all.
+_ROUNDING = 1e-6
+
+#: Factor by which an unthrottled rate grows in a second.
+_DOUBLING_FACTOR = 2.0
+
+
+class Pacer:
+    """Permits for calls, first come, first served; lives on the control loop.
+
+    Args:
+        pace: Where to begin.
+        clock: Time.
+        probing: Whether to look for a higher rate than the documented one.
+    """
+
+    def __init__(self, pace: Pace, clock: Clock, probing: bool = True) -> None:
+        self._pace = pace
+        self._clock = clock
+        self._probing = probing
+        self._doubling = probing
+        self._tokens = pace.burst
+        self._filled_at = clock.now()
+        self._raised_at = clock.now()
+        self._lowered_at = float("-inf")
+        #: Held by the one coroutine that waits for tokens; the others queue for it, first in,
+        #: first out. It guards nothing else: the fields belong to the event loop.
+        self._turn = asyncio.Lock()
+        self.rate = pace.rate
+        self.throttles = 0
+
+    async def permit(self) -> None:
+        """Wait for a permit, behind those who asked before.
+
+        A coroutine that is cancelled takes none, and leaves its place to the next.
+        """
+        async with self._turn:
+            while (shortfall := self._shortfall()) > 0:
+                breath = self._pace.breath * random.uniform(0.5, 1.5)  # not in step with others
+                await self._clock.wait(max(shortfall / self.rate, breath))
+            self._tokens -= 1
+
+    def give_back(self) -> None:
+        """Return a permit that was not used."""
+        self._tokens = min(self._tokens + 1, self._burst())
+
+    def throttled(self, asked_at: float) -> None:
+        """Hear that a call which was made at ``asked_at`` has been throttled."""
+        self.throttles += 1
+        if asked_at < self._lowered_at:
+            return  # it was under way when the rate fell, and says nothing about the new one
+        if self._doubling and self.rate > self._pace.rate:
+            self.rate = max(self.rate / _DOUBLING_FACTOR, self._pace.rate)
+        else:
+            self.rate = max(self.rate * self._pace.decrease, self._pace.floor)
+        self._doubling = False
+        self._tokens = min(self._tokens, 0.0)
+        self._lowered_at = self._raised_at = self._clock.now()
+
+    def _shortfall(self) -> float:
+        """Tokens that are missing for a permit; asking means that there is work."""
+        now = self._clock.now()
+        self._tokens = min(self._burst(), self._tokens + (now - self._filled_at) * self.rate)
+        idle = self._tokens >= self._burst()
+        self._filled_at = now
+        self._raise_rate(now, idle)
+        shortfall = 1 - self._tokens
+        return shortfall if shortfall > _ROUNDING else 0.0
+
+    def _raise_rate(self, now: float, idle: bool) -> None:
+        elapsed = now - self._raised_at
+        if idle:
+            self._raised_at = now  # only a rate that is used says anything about the quota
+        elif self._doubling:
+            self.rate *= _DOUBLING_FACTOR**elapsed
+            self._raised_at = now
+        elif elapsed > 0:
+            ceiling = float("inf") if self._probing else self._pace.rate
+            self.rate = min(self.rate + elapsed * self._pace.increase, max(ceiling, self.rate))
+            self._raised_at = now
+
+    def _burst(self) -> float:
+        return max(1.0, self._pace.burst, self.rate * 2 * self._pace.breath)

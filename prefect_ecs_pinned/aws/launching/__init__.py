@@ -1,0 +1,1 @@
+"""Launch: RunTask, paced under the quota, each submission idempotent."""

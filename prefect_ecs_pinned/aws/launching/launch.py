@@ -1,0 +1,322 @@
+"""Paced, idempotent RunTask: every submission is launched once, or fails for a stated reason.
+
+Read `Launching._launch`: it is the way of every launch, in one line. A submission waits for its
+turn in the queue of its quota bucket (`queues`), makes one call, and acts on what `core.reaction`
+makes of the answer. Its outcome is the outcome of that coroutine, whatever is raised in it.
+
+A submission's ``clientToken`` stays the same for as long as the outcome of a call is unknown,
+so that a lost answer never starts a second task, and is renewed after every refusal, since ECS
+replays refusals too (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html).
+A token dies with its task's memory, an hour after the task. So before a submission of which an
+answer was lost takes a new token, or is given up, its task is looked for (`task_lookup`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
+from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
+from prefect_ecs_pinned.aws.launching import task_lookup
+from prefect_ecs_pinned.aws.launching.network import missing_subnets
+from prefect_ecs_pinned.aws.launching.queues import MOST_CALLS, LiveKey, QuotaQueue
+from prefect_ecs_pinned.aws.launching.submission import MayRun, NotStopped, Renewal, Submission
+from prefect_ecs_pinned.aws.stopping import Stopping
+from prefect_ecs_pinned.core.capacity import demand_of
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.reaction import (
+    REFUSED_PAUSE,
+    Adopt,
+    Fail,
+    Look,
+    Renew,
+    Retry,
+    Wait,
+    react,
+)
+from prefect_ecs_pinned.core.request import launch_type_of, with_submission_id
+from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["MOST_CALLS", "Launching", "MayRun", "NotStopped", "Submission"]
+
+#: Seconds for which `close` waits for calls that are under way.
+_CLOSE_SECONDS = 60.0
+
+#: StopTask's reason for a task whose flow run was withdrawn while it was being launched.
+WITHDRAWN_REASON = "The flow run was cancelled while its task was being launched"
+
+
+class Launching:
+    """Launches submissions; lives on the control loop.
+
+    Args:
+        api: The calls.
+        clock: Time.
+        stopping: Stops tasks that nobody wants; one of its own unless given.
+    """
+
+    def __init__(self, api: LaunchApi, clock: Clock, stopping: Stopping | None = None) -> None:
+        self._api = api
+        self._clock = clock
+        self._stopping = stopping or Stopping(api, clock)
+        self._queues: dict[str, QuotaQueue] = {}
+        self._numbers = count()
+        self._open: set[Submission] = set()
+        #: Tasks that have not ended, by what has launched them: their queue, and its key for them.
+        self._live: dict[Submission, tuple[QuotaQueue, LiveKey]] = {}
+        self._withdrawing: set[asyncio.Task[Snapshot | None]] = set()
+
+    def submit(
+        self,
+        request: Mapping[str, Any],
+        budget: float,
+        renew: Renewal | None = None,
+        definition: Mapping[str, Any] | None = None,
+        heal: Renewal | None = None,
+        started_by: str | None = None,
+        container_name: str = PREFECT_CONTAINER,
+    ) -> Submission:
+        """Queue a request; its ``outcome`` is the launched task, or a `PinnedECSError`.
+
+        Args:
+            request: RunTask's parameters.
+            budget: Seconds for which it waits for room, or for an answer.
+            renew: Finds another revision when ECS calls this one inactive: stale ARN -> new ARN.
+            definition: What it runs, for the sizes that the request leaves to it.
+            heal: Finds other subnets when one does not exist: stale subnets -> new ones.
+            started_by: Its own ``startedBy``; that of the request unless given. Empty when a
+                patch has set another one: others may have the same.
+            container_name: Name of the Prefect container.
+        """
+        submission = Submission(
+            request=dict(request),
+            budget=budget,
+            number=next(self._numbers),
+            definition=definition,
+            renew=renew,
+            heal=heal,
+            started_by=str(request.get("startedBy") or "") if started_by is None else started_by,
+        )
+        submission.request = with_submission_id(
+            submission.request, submission.id, definition, container_name
+        )
+        self._open.add(submission)
+        submission.outcome = asyncio.create_task(self._run(submission))
+        submission.outcome.add_done_callback(_seen)
+        return submission
+
+    def withdraw(self, submission: Submission) -> asyncio.Task[Snapshot | None]:
+        """Nobody wants the task any more: never launch it, or stop it if it is too late.
+
+        Returns:
+            Done when that is certain: None, or the task when it could not be stopped. Raises
+            `MayRun` when a task may run that nobody can find.
+        """
+        submission.withdraw()
+        withdrawn = asyncio.create_task(self._withdrawn(submission))
+        self._withdrawing.add(withdrawn)
+        withdrawn.add_done_callback(self._withdrawing.discard)
+        withdrawn.add_done_callback(_seen)
+        return withdrawn
+
+    async def close(self) -> None:
+        """Withdraw whatever is open, and wait until that is certain, or for a minute."""
+        withdrawn = [self.withdraw(submission) for submission in self._open]
+        if withdrawn:
+            await asyncio.wait(withdrawn, timeout=_CLOSE_SECONDS)
+
+    def task_stopped(self, submission: Submission) -> None:
+        """Take note that a task of this process has ended: there may be room for another."""
+        if (live := self._live.pop(submission, None)) is not None:
+            queue, key = live
+            queue.stopped(key)
+
+    def snapshot(self) -> dict[str, dict[str, float]]:
+        """Numbers by quota bucket: queued, calling, launched, live, rate, throttles."""
+        return {name: queue.snapshot() for name, queue in self._queues.items()}
+
+    # -- the way of a launch -----------------------------------------------------------------------
+
+    async def _run(self, submission: Submission) -> Snapshot:
+        """Launch a submission, and leave nothing of it behind."""
+        name = launch_type_of(submission.request)
+        queue = self._queues.setdefault(name, QuotaQueue(name, self._clock))
+        try:
+            return await self._launch(queue, submission)
+        finally:
+            queue.leave(submission)
+            submission.let_go()
+            self._open.discard(submission)
+
+    async def _launch(self, queue: QuotaQueue, submission: Submission) -> Snapshot:
+        """Wait for the turn, call, react: again and again, until it is launched or fails."""
+        while True:
+            said = await self._call(queue, submission)
+            if isinstance(said, Snapshot):
+                return await self._accepted(queue, submission, said)
+            assert submission.group is not None
+            reaction = react(said, submission.known(submission.group.demand, self._clock.now()))
+            if isinstance(reaction, Look | Adopt):
+                if (task := await self._search(submission, reaction)) is not None:
+                    return await self._accepted(queue, submission, task)
+                reaction = reaction.then
+            submission.next_call(reaction)
+            match reaction:
+                case Retry():
+                    await self._pause(submission, reaction.longest_pause)
+                case Wait():
+                    queue.refused(submission, reaction.shortage, said.message)
+                case Renew():
+                    await self._renew(queue, submission, reaction.member, said)
+                case Fail():
+                    raise submission.failure(reaction, said, queue.held_back(submission))
+
+    async def _call(self, queue: QuotaQueue, submission: Submission) -> Snapshot | Fault:
+        """Make one RunTask call when it is the submission's turn."""
+        if submission.group is None:
+            queue.join(submission, demand_of(submission.request, submission.definition))
+        gates = await queue.turn(submission)
+        if gates is None:
+            raise submission.cancelled()
+        submission.gates = gates
+        asked_at = self._clock.now()
+        try:
+            if submission.withdrawn and not submission.uncertain:
+                raise submission.cancelled()
+            if submission.token_expires(asked_at):
+                return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
+            request = {**submission.request, "clientToken": submission.token}
+            task = _read(await self._api.run_task(request))
+        except Fault as fault:
+            if fault.kind is Kind.THROTTLED:
+                queue.pacer.throttled(asked_at)
+            submission.answered(fault, asked_at)
+            return fault
+        finally:
+            queue.returned(gates)
+        queue.answered_in(self._clock.now() - asked_at)
+        return task
+
+    async def _accepted(
+        self, queue: QuotaQueue, submission: Submission, task: Snapshot
+    ) -> Snapshot:
+        """Count a task among the live ones; stop it if nobody wants it any more."""
+        self._live[submission] = queue, queue.accepted(submission, submission.gates, task.instance)
+        if not submission.withdrawn:
+            return task
+        if await self._stop(submission, task):
+            raise submission.cancelled()
+        raise submission.still_runs(task)
+
+    async def _stop(self, submission: Submission, task: Snapshot) -> bool:
+        """Stop a task that nobody wants; whether that is certain. If not, it is tried again."""
+        cluster = task.cluster_arn or str(submission.request.get("cluster") or "default")
+        result = await self._stopping.stop(cluster, task.task_arn, WITHDRAWN_REASON)
+        if not result.certain:
+            logger.error(
+                "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
+            )
+            return False
+        submission.stopped = task
+        self.task_stopped(submission)
+        return True
+
+    async def _withdrawn(self, submission: Submission) -> Snapshot | None:
+        await asyncio.wait((submission.outcome,))
+        if submission.outcome.cancelled():
+            return None
+        error = submission.outcome.exception()
+        if isinstance(error, MayRun):
+            raise error
+        if error is not None:
+            return error.task if isinstance(error, NotStopped) else None
+        task = submission.outcome.result()  # it was launched, and its caller has not taken it
+        return None if await self._stop(submission, task) else task
+
+    async def _search(self, submission: Submission, reaction: Look | Adopt) -> Snapshot | None:
+        """The task that a call has started although its answer was lost; None: there is none.
+
+        Raises:
+            MayRun: That cannot be known.
+        """
+        try:
+            if isinstance(reaction, Adopt):
+                task = await task_lookup.named(submission, reaction.arn, self._api, self._clock)
+            else:
+                task = await task_lookup.find(submission, self._api, self._clock)
+        except Fault as fault:
+            logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
+            raise submission.may_run(fault) from fault
+        if task is not None:
+            logger.info("Found the task of a launch whose answer was lost: %s", task.task_arn)
+            return task
+        submission.new_token()
+        return None
+
+    async def _renew(
+        self, queue: QuotaQueue, submission: Submission, member: str, said: Fault
+    ) -> None:
+        """Ask for another revision, or other subnets: it may demand something else then."""
+        submission.renewals += 1
+        request = submission.request
+        if member == "taskDefinition":
+            assert submission.renew is not None
+            stale = str(request["taskDefinition"])
+            request["taskDefinition"] = await submission.renew(stale)
+            if request["taskDefinition"] == stale:  # it is new, and was waited for
+                submission.renewals -= 1
+        else:
+            assert submission.heal is not None
+            network = request["networkConfiguration"]["awsvpcConfiguration"]
+            subnets = list(await submission.heal(missing_subnets(said) or network["subnets"]))
+            if set(subnets) == set(network["subnets"]):  # EC2 still lists one that is gone
+                await self._pause(submission, REFUSED_PAUSE)
+            healed = {**network, "subnets": subnets}
+            request["networkConfiguration"] = {"awsvpcConfiguration": healed}
+        queue.leave(submission)
+
+    async def _pause(self, submission: Submission, longest: float) -> None:
+        """Back off, unless it is withdrawn meanwhile."""
+        if not longest:
+            return
+        seconds = submission.pause(longest)
+        waiting = submission.waiting = asyncio.get_running_loop().create_future()
+        timer = asyncio.create_task(self._clock.wait(seconds))
+        timer.add_done_callback(lambda _: _finish(waiting))
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+
+
+def _read(answer: Mapping[str, Any]) -> Snapshot:
+    """The task that was launched.
+
+    Raises:
+        Fault: The answer has none, or cannot be read.
+    """
+    tasks = answer.get("tasks")
+    if not tasks:
+        raise in_band(answer)
+    try:
+        return snapshot(tasks[0])
+    except (KeyError, TypeError, AttributeError) as error:
+        text = "a task that cannot be read"
+        raise Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "MalformedAnswer", text) from error
+
+
+def _finish(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Mark an outcome's exception as seen: its caller may be gone."""
+    if not done.cancelled():
+        done.exception()

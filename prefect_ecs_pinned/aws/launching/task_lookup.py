@@ -1,0 +1,72 @@
+"""Looking for the task of a launch whose answer was lost.
+
+A task is the submission's if its overrides carry the submission's random id; nothing else decides,
+neither a clock nor ``startedBy`` nor a status (https://docs.aws.amazon.com/AmazonECS/latest/
+APIReference/API_Task.html, "overrides").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
+from prefect_ecs_pinned.aws.calls.retrying import patiently
+from prefect_ecs_pinned.aws.launching.submission import Submission
+from prefect_ecs_pinned.core.arn import parse_revision
+from prefect_ecs_pinned.core.request import submission_ids
+from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
+
+#: Seconds between two looks: ListTasks is eventually consistent.
+_SECOND_LOOK_SECONDS = 5.0
+
+#: Seconds for which looking is tried while AWS does not answer.
+_PATIENCE = 3600.0
+
+
+async def find(submission: Submission, api: LaunchApi, clock: Clock) -> Snapshot | None:
+    """The task of a submission; None when ECS knows none, twice.
+
+    It is searched for among those with the submission's own ``startedBy``, else among those of its
+    task definition's family.
+
+    Raises:
+        Fault: It cannot be known.
+    """
+    cluster = str(submission.request.get("cluster") or "default")
+    for pause in (0.0, _SECOND_LOOK_SECONDS):
+        await clock.wait(pause)
+        tasks = await patiently(lambda: _candidates(submission, cluster, api), clock, _PATIENCE)
+        for task in tasks:
+            if is_of(task, submission):
+                return snapshot(task)
+    return None
+
+
+async def _candidates(
+    submission: Submission, cluster: str, api: LaunchApi
+) -> Sequence[Mapping[str, Any]]:
+    if submission.started_by:
+        return await api.tasks_started_by(cluster, submission.started_by)
+    revision = parse_revision(str(submission.request["taskDefinition"]))
+    return await api.tasks_of_family(cluster, revision.family)
+
+
+async def named(submission: Submission, arn: str, api: LaunchApi, clock: Clock) -> Snapshot | None:
+    """The task that ECS names in a ConflictException; None when it is somebody else's.
+
+    The token is the submission's own, so a task that cannot be described yet is its task as well.
+
+    Raises:
+        Fault: It cannot be known.
+    """
+    cluster = str(submission.request.get("cluster") or "default")
+    found = await patiently(lambda: api.find_task(cluster, arn), clock)
+    if found is None or not submission_ids(found):
+        return Snapshot(arn, cluster, "PROVISIONING")
+    return snapshot(found) if is_of(found, submission) else None
+
+
+def is_of(task: Mapping[str, Any], submission: Submission) -> bool:
+    """Whether a described task is the one that a submission has started."""
+    return submission.id in submission_ids(task)

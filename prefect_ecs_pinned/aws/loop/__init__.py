@@ -1,0 +1,1 @@
+"""The control loop, its threads, and what many callers share on it."""

@@ -1,0 +1,1 @@
+"""Output: the containers' log streams, read together and printed."""

@@ -1,0 +1,1 @@
+"""Pin: one revision for each fingerprint, found or registered once."""

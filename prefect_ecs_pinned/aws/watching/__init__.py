@@ -1,0 +1,1 @@
+"""Watch: one DescribeTasks for a hundred tasks."""
