@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types floors docs bench clean
+.PHONY: help demo test check lint format types layers docs bench clean
 .PHONY: faults
 .PHONY: test-ui test-docs test-walkthroughs test-packaging test-matrix screenshots
 
@@ -17,7 +17,7 @@ demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, 
 test: .venv/.dev ## Run all tests (DESIGN: within 5 minutes on 2 cores)
 	$(BIN)/pytest -n 3 --dist loadgroup
 
-check: lint types floors test ## Everything that has to be green
+check: lint types layers test ## Everything that has to be green
 
 lint: .venv/.dev ## Style, complexity and formatting
 	$(BIN)/ruff check .
@@ -30,7 +30,7 @@ format: .venv/.dev ## Format the code
 types: .venv/.dev ## Types (mypy, strict)
 	$(BIN)/mypy
 
-floors: .venv/.dev ## Imports go down only (import-linter)
+layers: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports
 
 docs: .venv/.docs ## Build the documentation into site/, strictly

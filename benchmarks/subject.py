@@ -25,7 +25,7 @@ from prefect.client.schemas.objects import Flow, FlowRun
 from benchmarks.own_cost import Meter, resident_kb
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.core.task_state import snapshot
 
@@ -139,9 +139,9 @@ async def watch(task: dict[str, Any]) -> dict[str, Any]:
     meter.restart()
     waiting = []
     for one in described:
-        mailbox: Mailbox[Any] = Mailbox()
-        plane.watch(snapshot(one), WATCH_INTERVAL, 1e6, mailbox)
-        waiting.append(asyncio.create_task(mailbox.get()))
+        queue: ThreadsafeQueue[Any] = ThreadsafeQueue()
+        plane.watch(snapshot(one), WATCH_INTERVAL, 1e6, queue)
+        waiting.append(asyncio.create_task(queue.get()))
     await asyncio.sleep(WATCH_SECONDS)
     heard = sum(one.done() for one in waiting)
     cost = meter.end()

@@ -20,17 +20,22 @@ from prefect_ecs_pinned.aws.calls.clients import Access, Clients
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
 from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock
-from prefect_ecs_pinned.aws.events import Listener, nobody
+from prefect_ecs_pinned.aws.events import Listener, ignore
 from prefect_ecs_pinned.aws.launching.launch import MOST_CALLS, Launching, Submission
 from prefect_ecs_pinned.aws.launching.network import Network
 from prefect_ecs_pinned.aws.launching.progress import Progress
-from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, LoopClock, Mailbox, Post
-from prefect_ecs_pinned.aws.loop.registry import Shared
+from prefect_ecs_pinned.aws.loop.control_loop import (
+    ControlLoop,
+    LoopClock,
+    ThreadsafeCalls,
+    ThreadsafeQueue,
+)
+from prefect_ecs_pinned.aws.loop.registry import Registry
 from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.aws.output.followed import Followed
 from prefect_ecs_pinned.aws.output.printing import Sink
 from prefect_ecs_pinned.aws.output.streams import Output
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.aws.pinning.resolving import Pin, Pinning
 from prefect_ecs_pinned.aws.stopping import Outcome, Stopping, StopResult
@@ -89,7 +94,7 @@ class Launch:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     submission: Submission | None = None
-    _post: Post = field(default_factory=Post.here)
+    _threadsafe: ThreadsafeCalls = field(default_factory=ThreadsafeCalls.here)
 
     @property
     def stopped(self) -> Snapshot | None:
@@ -117,7 +122,7 @@ class Launch:
 
     def _settle(self, settle: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the caller's loop has closed
-            self._post.put(lambda: None if self.outcome.done() else settle())
+            self._threadsafe.call_soon(lambda: None if self.outcome.done() else settle())
 
 
 @dataclass(eq=False)
@@ -138,9 +143,9 @@ class ControlPlane:
     to the control loop and back costs 50 µs of CPU.
     """
 
-    def __init__(self, access: Access, tell: Listener = nobody) -> None:
+    def __init__(self, access: Access, emit: Listener = ignore) -> None:
         self._access = access
-        self._tell = tell
+        self._emit_event = emit
         self._loop = ControlLoop()
         #: The verbs, once they have been made.
         self._made: list[_Verbs] = []
@@ -170,11 +175,11 @@ class ControlPlane:
         known = self._made[0].definitions.get(key) if self._made else None
         return known if known is not None else await self._loop.run(self._build(key, spec))
 
-    async def linked(self, identifier: str, tags: bool = False) -> Linked:
+    async def linked(self, identifier: str, tags: bool = False) -> LinkedRevision:
         """See `Pinning.linked`."""
         known = self._made[0].pinning.remembered_link(identifier, tags) if self._made else None
 
-        async def describe() -> Linked:
+        async def describe() -> LinkedRevision:
             return await self._on_loop().pinning.linked(identifier, tags)
 
         return known if known is not None else await self._loop.run(describe())
@@ -275,7 +280,7 @@ class ControlPlane:
         return await self._loop.run(withdraw())
 
     def watch(
-        self, task: Snapshot, interval: float, start_timeout: float, mailbox: Mailbox[News]
+        self, task: Snapshot, interval: float, start_timeout: float, queue: ThreadsafeQueue[News]
     ) -> Watched:
         """See `Watching.watch`; like `launch`, it awaits nothing."""
         watched = Watched()
@@ -283,10 +288,10 @@ class ControlPlane:
         def watch() -> None:
             try:
                 watching = self._on_loop().watching
-                watched.watch = watching.watch(task, interval, start_timeout, mailbox)
+                watched.watch = watching.watch(task, interval, start_timeout, queue)
             except Exception as error:
                 what = f"cannot watch task {task.task_arn}"
-                mailbox.put(TaskFateUnknown(what, f"{type(error).__name__}: {error}"))
+                queue.put(TaskFateUnknown(what, f"{type(error).__name__}: {error}"))
 
         self._loop.call(watch)
         return watched
@@ -377,7 +382,7 @@ class ControlPlane:
         self._loop.call(_tidy_up)
 
     def close(self) -> None:
-        """Let go of everything; runs that are being watched hear no more."""
+        """Let go of everything; runs that are being watched get no more changes."""
         self._let_go()
 
     def _on_loop(self) -> _Verbs:
@@ -399,7 +404,7 @@ class ControlPlane:
             verbs = _Verbs(
                 clients=clients,
                 ecs=ecs,
-                pinning=Pinning(ecs, reads, clock, self._tell),
+                pinning=Pinning(ecs, reads, clock, self._emit_event),
                 launching=launching,
                 stopping=stopping,
                 watching=Watching(
@@ -407,7 +412,7 @@ class ControlPlane:
                 ),
                 network=Network(Ec2Api(clients), clock),
                 output=Output(logs, clock, in_region=logs.in_region),
-                progress=Progress(launching.snapshot, self._tell, clock),
+                progress=Progress(launching.snapshot, self._emit_event, clock),
                 clock=clock,
             )
             self._made.append(verbs)
@@ -432,17 +437,17 @@ class ControlPlane:
         return definitions[key]
 
 
-_planes: Shared[ControlPlane] = Shared(_KEPT_PLANES, _KEPT_SECONDS)
+_planes: Registry[ControlPlane] = Registry(_KEPT_PLANES, _KEPT_SECONDS)
 
 
-def shared(access: Access, tell: Listener = nobody) -> ControlPlane:
+def shared(access: Access, emit: Listener = ignore) -> ControlPlane:
     """The control plane of an access: one per key in a process.
 
-    Whoever asks first is told what goes on.
+    Events go to the listener of whoever asks first.
     """
 
     def make() -> ControlPlane:
-        plane = ControlPlane(access, tell)
+        plane = ControlPlane(access, emit)
         plane.tidy_up()
         return plane
 

@@ -1,4 +1,4 @@
-"""What a control plane tells to whoever listens: plain values, which others turn into words."""
+"""Events of a control plane: plain values, which listeners turn into words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RevisionPinned:
-    """A revision was found, adopted or registered; told once however many runs asked for it.
+    """A revision was found, adopted or registered; emitted once however many runs asked for it.
 
     Attributes:
         family: Its family.
@@ -29,7 +29,7 @@ class RevisionPinned:
 
 @dataclass(frozen=True)
 class LaunchesQueued:
-    """Launches wait for a quota; told every so often for as long as they do.
+    """Launches wait for a quota; emitted every so often for as long as they do.
 
     Attributes:
         quota: FARGATE, FARGATE_SPOT or EC2.
@@ -50,11 +50,11 @@ class LaunchesQueued:
 
 @dataclass(frozen=True)
 class LaunchesThrottled:
-    """AWS has throttled RunTask; told at most every so often.
+    """AWS has throttled RunTask; emitted at most every so often.
 
     Attributes:
         quota: FARGATE, FARGATE_SPOT or EC2.
-        throttles: Calls that were throttled since this was last told.
+        throttles: Calls that were throttled since the last such event.
         queued: As of `LaunchesQueued`.
         pace: As of `LaunchesQueued`.
     """
@@ -65,11 +65,11 @@ class LaunchesThrottled:
     pace: float
 
 
-Notice = RevisionPinned | LaunchesQueued | LaunchesThrottled
+Event = RevisionPinned | LaunchesQueued | LaunchesThrottled
 
-#: Hears notices, on the control loop's thread: it may not wait.
-Listener = Callable[[Notice], None]
+#: Called with events, on the control loop's thread: it may not wait.
+Listener = Callable[[Event], None]
 
 
-def nobody(notice: Notice) -> None:
+def ignore(event: Event) -> None:
     """A listener that does nothing."""

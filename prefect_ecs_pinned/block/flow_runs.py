@@ -28,7 +28,7 @@ _REPORT_SECONDS = 180.0
 _AGAIN_SECONDS = (1.0, 4.0)
 
 
-def when_in(
+def on_state(
     states: Collection[str], flow_run_id: str, call: Callable[[], object]
 ) -> Callable[[], Any]:
     """Have a function called when a flow run that waits is in one of these states, or deleted.

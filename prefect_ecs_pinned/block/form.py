@@ -237,7 +237,7 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
     "Launching": {
         "launch_timeout_seconds": Shown(
             "Launch Timeout",
-            "Seconds for which a launch that ECS refuses for want of capacity or quota is tried "
+            "Seconds for which a launch that ECS refuses for lack of capacity or quota is tried "
             "again, from its first refusal on; waiting in the queue does not count. Default: 900.",
             900,
         ),

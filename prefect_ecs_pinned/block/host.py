@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import anyio
 import anyio.abc
 
-from prefect_ecs_pinned.block.flow_runs import confirm_cancelled, report_crash, when_in
+from prefect_ecs_pinned.block.flow_runs import confirm_cancelled, on_state, report_crash
 from prefect_ecs_pinned.block.interruptions import report_interruption
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.core.task_state import Snapshot
@@ -58,10 +58,10 @@ class PrefectHost:
             self._task_status.started(identifier)
 
     def on_state(self, states: Collection[str], call: Callable[[], object]) -> Callable[[], object]:
-        """See `flow_runs.when_in`."""
+        """See `flow_runs.on_state`."""
         if self._flow_run_id is None:
             return lambda: None
-        return when_in(states, self._flow_run_id, call)
+        return on_state(states, self._flow_run_id, call)
 
     def shield(self) -> AbstractContextManager[object]:
         """Prefect cancels by anyio."""

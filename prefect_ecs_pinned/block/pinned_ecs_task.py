@@ -23,7 +23,7 @@ from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.pinning.registrable import make
-from prefect_ecs_pinned.block import form, telling
+from prefect_ecs_pinned.block import events, form
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.host import PrefectHost
 from prefect_ecs_pinned.block.logs import run_logger
@@ -418,7 +418,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     # -- of its own ------------------------------------------------------------------------------
 
     def _control_plane(self) -> control_plane.ControlPlane:
-        return control_plane.shared(access_of(self.aws_credentials), telling.tell)
+        return control_plane.shared(access_of(self.aws_credentials), events.emit)
 
     def _has_access_to(self, cluster: str) -> bool:
         """Whether a task of that cluster may be one of this block's."""

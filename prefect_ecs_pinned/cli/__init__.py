@@ -15,7 +15,7 @@ import click
 import typer
 
 from prefect_ecs_pinned import __version__
-from prefect_ecs_pinned.cli import talk
+from prefect_ecs_pinned.cli import console
 from prefect_ecs_pinned.cli.demo import demo
 from prefect_ecs_pinned.cli.doctor import doctor
 from prefect_ecs_pinned.cli.iam import iam
@@ -80,24 +80,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None for those of the process.
 
     Returns:
-        The exit code: see `talk`.
+        The exit code: see `console`.
     """
     try:
         code = _run(arguments)
     except click.ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2: the help is its message
-            talk.say(error.format_message())
+            console.say(error.format_message())
         else:
-            talk.fail(_usage_error(error))
-        return talk.FAILED
+            console.fail(_usage_error(error))
+        return console.FAILED
     except (click.Abort, KeyboardInterrupt):
-        code = talk.INTERRUPTED
+        code = console.INTERRUPTED
     except PinnedECSError as error:
-        talk.fail(error)
-        return talk.FAILED
-    if code == talk.INTERRUPTED:
-        talk.say("interrupted: what is done is done; the command may be repeated")
-    return code if isinstance(code, int) else talk.OK
+        console.fail(error)
+        return console.FAILED
+    if code == console.INTERRUPTED:
+        console.say("interrupted: what is done is done; the command may be repeated")
+    return code if isinstance(code, int) else console.OK
 
 
 def _run(arguments: Sequence[str] | None) -> object:

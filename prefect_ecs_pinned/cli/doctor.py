@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.doctor import Finding
@@ -33,16 +33,16 @@ def doctor(
     """
     from prefect_ecs_pinned.operations.doctor import doctor as examine
 
-    findings = talk.run(examine(block))
+    findings = console.run(examine(block))
     counts = Counter(finding.status.value for finding in findings)
     if json:
-        talk.print_json(findings)
+        console.print_json(findings)
     else:
         for finding in sorted(findings, key=lambda f: list(_STYLES).index(f.status.value)):
             _show(finding)
-    talk.say(", ".join(f"{counts[status]} {status}" for status in _STYLES if counts[status]))
+    console.say(", ".join(f"{counts[status]} {status}" for status in _STYLES if counts[status]))
     if counts["FAIL"]:
-        raise typer.Exit(talk.FAILED)
+        raise typer.Exit(console.FAILED)
 
 
 def _show(finding: Finding) -> None:
@@ -52,6 +52,6 @@ def _show(finding: Finding) -> None:
     if len(finding.subjects) > _NAMED:
         names += f" and {len(finding.subjects) - _NAMED} more"
     line = f"{status:<5} {finding.check}: {finding.detail}  [{names}]"
-    talk.print_line(line, _STYLES[status])
+    console.print_line(line, _STYLES[status])
     if finding.hint and status != "OK":
-        talk.print_line(f"      hint: {finding.hint}")
+        console.print_line(f"      hint: {finding.hint}")

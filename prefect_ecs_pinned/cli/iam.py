@@ -6,7 +6,7 @@ from enum import Enum
 
 import typer
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 
 
 class RoleName(str, Enum):
@@ -46,7 +46,7 @@ def iam(
 
     options.check_one_of(deployment, every)
     wanted = Registration(registration.value) if registration is not None else None
-    document = talk.run(policy(block, Role(role.value), wanted, deployment, every))
-    talk.print_json(document)
+    document = console.run(policy(block, Role(role.value), wanted, deployment, every))
+    console.print_json(document)
     if not deployment and not every:
-        talk.say("For the block without overrides; --all covers its deployments as well.")
+        console.say("For the block without overrides; --all covers its deployments as well.")

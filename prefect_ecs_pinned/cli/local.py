@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from prefect_ecs_pinned.cli import talk
+from prefect_ecs_pinned.cli import console
 from prefect_ecs_pinned.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def local(
     quota_scale: float = typer.Option(
         1.0, min=0.0, help="Request quotas, as a multiple of AWS's own; 0 switches them off."
     ),
-    max_processes: int = typer.Option(0, min=0, help="Tasks at once; 0 is what the machine bears."),
+    max_processes: int = typer.Option(
+        0, min=0, help="Tasks at once; 0 is what the machine can run."
+    ),
 ) -> None:
     """Serve the AWS API for ECS, EC2, Logs, IAM, STS, Secrets Manager, SSM and ECR here.
 
@@ -89,12 +91,12 @@ def _warn(ecs: LocalECS, host: str, execute: bool) -> None:
 
     if not ecs.loopback:
         does = "execute commands as you" if execute else "use this ECS"
-        talk.warn(
+        console.warn(
             f"{host} is no loopback address: other machines can reach it. Who has the access key "
             f"can {does}, and it crosses the network unencrypted."
         )
     if len(ecs.access_key) < STRONG_CHARACTERS:
-        talk.warn(
+        console.warn(
             f"an access key of {len(ecs.access_key)} characters may be guessed; a random one of "
             f"{STRONG_CHARACTERS} or more may not"
         )

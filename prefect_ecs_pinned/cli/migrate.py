@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.migrate import Migration
@@ -30,9 +30,9 @@ def migrate(
     """
     from prefect_ecs_pinned.operations.migrate import migrate as move
 
-    done = talk.run(move(block, deployments, dry_run))
+    done = console.run(move(block, deployments, dry_run))
     if json:
-        talk.print_json(done)
+        console.print_json(done)
     else:
         _show(done)
     _sum_up(done, block)
@@ -41,28 +41,28 @@ def migrate(
 def _show(done: Migration) -> None:
     """What is made, what changes in meaning, and which deployments move."""
     would = "would be " if done.dry_run else ""
-    talk.print_line(f"{done.target}: {'exists' if done.exists else f'{would}made'}", "bold")
-    talk.print_table(
+    console.print_line(f"{done.target}: {'exists' if done.exists else f'{would}made'}", "bold")
+    console.print_table(
         ("setting", "before", "after", "meaning"),
         [(c.field, c.before, c.after, c.meaning) for c in done.changes],
     )
     for name in done.moved:
-        talk.print_line(f"deployment {name}: {would}moved", "green")
+        console.print_line(f"deployment {name}: {would}moved", "green")
     for name in done.waiting:
-        talk.print_line(f"deployment {name}: stays on {done.source}")
+        console.print_line(f"deployment {name}: stays on {done.source}")
     for name in done.by_worker:
-        talk.print_line(f"deployment {name}: follows its work pool")
+        console.print_line(f"deployment {name}: follows its work pool")
 
 
 def _sum_up(done: Migration, block: str) -> None:
     if done.exists:
-        talk.say(f"{done.target} exists, and is left as it is.")
+        console.say(f"{done.target} exists, and is left as it is.")
     if done.by_worker:
-        talk.warn("work pools name their block themselves: edit them, or publish a new one")
+        console.warn("work pools name their block themselves: edit them, or publish a new one")
     if done.dry_run:
-        talk.say("Nothing was changed.")
-        talk.suggest(f"pinned-ecs migrate {block}{' --deployments' if done.moved else ''}")
+        console.say("Nothing was changed.")
+        console.suggest(f"pinned-ecs migrate {block}{' --deployments' if done.moved else ''}")
     elif done.waiting:
-        talk.suggest(f"pinned-ecs migrate {block} --deployments")
+        console.suggest(f"pinned-ecs migrate {block} --deployments")
     else:
-        talk.suggest(f"pinned-ecs plan {done.target} --all")
+        console.suggest(f"pinned-ecs plan {done.target} --all")

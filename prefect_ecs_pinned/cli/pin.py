@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 from prefect_ecs_pinned.cli.plan import warn_of_difference, warn_of_open_image
 
 
@@ -21,15 +21,15 @@ def pin(
     from prefect_ecs_pinned.operations.pin import pin as make_pins
 
     options.check_one_of(deployment, every)
-    pins = talk.run(make_pins(block, deployment, every, options.overrides(override)))
+    pins = console.run(make_pins(block, deployment, every, options.overrides(override)))
     for made in pins:
         reason = f" ({made.reason})" if made.reason else ""
-        talk.say(f"{made.how}: {made.arn} for {', '.join(made.used_by)}{reason}")
+        console.say(f"{made.how}: {made.arn} for {', '.join(made.used_by)}{reason}")
         warn_of_open_image(made.image_unset, made.image)
         warn_of_difference(made.arn, made.differs)
     if json:
-        talk.print_json(pins)
+        console.print_json(pins)
     else:
         for made in pins:
-            talk.print_line(made.arn)
-    talk.suggest(f"pinned-ecs show {block}")
+            console.print_line(made.arn)
+    console.suggest(f"pinned-ecs show {block}")

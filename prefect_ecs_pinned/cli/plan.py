@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.plan import Difference, Step
@@ -31,9 +31,9 @@ def plan(
     from prefect_ecs_pinned.operations.plan import plan as make_plan
 
     options.check_one_of(deployment, every)
-    steps = talk.run(make_plan(block, deployment, every, options.overrides(override)))
+    steps = console.run(make_plan(block, deployment, every, options.overrides(override)))
     if json:
-        talk.print_json(steps)
+        console.print_json(steps)
     else:
         for step in steps:
             _show(step)
@@ -42,29 +42,29 @@ def plan(
         warn_of_open_image(step.image_unset, step.image)
         warn_of_difference(step.revision or "", step.differs)
         if step.refused:
-            talk.warn(
+            console.warn(
                 f"{', '.join(step.refused)}: registration is never, so launches are refused until "
                 "the revision is pinned"
             )
     if needed:
-        talk.say(f"{needed} to register, {len(steps) - needed} in place")
-        talk.suggest(f"pinned-ecs pin {block}{options.which(deployment, every, override)}")
+        console.say(f"{needed} to register, {len(steps) - needed} in place")
+        console.suggest(f"pinned-ecs pin {block}{options.which(deployment, every, override)}")
     else:
-        talk.say("Nothing to register.")
+        console.say("Nothing to register.")
     if exit_code and needed:
-        raise typer.Exit(talk.WOULD_CHANGE)
+        raise typer.Exit(console.WOULD_CHANGE)
 
 
 def warn_of_difference(revision: str, differs: tuple[str, ...]) -> None:
     """Say that ECS describes members of a revision otherwise than they were asked for."""
     if differs:
-        talk.warn(f"{revision}: ECS describes {', '.join(differs)} otherwise than asked for")
+        console.warn(f"{revision}: ECS describes {', '.join(differs)} otherwise than asked for")
 
 
 def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
     """Say that an unset image follows the Prefect version of whoever loads the block."""
     if names:
-        talk.warn(
+        console.warn(
             f"{', '.join(names)}: image is unset, and stands for {image} here; whoever loads the "
             "block with another Prefect version needs another revision. Set image."
         )
@@ -73,34 +73,34 @@ def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
 def _show(step: Step) -> None:
     from prefect_ecs_pinned.operations.plan import REGISTER, as_text, short
 
-    talk.print_line(", ".join(step.used_by), "bold")
+    console.print_line(", ".join(step.used_by), "bold")
     where = f"{step.family} in {step.region}"
     if step.action == REGISTER:
-        talk.print_line(f"  register a revision of {where}", "yellow")
+        console.print_line(f"  register a revision of {where}", "yellow")
         if step.against is None:
-            talk.print_line("  the family has no revision yet; it would have")
+            console.print_line("  the family has no revision yet; it would have")
         else:
-            talk.print_line(f"  new in it, compared with {short(step.against)}")
+            console.print_line(f"  new in it, compared with {short(step.against)}")
         for change in step.changes:
             _show_change(change)
         if step.against is not None and not step.changes:
-            talk.print_line("    nothing that ECS shows")
+            console.print_line("    nothing that ECS shows")
     else:
-        talk.print_line(f"  {step.action}: {step.revision}", "green")
+        console.print_line(f"  {step.action}: {step.revision}", "green")
     for name, settings in step.per_run.items():
         whose = f" of {name}" if len(step.per_run) > 1 else ""
-        talk.print_line(f"  set at each launch{whose}, without a revision")
+        console.print_line(f"  set at each launch{whose}, without a revision")
         for setting, value in settings.items():
-            talk.print_line(f"    {setting}: {as_text(value)}")
+            console.print_line(f"    {setting}: {as_text(value)}")
 
 
 def _show_change(change: Difference) -> None:
     from prefect_ecs_pinned.operations.plan import as_text
 
     if change.before is None:
-        talk.print_line(f"    + {change.path}: {as_text(change.after)}", "green")
+        console.print_line(f"    + {change.path}: {as_text(change.after)}", "green")
     elif change.after is None:
-        talk.print_line(f"    - {change.path}: {as_text(change.before)}", "red")
+        console.print_line(f"    - {change.path}: {as_text(change.before)}", "red")
     else:
         before, after = as_text(change.before), as_text(change.after)
-        talk.print_line(f"    ~ {change.path}: {before} -> {after}", "yellow")
+        console.print_line(f"    ~ {change.path}: {before} -> {after}", "yellow")

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 from prefect_ecs_pinned.errors import PinnedECSError
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def prune(
 
     referenced = tuple(map(Reference.parse, keep_referenced))
     rules = Rules(keep, duration(min_age), delete, referenced)
-    results = talk.run(_prune(block, rules, yes))
+    results = console.run(_prune(block, rules, yes))
     if json:
-        talk.print_json(
+        console.print_json(
             [{"survey": survey, "pruned": pruned, "unseen": UNSEEN} for survey, pruned in results]
         )
     else:
@@ -68,7 +68,7 @@ def prune(
         more = "" if min_age == "30d" else f" --min-age {min_age}"
         more += " --delete" if delete else ""
         more += "".join(f" --keep-referenced {reference.text}" for reference in referenced)
-        talk.suggest(f"pinned-ecs prune {block} --keep {keep}{more} --yes")
+        console.suggest(f"pinned-ecs prune {block} --keep {keep}{more} --yes")
     if failed := {arn: why for _, p in results if p is not None for arn, why in p.failures.items()}:
         raise PinnedECSError(
             f"cannot delete {len(failed)} of the revisions",
@@ -98,8 +98,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = talk.err()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    err = console.err()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         known: dict[str, TaskID] = {}
 
         def progress(what: str, done: int, total: int) -> None:
@@ -121,25 +121,25 @@ def _show(survey: Survey, pruned: Pruned | None) -> None:
         else:
             fate, why = "deregister" if verdict.active else "delete", ""
         rows.append((verdict.arn, fate, why))
-    talk.print_table(("revision", "fate", "why"), rows)
+    console.print_table(("revision", "fate", "why"), rows)
 
 
 def _say_unseen() -> None:
     """What may use a revision all the same, and what to do about it."""
     from prefect_ecs_pinned.operations.prune import KEEP_TAG, UNSEEN
 
-    talk.say(f"Not seen from here: {'; '.join(UNSEEN)}.", "dim")
-    talk.say(f"Keep what they use with --keep-referenced, or the tag {KEEP_TAG}.", "dim")
+    console.say(f"Not seen from here: {'; '.join(UNSEEN)}.", "dim")
+    console.say(f"Keep what they use with --keep-referenced, or the tag {KEEP_TAG}.", "dim")
 
 
 def _sum_up(survey: Survey, pruned: Pruned | None) -> None:
     kept = len(survey.verdicts) - len(survey.doomed)
     where = f"{survey.family} in {survey.region}"
     if pruned is None:
-        talk.say(f"{where}: {len(survey.doomed)} would go, {kept} stay. Nothing was changed.")
+        console.say(f"{where}: {len(survey.doomed)} would go, {kept} stay. Nothing was changed.")
         return
     deleted = f", {len(pruned.deleted)} deleted" if pruned.deleted else ""
-    talk.say(
+    console.say(
         f"{where}: {len(pruned.deregistered)} deregistered{deleted}, "
         f"{kept + len(pruned.spared)} kept."
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 from prefect_ecs_pinned.errors import PinnedECSError
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def reconcile(
     from prefect_ecs_pinned.operations.reconcile import Limits
 
     limits = Limits(never_launched=duration(never_launched_after))
-    found, outcomes = talk.run(_reconcile(block, limits, api_url, yes))
+    found, outcomes = console.run(_reconcile(block, limits, api_url, yes))
     if json:
-        talk.print_json(_as_data(found, outcomes))
+        console.print_json(_as_data(found, outcomes))
     else:
         _show(found, outcomes)
     _sum_up(found, outcomes, yes)
@@ -63,7 +63,7 @@ def reconcile(
         if never_launched_after != "25h":
             words += ["--never-launched-after", never_launched_after]
         words += [word for url in api_url for word in ("--api-url", url)]
-        talk.suggest(f"pinned-ecs reconcile {shlex.join([*words, '--yes'])}")
+        console.suggest(f"pinned-ecs reconcile {shlex.join([*words, '--yes'])}")
     _fail(found, outcomes)
 
 
@@ -84,7 +84,7 @@ def _show(found: Survey, outcomes: tuple[Outcome, ...]) -> None:
         fate, why = fates.get(id(finding), (finding.action.value, finding.reason))
         rows.append((finding.flow_run_id, finding.flow_run, finding.state, fate, _one_line(why)))
     if rows:
-        talk.print_table(("flow run", "name", "state", "fate", "why"), rows)
+        console.print_table(("flow run", "name", "state", "fate", "why"), rows)
 
 
 def _fate(outcome: Outcome) -> tuple[str, str]:
@@ -129,13 +129,13 @@ def _sum_up(found: Survey, outcomes: tuple[Outcome, ...], yes: bool) -> None:
     if not yes:
         counts = Counter(finding.action.value for finding in found.findings)
         would = ", ".join(f"{counts[a]} to {a}" for a in _WORDS if counts[a]) or "nothing to do"
-        talk.say(f"{would}, {counts['leave']} left alone. Nothing was changed.")
+        console.say(f"{would}, {counts['leave']} left alone. Nothing was changed.")
         _say_why_left(found)
         return
     counts = Counter(_fate(outcome)[0] for outcome in outcomes)
     did = ", ".join(f"{counts[a]} {a}" for a in _WORDS.values() if counts[a]) or "nothing to do"
     left = len(found.findings) - sum(outcome.done for outcome in outcomes)
-    talk.say(f"{did}, {left} left alone.")
+    console.say(f"{did}, {left} left alone.")
     _say_why_left(found)
 
 
@@ -147,7 +147,7 @@ def _say_why_left(found: Survey) -> None:
         if finding.action.value == "leave" and finding.reason != "its task is live"
     )
     for reason, count in sorted(reasons.items()):
-        talk.say(f"  {count} left: {reason}", "dim")
+        console.say(f"  {count} left: {reason}", "dim")
 
 
 def _fail(found: Survey, outcomes: tuple[Outcome, ...]) -> None:

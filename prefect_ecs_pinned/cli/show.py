@@ -6,7 +6,7 @@ from datetime import datetime
 
 import typer
 
-from prefect_ecs_pinned.cli import options, talk
+from prefect_ecs_pinned.cli import console, options
 
 
 def show(
@@ -23,19 +23,19 @@ def show(
     from prefect_ecs_pinned.operations.plan import short
     from prefect_ecs_pinned.operations.show import show as look
 
-    families = talk.run(look(block))
+    families = console.run(look(block))
     if json:
-        talk.print_json(families)
+        console.print_json(families)
         return
     if not families:
-        talk.say("There are no saved blocks of type pinned-ecs-task.")
-        talk.suggest("pinned-ecs migrate ecs-task/NAME")
+        console.say("There are no saved blocks of type pinned-ecs-task.")
+        console.suggest("pinned-ecs migrate ecs-task/NAME")
     for family in families:
         newest = f", newest {short(family.newest)}" if family.newest else ""
         active = "1 revision" if family.active == 1 else f"{family.active} revisions"
-        talk.print_line(f"{family.family} in {family.region}: {active}{newest}", "bold")
+        console.print_line(f"{family.family} in {family.region}: {active}{newest}", "bold")
         for used in family.in_use:
-            talk.print_line(f"  {', '.join(used.used_by)}")
+            console.print_line(f"  {', '.join(used.used_by)}")
             rows = [
                 ("revision", used.revision or "none: the next launch registers it"),
                 ("fingerprint", used.fingerprint),
@@ -44,13 +44,13 @@ def show(
             if used.registered_at is not None:
                 rows.append(("registered", f"{_time(used.registered_at)} by {used.registered_by}"))
             for name, value in rows:
-                talk.print_line(f"    {name:<12} {value}")
+                console.print_line(f"    {name:<12} {value}")
         total = sum(family.live.values())
-        talk.print_line(f"  live tasks: {total}")
+        console.print_line(f"  live tasks: {total}")
         for arn, number in sorted(family.live.items()):
-            talk.print_line(f"    {short(arn):<24} {number}")
+            console.print_line(f"    {short(arn):<24} {number}")
     if any(used.revision is None for family in families for used in family.in_use):
-        talk.suggest(f"pinned-ecs plan {block or 'BLOCK'} --all")
+        console.suggest(f"pinned-ecs plan {block or 'BLOCK'} --all")
 
 
 def _time(at: datetime) -> str:

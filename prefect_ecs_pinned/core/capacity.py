@@ -1,4 +1,4 @@
-"""What a refusal for want of room says, and about which requests it says it.
+"""What a refusal for lack of room says, and about which requests it says it.
 
 A refusal covers the requests of its scope that are at least as large in the dimension that was
 refused, and nothing else. A task of 16 vCPUs that does not fit says nothing about one of 1 vCPU;
@@ -240,7 +240,7 @@ _UNPLACEABLE = ("ATTRIBUTE", "LOCATION", "No Container Instances")
 
 
 def is_refusal(reason: str) -> bool:
-    """Whether a reason is one for want of room, of a kind that is known."""
+    """Whether a reason is one for lack of room, of a kind that is known."""
     return any(row.fragment in reason for row in _TABLE)
 
 

@@ -2,7 +2,7 @@
 
 - **Equal**: the canonical form of what ECS describes is the desired one. It needs no label, and
   wins over any.
-- **Nominated**: the revision bears our label, and everything is equal for which there is evidence
+- **Nominated**: the revision has our label, and everything is equal for which there is evidence
   of how ECS describes it back (`core.members`). A label can be copied together with a definition,
   so a difference in a known member without evidence is a doubt: it is only believed of a revision
   that the caller's own principal registered (``registeredBy``, which ECS sets).
@@ -133,7 +133,7 @@ class Observed:
     Attributes:
         arn: The revision's ARN.
         revision: Its number within the family.
-        label: The fingerprint it bears, if any.
+        label: The fingerprint of its label, if any.
         digests: Of what ECS described, its Prefect container being the one of that name.
         named: The same, by the name of each other container that may be one: off Fargate the
             values of its sizes do not count.
@@ -185,7 +185,7 @@ class Match:
 
     Attributes:
         equal: It is equal as computed, or proven by the answer to our own registration.
-        labelled: It bears the label.
+        labelled: It has the label.
         doubts: Members without evidence that differ; ``tags`` when they are not known.
         untagged: It is to be described with its tags before more is said.
     """
@@ -213,7 +213,7 @@ def match(desired: Desired, observed: Observed) -> Match | None:
     if not unknown_tags:
         return Match(equal, labelled, () if equal else doubts)
     if not labelled and observed.tags_asked:
-        return None  # denied: for want of a label it counts as having none
+        return None  # denied: without a label it counts as having none
     return Match(False, labelled, (*doubts, "tags"), untagged=not observed.tags_asked)
 
 

@@ -44,7 +44,7 @@ class DefinitionSpec:
     """The part of a block's configuration that decides what its revision looks like.
 
     Attributes:
-        family: The family for want of another: it is made of the block's name.
+        family: The family unless another is set: it is made of the block's name.
         region: Region of the awslogs driver.
         explicit_family: The block's ``family`` field; wins over the base's.
         base: ``task_definition``, or what the linked revision holds; None for neither.

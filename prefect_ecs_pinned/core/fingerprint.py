@@ -58,7 +58,7 @@ def without_sizes(form: Mapping[str, Any], container: str = PREFECT_CONTAINER) -
 
 
 def label(definition: Mapping[str, Any]) -> str | None:
-    """The fingerprint that a described revision bears as its label, if it bears one.
+    """The fingerprint that a described revision has as its label, if it has one.
 
     It stands on the container that runs flows, whatever its name: that named `prefect` first.
     """
@@ -73,7 +73,7 @@ def label(definition: Mapping[str, Any]) -> str | None:
 def labelled(
     definition: Mapping[str, Any], value: str, container: str = PREFECT_CONTAINER
 ) -> dict[str, Any]:
-    """A copy of a definition that bears ``value`` as its label, ready to be registered."""
+    """A copy of a definition that has ``value`` as its label, ready to be registered."""
     containers = [
         {**c, "dockerLabels": {**(c.get("dockerLabels") or {}), FINGERPRINT_LABEL: value}}
         if c.get("name") == container

@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Reuse:
-    """A revision bears the desired fingerprint, and its content agrees.
+    """A revision has the desired fingerprint, and its content agrees.
 
     Attributes:
         arn: The revision.

@@ -137,7 +137,7 @@ class Look:
 
 Reaction = Retry | Wait | Renew | Adopt | Look | Fail
 
-#: Refusals for want of room.
+#: Refusals for lack of room.
 NO_ROOM = frozenset({Kind.CAPACITY, Kind.VCPU_QUOTA, Kind.NO_PLACE, Kind.NO_INSTANCES})
 
 #: No answer, or none of ECS: whether the call has started a task is not known, or it has not.

@@ -20,7 +20,7 @@ from prefect_ecs_pinned.aws.calls.pacing import (
 )
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.responses import member
-from prefect_ecs_pinned.aws.calls.retrying import patiently
+from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.loop.threads import Threads
 
@@ -169,7 +169,7 @@ class Calls:
                 member(answer, _ANSWERS[operation], operation)
             return answer
 
-        return await patiently(once, self.clock, PATIENCE_SECONDS, THROTTLED_SECONDS)
+        return await retry(once, self.clock, PATIENCE_SECONDS, THROTTLED_SECONDS)
 
     async def pages(
         self, service: str, operation: str, member: str, **params: Any

@@ -9,7 +9,7 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.compare import Desired, Observed, match
 from prefect_ecs_pinned.core.definition import family_name
@@ -130,7 +130,7 @@ async def _claims_of_spec(calls: Calls, name: str, whose: Configuration) -> list
         described = await describe(calls, spec.task_definition_arn, tags=True)
         if described is None:
             return claims  # of another account, or gone: nothing can be built on it
-        linked = Linked(described)
+        linked = LinkedRevision(described)
     wanted = definition_spec(spec, whose.access.region or await calls.region(), linked)
     return [*claims, Claim(name, desired=await make_now(wanted))]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.runs.check import checked_request
 from prefect_ecs_pinned.runs.request import check_network, looks_up_subnets, subnets_of
@@ -51,7 +51,7 @@ async def prepare(spec: RunSpec, plane: ControlPlane) -> Prepared:
     """
     named = named_revision(spec)
 
-    async def read(tags: bool) -> Linked | None:
+    async def read(tags: bool) -> LinkedRevision | None:
         return await plane.linked(named, tags) if named else None
 
     desired, revision = await choose(spec, await plane.region(), read, plane.desired)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.aws.pinning.registrable import make, understood
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import DefinitionSpec
@@ -26,7 +26,7 @@ _FIELD_OF_MEMBER = (
 Make = Callable[[DefinitionSpec], Awaitable[Desired]]
 
 #: Reads the revision that `named_revision` names, with its tags if that is said; None for none.
-Read = Callable[[bool], Awaitable[Linked | None]]
+Read = Callable[[bool], Awaitable[LinkedRevision | None]]
 
 
 async def choose(
@@ -97,7 +97,9 @@ def patched_revision(spec: RunSpec) -> str | None:
     return revision
 
 
-def definition_spec(spec: RunSpec, region: str, linked: Linked | None = None) -> DefinitionSpec:
+def definition_spec(
+    spec: RunSpec, region: str, linked: LinkedRevision | None = None
+) -> DefinitionSpec:
     """The part of a run's spec that decides what its revision looks like.
 
     Raises:

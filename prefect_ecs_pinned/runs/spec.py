@@ -20,7 +20,7 @@ class RunSpec:
     the control plane's. ``repr`` shows what `core.showable` lists.
 
     Attributes:
-        default_family: Family for want of another.
+        default_family: Family unless another is set.
         log_prefix: How log lines of the run begin.
         name: Name of the flow run, for lines of its output; None without one.
         flow_run_id: UUID of the flow run; None without one.

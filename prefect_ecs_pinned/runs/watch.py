@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
-from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
 from prefect_ecs_pinned.aws.output.followed import Followed
 from prefect_ecs_pinned.aws.output.stderr import write_line
 from prefect_ecs_pinned.aws.watching.watcher import News
@@ -91,15 +91,15 @@ class _Watch:
         task = self._launched.task
         self._log.info(f"{self._prefix}: Waiting for task run to start...")
         self._log.info(f"{self._prefix}: Status is {task.status}.")
-        mailbox: Mailbox[News] = Mailbox()
+        queue: ThreadsafeQueue[News] = ThreadsafeQueue()
         watched = self._plane.watch(
             task,
             self._spec.task_watch_poll_interval,
             self._spec.task_start_timeout_seconds,
-            mailbox,
+            queue,
         )
         try:
-            end = await self._read(mailbox)
+            end = await self._read(queue)
         except BaseException:  # cancelled, too: nobody is there for the rest of the output
             if self._followed is not None:
                 self._plane.abandon(self._followed)
@@ -110,15 +110,15 @@ class _Watch:
             await self._finish_output(self._followed)
         return end
 
-    async def _read(self, mailbox: Mailbox[News]) -> Snapshot:
+    async def _read(self, queue: ThreadsafeQueue[News]) -> Snapshot:
         """All that happens to the task, until it has stopped."""
         running = False
         # With ``prefect flow-run execute`` the agent leaves cancelling to the process in the
         # container. As long as there is none, it is done here.
-        end = self._host.on_state(CANCELLED, lambda: mailbox.put(Unwanted("not wanted")))
+        end = self._host.on_state(CANCELLED, lambda: queue.put(Unwanted("not wanted")))
         try:
             while True:
-                news = await mailbox.get()
+                news = await queue.get()
                 if isinstance(news, Unwanted):
                     if not (running or self._launched.unwanted):
                         await self._stop_unwanted()

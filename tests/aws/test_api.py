@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from prefect_ecs_pinned.aws.calls import api as module
 from prefect_ecs_pinned.aws.calls.api import EcsApi, registrable_members
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 
 DEFINITION = {"family": "f", "containerDefinitions": []}
 
@@ -45,7 +45,7 @@ class FakeClients:
         try:
             return work(self.client)
         except ClientError as error:
-            raise understand(error, operation) from error
+            raise classify(error, operation) from error
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         name = "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_")

@@ -18,7 +18,7 @@ import pytest
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import shared
-from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, ThreadsafeQueue
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, TaskNotFound
 from prefect_ecs_pinned.local import LocalECS, Settings
@@ -128,13 +128,13 @@ async def test_one_with_a_run_in_it_lives_until_that_has_ended(ecs):
     """Its key has changed long since: the run hears of its task's end all the same."""
     plane = shared(access(ecs, "old"))
     task = await (await launch(plane)).outcome
-    mailbox: Mailbox[Any] = Mailbox()
-    plane.watch(task, 0.05, 600, mailbox)
+    queue: ThreadsafeQueue[Any] = ThreadsafeQueue()
+    plane.watch(task, 0.05, 600, queue)
     for number in range(100):
         shared(access(ecs, f"new-{number}"))
     gc.collect()
     await shared(access(ecs, "new-99")).stop("default", task.task_arn, "enough")
-    while not (news := await asyncio.wait_for(mailbox.get(), 10)).final:
+    while not (news := await asyncio.wait_for(queue.get(), 10)).final:
         pass
     assert news.stopped_reason == "enough"
 
@@ -265,7 +265,7 @@ async def test_a_closed_loop_cancels_what_it_was_doing():
 def test_a_mailbox_of_a_loop_that_has_closed_swallows_its_news():
     """Its run is gone."""
 
-    async def make() -> Mailbox[int]:
-        return Mailbox()
+    async def make() -> ThreadsafeQueue[int]:
+        return ThreadsafeQueue()
 
     asyncio.run(make()).put(1)

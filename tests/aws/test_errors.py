@@ -8,7 +8,7 @@ import pytest
 from botocore import exceptions as boto
 
 from prefect_ecs_pinned import errors
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error, in_band, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error, classify, in_band
 from tests.aws.refusals import REFUSALS
 from tests.aws.test_faults import ENDPOINT, name
 
@@ -16,7 +16,7 @@ from tests.aws.test_faults import ENDPOINT, name
 @pytest.mark.parametrize("row", REFUSALS, ids=name)
 def test_every_refusal_is_told(row):
     """The class that a caller may branch on, AWS's own words, and what to do."""
-    error = as_error(understand(row.exception(), row.operation), "cannot do it")
+    error = as_error(classify(row.exception(), row.operation), "cannot do it")
     assert type(error) is (row.error or errors.Unavailable)
     assert str(error).startswith("cannot do it: ")
     assert row.code in error.why
@@ -63,7 +63,7 @@ def test_every_refusal_is_told(row):
 )
 def test_what_botocore_itself_refuses_is_told(exception, error, hint):
     """With a hint as well."""
-    told = as_error(understand(exception, "RunTask"), "cannot do it")
+    told = as_error(classify(exception, "RunTask"), "cannot do it")
     assert type(told) is error
     assert hint in told.hint
 

@@ -12,9 +12,9 @@ from prefect_ecs_pinned.aws.calls.faults import (
     PASSING,
     Fault,
     Kind,
+    classify,
     in_band,
     presentable,
-    understand,
 )
 from tests.aws.refusals import REFUSALS
 
@@ -26,7 +26,7 @@ def name(row) -> str:
 @pytest.mark.parametrize("row", REFUSALS, ids=name)
 def test_every_refusal_is_understood(row):
     """Kind, action, code and AWS's own words."""
-    fault = understand(row.exception(), row.operation)
+    fault = classify(row.exception(), row.operation)
     assert (fault.kind, fault.operation, fault.code) == (row.kind, row.operation, row.code)
     assert fault.message == row.message
     assert (fault.kind in PASSING) == (row.error is None)
@@ -57,7 +57,7 @@ def test_a_namespace_in_front_of_a_code_makes_no_difference():
     """Some protocols send one."""
     response = {"Error": {"Code": "com.amazonaws.ecs#ClientException", "Message": "TaskDefinition "
                 "not found."}}  # fmt: skip
-    assert understand(ClientError(response, "RunTask"), "RunTask").kind is Kind.NO_DEFINITION
+    assert classify(ClientError(response, "RunTask"), "RunTask").kind is Kind.NO_DEFINITION
 
 
 ENDPOINT = {"endpoint_url": "https://ecs.us-east-1.amazonaws.com"}
@@ -91,7 +91,7 @@ ENDPOINT = {"endpoint_url": "https://ecs.us-east-1.amazonaws.com"}
 )
 def test_no_answer_at_all(exception, kind):
     """Whether the request was sent is what counts: only then may it have been carried out."""
-    fault = understand(exception, "RunTask")
+    fault = classify(exception, "RunTask")
     assert (fault.kind, fault.code) == (kind, type(exception).__name__)
 
 
@@ -102,7 +102,7 @@ def test_no_answer_at_all(exception, kind):
 def test_a_refusal_of_the_call_that_fetches_the_credentials(code, kind):
     """AssumeRole was refused: RunTask was never sent, and ecs:RunTask is not what is missing."""
     error = ClientError({"Error": {"Code": code, "Message": "no"}}, "AssumeRole")
-    fault = understand(error, "RunTask")
+    fault = classify(error, "RunTask")
     assert (fault.kind, fault.message) == (kind, "AssumeRole: no")
 
 
@@ -145,7 +145,7 @@ def test_botocores_own_check_shows_no_value(value):
     parameters = {"taskDefinition": "f", "overrides": overrides, "count": "hunter2"}
     with pytest.raises(boto.ParamValidationError, match="hunter2") as original:
         client.run_task(**parameters)
-    fault = understand(original.value, "RunTask")
+    fault = classify(original.value, "RunTask")
     for text in (str(fault), repr(fault), str(presentable(original.value))):
         assert "hunter2" not in text
         assert "***" in text
@@ -157,7 +157,7 @@ def test_ec2s_encoded_message_is_left_out():
     """A kilobyte that only sts:DecodeAuthorizationMessage can read."""
     message = "You are not authorized to perform this operation. Encoded authorization failure "
     response = {"Error": {"Code": "UnauthorizedOperation", "Message": message + "message: aGV5"}}
-    fault = understand(ClientError(response, "DescribeVpcs"), "DescribeVpcs")
+    fault = classify(ClientError(response, "DescribeVpcs"), "DescribeVpcs")
     assert fault.message == "You are not authorized to perform this operation."
 
 
@@ -165,7 +165,7 @@ def test_the_tasks_that_a_conflict_names():
     """ECS puts them beside the error."""
     arn = "arn:aws:ecs:us-east-1:123456789012:task/default/0"
     response = {"Error": {"Code": "ConflictException", "Message": "x"}, "resourceIds": [arn]}
-    fault = understand(ClientError(response, "RunTask"), "RunTask")
+    fault = classify(ClientError(response, "RunTask"), "RunTask")
     assert (fault.kind, fault.resource_ids) == (Kind.CONFLICT, (arn,))
 
 

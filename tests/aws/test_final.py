@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_ecs_pinned.aws.calls.codes import _COMMON_CLIENT_CODES, _EC2_CLIENT_CODES
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 from tests.aws.refusals import REFUSALS
 
 ACTIONS = {
@@ -35,8 +35,8 @@ def fault(service: str, action: str, code: str, message: str = "no", status: int
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     error = ClientError(response, action)  # type: ignore[arg-type]
-    read = understand(error, action, service)
-    assert read.kind is understand(error, action).kind, "the service can be guessed"
+    read = classify(error, action, service)
+    assert read.kind is classify(error, action).kind, "the service can be guessed"
     assert (read.operation, read.code) == (action, code)
     return read
 
@@ -79,7 +79,7 @@ def test_what_passes_by_itself(service, action, status, code, kind):
 
 def _without_code(action: str, status: int) -> Fault:
     response = {"ResponseMetadata": {"HTTPStatusCode": status}}
-    read = understand(ClientError(response, action), action)  # type: ignore[arg-type]
+    read = classify(ClientError(response, action), action)  # type: ignore[arg-type]
     assert read.code == str(status)
     return read
 
@@ -250,7 +250,7 @@ def test_client_exceptions_are_told_apart_by_their_words(code, message, kind):
 def test_whatever_refuses_credentials_that_have_never_worked_is_final(code):
     """AssumeRole refused: the call itself was never made."""
     response = {"Error": {"Code": code, "Message": "no"}}
-    read = understand(ClientError(response, "AssumeRole"), "RunTask")  # type: ignore[arg-type]
+    read = classify(ClientError(response, "AssumeRole"), "RunTask")  # type: ignore[arg-type]
     assert (read.kind, read.passing) == (Kind.EXPIRED, False)
     read.worked = True
     assert read.passing
@@ -265,7 +265,7 @@ def test_whoever_has_the_credentials_may_be_out_of_reach(code, status):
         "Error": {"Code": code, "Message": "no"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    read = understand(ClientError(response, "AssumeRole"), "RunTask")  # type: ignore[arg-type]
+    read = classify(ClientError(response, "AssumeRole"), "RunTask")  # type: ignore[arg-type]
     assert (read.kind, read.passing) == (Kind.UNREACHABLE, True)
 
 

@@ -14,7 +14,7 @@ import urllib3
 from botocore.exceptions import ClientError
 
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.hiding import hidden_of_request, hide
 from prefect_ecs_pinned.aws.loop.threads import THREAD_NAMES, Threads
 from tests.canaries import canary, everything_of, found
@@ -38,7 +38,7 @@ def answer(code: str, message: str, operation: str = "RunTask", status: int = 40
 
 
 def hidden(error: Exception, texts=None) -> Fault:
-    fault = understand(error, "RunTask")
+    fault = classify(error, "RunTask")
     fault.__cause__ = error
     return hide(fault, hidden_of_request("RunTask", REQUEST) if texts is None else texts)
 

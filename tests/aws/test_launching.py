@@ -131,7 +131,7 @@ async def test_a_lasting_refusal_fails_at_once(api, clock, launching, kind, erro
 
 
 async def test_no_capacity_for_longer_than_the_budget(api, clock, launching):
-    """Everybody behind the gate is told after the launch budget, not one after the other."""
+    """Everybody behind the breaker fails after the launch budget, not one after the other."""
     api.answer = lambda _: {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}
     submissions = [launching.submit(request(n, launchType="EC2"), 100) for n in range(5)]
     failures = await outcomes(clock, submissions)

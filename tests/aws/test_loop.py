@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from prefect_ecs_pinned.aws.loop.control_loop import Post
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeCalls
 
 
 async def test_many_are_handed_over_with_one_wake_up(monkeypatch):
-    """Eight threads post a thousand calls each: one system call, and every thread's in order."""
-    loop, post = asyncio.get_running_loop(), Post.here()
+    """Eight threads calls a thousand calls each: one system call, and every thread's in order."""
+    loop, calls = asyncio.get_running_loop(), ThreadsafeCalls.here()
     wake, wakes = loop.call_soon_threadsafe, []
     monkeypatch.setattr(
         loop, "call_soon_threadsafe", lambda *call: (wakes.append(call), wake(*call))
@@ -22,7 +22,7 @@ async def test_many_are_handed_over_with_one_wake_up(monkeypatch):
     def work(name):
         barrier.wait()
         for number in range(1000):
-            post.put(lambda number=number: called.append((name, number)))
+            calls.call_soon(lambda number=number: called.append((name, number)))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
     for thread in threads:
@@ -38,12 +38,12 @@ async def test_many_are_handed_over_with_one_wake_up(monkeypatch):
 
 
 async def test_none_is_forgotten_while_the_loop_takes_them():
-    """Two threads post without a pause while the loop runs; each call is made once."""
-    post, called = Post.here(), []
+    """Two threads calls without a pause while the loop runs; each call is made once."""
+    calls, called = ThreadsafeCalls.here(), []
 
     def work():
         for _ in range(20_000):
-            post.put(lambda: called.append(1))
+            calls.call_soon(lambda: called.append(1))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -62,9 +62,9 @@ async def test_a_call_that_fails_keeps_no_other_from_being_made():
     def fail():
         raise KeyError("x")
 
-    post = Post.here()
-    post.put(fail)
-    post.put(lambda: called.append(1))
+    calls = ThreadsafeCalls.here()
+    calls.call_soon(fail)
+    calls.call_soon(lambda: called.append(1))
     await asyncio.sleep(0)
     assert called == [1]
     assert [type(given["exception"]) for given in failures] == [KeyError]
@@ -74,23 +74,23 @@ def test_a_loop_that_has_closed_takes_nothing():
     """Each time, and nothing is kept for it."""
 
     async def make():
-        return Post.here(), asyncio.get_running_loop()
+        return ThreadsafeCalls.here(), asyncio.get_running_loop()
 
-    post, loop = asyncio.run(make())
+    calls, loop = asyncio.run(make())
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            post.put(lambda: None)
-        assert post._take() == []
+            calls.call_soon(lambda: None)
+        assert calls._take() == []
     del loop
     with pytest.raises(RuntimeError):
-        post.put(lambda: None)
+        calls.call_soon(lambda: None)
 
 
 def test_each_loop_has_one_of_its_own():
     """However often it is asked for."""
 
     async def make():
-        return {id(Post.here()) for _ in range(3)}, Post.here()
+        return {id(ThreadsafeCalls.here()) for _ in range(3)}, ThreadsafeCalls.here()
 
     (first, one), (second, other) = asyncio.run(make()), asyncio.run(make())
     assert len(first) == len(second) == 1
@@ -101,12 +101,12 @@ def test_a_loop_that_closes_before_it_takes_them_is_noticed():
     """Whoever posts afterwards is told, and nothing is kept."""
 
     async def make():
-        return Post.here()
+        return ThreadsafeCalls.here()
 
     loop = asyncio.new_event_loop()
-    post = loop.run_until_complete(make())
-    post.put(lambda: None)
+    calls = loop.run_until_complete(make())
+    calls.call_soon(lambda: None)
     loop.close()
     with pytest.raises(RuntimeError):
-        post.put(lambda: None)
-    assert post._take() == []
+        calls.call_soon(lambda: None)
+    assert calls._take() == []

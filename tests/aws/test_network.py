@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.network import Network, missing_subnets
 from prefect_ecs_pinned.errors import AccessDenied, ConfigurationError, Unavailable
@@ -285,5 +285,5 @@ async def test_what_is_remembered_of_vpcs_is_bounded(api, clock, network):
 def test_the_subnets_that_run_task_names(code, message, missing):
     """By their ids; for any other refusal there are none."""
     response = {"Error": {"Code": code, "Message": message}}
-    fault = understand(ClientError(response, "RunTask"), "RunTask")  # type: ignore[arg-type]
+    fault = classify(ClientError(response, "RunTask"), "RunTask")  # type: ignore[arg-type]
     assert missing_subnets(fault) == missing

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from prefect_ecs_pinned.aws.calls.api import EcsApi
-from prefect_ecs_pinned.aws.calls.faults import understand
+from prefect_ecs_pinned.aws.calls.faults import classify
 from prefect_ecs_pinned.aws.calls.pacing import Pace, Pacer
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.pinning.resolving import Pin, Pinning
@@ -45,7 +45,7 @@ class Direct:
         try:
             return work(self.ecs)
         except ClientError as error:
-            raise understand(error, operation) from error
+            raise classify(error, operation) from error
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         if operation == "GetCallerIdentity":

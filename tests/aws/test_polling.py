@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
 from prefect_ecs_pinned.aws.watching.polling import fair_share
 from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot
@@ -69,7 +69,7 @@ async def watching(api, clock):
 
 
 def watch(watching, arn, cluster="c", interval=5.0, start_timeout=600.0, status="RUNNING"):
-    box = Mailbox()
+    box = ThreadsafeQueue()
     return watching.watch(Snapshot(arn, cluster, status), interval, start_timeout, box), box
 
 

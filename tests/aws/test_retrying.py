@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.calls.retrying import patiently, warn_of_unknown
+from prefect_ecs_pinned.aws.calls.retrying import retry, warn_of_unknown
 from tests.aws.virtual import VirtualClock
 
 
@@ -43,7 +43,7 @@ async def test_a_fault_that_lasts_is_raised_when_patience_ends(clock, kind, pati
     """A code that no table knows after two minutes, however long the patience."""
     calls = Calls(clock, fault(kind))
     with pytest.raises(Fault) as raised:
-        await clock.run(patiently(calls, clock, patience))
+        await clock.run(retry(calls, clock, patience))
     assert raised.value.kind is kind
     limit = min(patience, 120.0) if kind is Kind.UNKNOWN else patience
     assert limit - 20.1 <= clock.now() <= limit + 0.1
@@ -57,7 +57,7 @@ async def test_a_lasting_fault_is_raised_at_once(clock, kind):
     """One call."""
     calls = Calls(clock, fault(kind))
     with pytest.raises(Fault):
-        await clock.run(patiently(calls, clock))
+        await clock.run(retry(calls, clock))
     assert calls.made == 1
 
 
@@ -67,7 +67,7 @@ async def test_what_has_worked_before_is_repeated(clock, kind):
     passing = fault(kind)
     passing.worked = True
     calls = Calls(clock, passing, passing, passing, None)
-    assert await clock.run(patiently(calls, clock)) == "answer"
+    assert await clock.run(retry(calls, clock)) == "answer"
     assert calls.made == 4
 
 
@@ -75,15 +75,15 @@ async def test_throttles_have_a_patience_of_their_own(clock):
     """A command: ten seconds for anything else, two minutes for throttles."""
     throttled, lost = fault(Kind.THROTTLED), fault(Kind.OUTCOME_UNKNOWN)
     with pytest.raises(Fault, match="words"):
-        await clock.run(patiently(Calls(clock, lost), clock, 10.0, 120.0))
+        await clock.run(retry(Calls(clock, lost), clock, 10.0, 120.0))
     assert clock.now() <= 10.1
     started = clock.now()
     calls = Calls(clock, *[throttled] * 6, None)
-    assert await clock.run(patiently(calls, clock, 10.0, 120.0)) == "answer"
+    assert await clock.run(retry(calls, clock, 10.0, 120.0)) == "answer"
     assert clock.now() - started > 10.1
     started = clock.now()
     with pytest.raises(Fault):
-        await clock.run(patiently(Calls(clock, throttled), clock, 10.0, 120.0))
+        await clock.run(retry(Calls(clock, throttled), clock, 10.0, 120.0))
     assert 99.9 <= clock.now() - started <= 120.1
 
 
@@ -91,11 +91,11 @@ async def test_a_throttle_ends_a_series_of_other_failures(clock):
     """AWS was reached: the ten seconds begin anew, the two minutes do not."""
     throttled, lost = fault(Kind.THROTTLED), fault(Kind.OUTCOME_UNKNOWN)
     calls = Calls(clock, *[throttled] * 5, lost, None)
-    assert await clock.run(patiently(calls, clock, 30.0, 120.0)) == "answer"
+    assert await clock.run(retry(calls, clock, 30.0, 120.0)) == "answer"
     calls = Calls(clock, *[throttled, lost] * 1000)
     started = clock.now()
     with pytest.raises(Fault):
-        await clock.run(patiently(calls, clock, 30.0, 120.0))
+        await clock.run(retry(calls, clock, 30.0, 120.0))
     assert clock.now() - started <= 120.1
 
 
@@ -103,7 +103,7 @@ async def test_a_call_that_hangs_for_longer_than_the_patience_is_not_repeated(cl
     """The patience counts from when the call was made."""
     calls = Calls(clock, fault(Kind.UNREACHABLE), seconds=12.0)
     with pytest.raises(Fault):
-        await clock.run(patiently(calls, clock, 10.0, 120.0))
+        await clock.run(retry(calls, clock, 10.0, 120.0))
     assert calls.made == 1
 
 
@@ -111,14 +111,14 @@ async def test_an_unknown_code_is_logged_once_per_action_and_code(clock, caplog)
     """However many calls get it, and again only after a while."""
     unknown = fault(Kind.UNKNOWN, "SomethingNew")
     for _ in range(20):
-        await clock.run(patiently(Calls(clock, unknown, unknown, None), clock))
+        await clock.run(retry(Calls(clock, unknown, unknown, None), clock))
     other = fault(Kind.UNKNOWN, "OtherNew")
-    await clock.run(patiently(Calls(clock, other, None), clock))
+    await clock.run(retry(Calls(clock, other, None), clock))
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "DescribeTasks: SomethingNew: words" in caplog.messages[0]
     assert "120 s" in caplog.messages[0]
     await clock.pass_time(900.0)
-    await clock.run(patiently(Calls(clock, unknown, None), clock))
+    await clock.run(retry(Calls(clock, unknown, None), clock))
     assert len(caplog.records) == 3
 
 

@@ -86,7 +86,7 @@ class Api:
 
 
 class Box:
-    """A mailbox that refuses the first ``broken`` puts."""
+    """A queue that refuses the first ``broken`` puts."""
 
     def __init__(self, broken=0):
         self.got: list[Any] = []

@@ -10,7 +10,7 @@ import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.loop.control_loop import Mailbox
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
 from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown, TaskStartTimeout
@@ -36,16 +36,16 @@ async def watching(api, clock):
 
 
 def watch(watching, api, interval=5.0, start_timeout=600.0, cluster="default", **task):
-    """Watch a new task; returns its ARN and its mailbox."""
+    """Watch a new task; returns its ARN and its queue."""
     started = api._start({"taskDefinition": arn("f", 1), "cluster": cluster})
     started.update(task)
-    mailbox = Mailbox()
-    watching.watch(snapshot(started), interval, start_timeout, mailbox)
-    return started["taskArn"], mailbox
+    queue = ThreadsafeQueue()
+    watching.watch(snapshot(started), interval, start_timeout, queue)
+    return started["taskArn"], queue
 
 
-async def news(clock, mailbox, limit=1e6):
-    return await clock.run(mailbox.get(), limit)
+async def news(clock, queue, limit=1e6):
+    return await clock.run(queue.get(), limit)
 
 
 async def test_a_hundred_and_one_live_tasks_cost_two_calls(api, clock, watching):
@@ -321,8 +321,8 @@ async def test_a_stopped_task_that_ecs_forgot_during_an_outage(api, clock, watch
 async def test_a_watch_that_is_forgotten_is_not_asked_for(api, clock, watching):
     """Though ECS names its cluster by ARN, and the watch was begun by name."""
     started = api._start({"taskDefinition": arn("f", 1)})
-    mailbox = Mailbox()
-    one = watching.watch(Snapshot(started["taskArn"], "default", "PROVISIONING"), 5, 600, mailbox)
+    queue = ThreadsafeQueue()
+    one = watching.watch(Snapshot(started["taskArn"], "default", "PROVISIONING"), 5, 600, queue)
     await clock.pass_time(6)
     watching.forget(one)
     assert watching.live() == 0
@@ -502,7 +502,7 @@ async def test_a_task_that_has_ended_already_is_delivered_at_once(api, clock, wa
     """RunTask replays the answer of a finished task; ECS may forget it soon."""
     started = api._start({"taskDefinition": arn("f", 1)})
     api.set(started["taskArn"], "STOPPED", exit_code=4)
-    box = Mailbox()
+    box = ThreadsafeQueue()
     watching.watch(snapshot(started), 600, 600, box)
     assert (await news(clock, box, limit=0)).exit_code == 4
     assert (watching.live(), api.calls["DescribeTasks"]) == (0, 0)

@@ -30,7 +30,7 @@ from rich.console import Console
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws.launching.submission import Submission
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.block import host
 from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec
@@ -209,8 +209,8 @@ async def test_nothing_that_a_block_becomes_shows_more(world: World):
         definition_spec(run_spec(block), "us-east-1"),
         Desired(described),
         Observed.of(described),
-        Linked(described),
-        Linked(described).desired,
+        LinkedRevision(described),
+        LinkedRevision(described).desired,
         access_of(block.aws_credentials),
     ):
         assert_hidden(f"{thing!r} {thing} {rich_text(thing)}", hidden)

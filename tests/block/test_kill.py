@@ -136,7 +136,7 @@ async def test_ecs_itself_says_so(world: World, pid):
 
 
 async def test_a_throttled_stop_is_repeated(world: World):
-    """Cancelling never fails for want of quota."""
+    """Cancelling never fails for lack of quota."""
     block, pid, run = await running(world)
     world.ecs.faults(Fault("throttle", "StopTask", times=1))
     await block.kill(pid)

@@ -26,7 +26,7 @@ from prefect.testing.utilities import prefect_test_harness
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block import flow_runs as block_flow_runs
 from prefect_ecs_pinned.block import following, interruptions
-from prefect_ecs_pinned.block.flow_runs import report_crash, when_in
+from prefect_ecs_pinned.block.flow_runs import on_state, report_crash
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED
@@ -238,10 +238,10 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     monkeypatch.setattr(PrefectApi, "state", counted_one)
     every = (pending, ended, cancelling, deleted)
     # A block's variables may spell the ID otherwise than Prefect does.
-    ends = [when_in(UNWANTED, id_.hex.upper(), lambda id_=id_: unwanted.add(id_)) for id_ in every]
+    ends = [on_state(UNWANTED, id_.hex.upper(), lambda id_=id_: unwanted.add(id_)) for id_ in every]
     to_stop = set()
-    ends += [when_in(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_)) for id_ in every]
-    ends.append(when_in(UNWANTED, "no-uuid", lambda: unwanted.add("no-uuid")))
+    ends += [on_state(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_)) for id_ in every]
+    ends.append(on_state(UNWANTED, "no-uuid", lambda: unwanted.add("no-uuid")))
     await until(lambda: deleted in unwanted)
     assert unwanted == {ended, cancelling, deleted}
     assert to_stop == {cancelling, deleted}, "a flow that has ended by itself is left alone"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import prefect_ecs_pinned
-from prefect_ecs_pinned.cli import COMMANDS, main, talk
+from prefect_ecs_pinned.cli import COMMANDS, console, main
 from prefect_ecs_pinned.errors import PinnedECSError
 
 SCRIPT = str(Path(sys.executable).with_name("pinned-ecs"))
@@ -46,14 +46,14 @@ def test_no_command_shows_the_help_as_talk(pinned_ecs):
 
 def test_a_failure_says_what_why_and_a_hint(capsys):
     """Three parts of one error, on stderr."""
-    talk.fail(PinnedECSError("cannot pin", "no image", "set image"))
+    console.fail(PinnedECSError("cannot pin", "no image", "set image"))
     assert capsys.readouterr() == ("", "error: cannot pin: no image\nhint: set image\n")
 
 
 def test_data_is_never_wrapped_when_piped(capsys):
     """A line of 500 characters, and a table with a cell of 500, stay on one line each."""
-    talk.print_line("x" * 500)
-    talk.print_table(["name", "value"], [["a", "y" * 500]])
+    console.print_line("x" * 500)
+    console.print_table(["name", "value"], [["a", "y" * 500]])
     lines = capsys.readouterr().out.splitlines()
     assert [len(line.rstrip()) for line in lines] == [500, 11, 506]
 
@@ -65,7 +65,7 @@ def test_no_color_is_respected(capsys, monkeypatch, variable, coloured):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.setenv(variable, "1")
     monkeypatch.setenv("TERM", "xterm")
-    talk.warn("look out")
+    console.warn("look out")
     assert ("\x1b[" in capsys.readouterr().err) is coloured
 
 

@@ -1,4 +1,4 @@
-"""What a refusal for want of room says, and about whom."""
+"""What a refusal for lack of room says, and about whom."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefect_ecs_pinned.core.breakers import Breakers
 from prefect_ecs_pinned.core.capacity import Demand, Scope, demand_of, shortage
-from prefect_ecs_pinned.core.gates import Gates
 
 VCPU = "You’ve reached the limit on the number of vCPUs you can run concurrently"
 UNAVAILABLE = "Capacity is unavailable at this time. Please try again later"
@@ -167,22 +167,22 @@ def test_who_is_refused_is_covered_and_order_means_nothing(said, refused, other)
 
 @given(st.lists(st.tuples(reasons, demands), max_size=8), demands)
 def test_a_request_that_nothing_covers_is_kept_back_by_nothing(refusals, asked):
-    """Whatever else was refused; and every refused one is kept back by its nearest gates."""
-    gates = Gates()
+    """Whatever else was refused; and every refused one is kept back by its nearest breakers."""
+    breakers = Breakers()
     found = [(s, d) for said, d in refusals if (s := shortage(said, d)) is not None]
     for missing, _ in found:
-        gates.refused(missing, 0.0, 2.5)
-    assert gates.keeps_back(asked) == any(missing.covers(asked) for missing, _ in found)
+        breakers.record_failure(missing, 0.0, 2.5)
+    assert breakers.keeps_back(asked) == any(missing.covers(asked) for missing, _ in found)
     for _, refused in found:
-        nearest = gates.nearest(refused)
+        nearest = breakers.nearest(refused)
         assert nearest
-        assert all(gate.shortage.covers(refused) for gate in nearest)
+        assert all(breaker.shortage.covers(refused) for breaker in nearest)
 
 
 def test_two_refusals_that_cover_the_same_keep_back_both():
     """An agent that is not connected, and a resource that nobody knows, of one request."""
-    gates = Gates()
+    breakers = Breakers()
     for reason in ("AGENT", "RESOURCE:NEW"):
-        gates.refused(shortage([reason], demand()), 0.0, 2.5)
-    assert len(gates.nearest(demand())) == 2
-    assert gates.keeps_back(demand())
+        breakers.record_failure(shortage([reason], demand()), 0.0, 2.5)
+    assert len(breakers.nearest(demand())) == 2
+    assert breakers.keeps_back(demand())

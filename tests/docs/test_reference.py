@@ -11,7 +11,7 @@ import pytest
 
 from prefect_ecs_pinned import errors
 from prefect_ecs_pinned.aws import events as notices
-from prefect_ecs_pinned.block import telling
+from prefect_ecs_pinned.block import events
 from prefect_ecs_pinned.block.form import FIELDS
 from prefect_ecs_pinned.cli import COMMANDS
 from prefect_ecs_pinned.local.faults import KINDS
@@ -66,7 +66,7 @@ def test_every_event_is_there_with_its_payload() -> None:
         event: list(notice.__dataclass_fields__) for event, notice in payloads.items()
     }
     for event in (*payloads, "revision.adopted"):
-        assert event.partition(".")[2] in (telling.__doc__ or "")
+        assert event.partition(".")[2] in (events.__doc__ or "")
 
 
 def test_every_setting_and_fault_is_explained(hook: ModuleType) -> None:

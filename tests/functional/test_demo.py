@@ -24,13 +24,13 @@ def test_the_demo_runs_everything_on_one_revision_and_leaves_nothing_behind(tmp_
     demo = subprocess.Popen(
         [PINNED_ECS, "demo", "--runs", "5", "--change-image", "--json", "--keep"],
         stdout=subprocess.PIPE,
-        stderr=(tmp_path / "talk").open("wb"),
+        stderr=(tmp_path / "console").open("wb"),
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
         start_new_session=True,
     )
     assert demo.stdout is not None
     summary, _ = json.JSONDecoder().raw_decode(_until_closed_brace(demo.stdout))
-    _until_kept(tmp_path / "talk")
+    _until_kept(tmp_path / "console")
     processes = psutil.Process(demo.pid).children(recursive=True)
     demo.send_signal(signal.SIGINT)
     assert demo.wait(30) == 0
@@ -44,12 +44,12 @@ def test_the_demo_runs_everything_on_one_revision_and_leaves_nothing_behind(tmp_
     assert len(processes) >= 3, "an ECS, a server and an agent were up"
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     assert [path.name for path in tmp_path.iterdir() if "ecs" in path.name] == []
-    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in (tmp_path / "talk").read_text()
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in (tmp_path / "console").read_text()
 
 
-def _until_kept(talk: Path) -> None:
+def _until_kept(console: Path) -> None:
     deadline = time.monotonic() + 30
-    while "Prefect's UI" not in talk.read_text():
+    while "Prefect's UI" not in console.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

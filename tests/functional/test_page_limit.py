@@ -14,7 +14,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending
 
 from prefect_ecs_pinned.block import following
-from prefect_ecs_pinned.block.flow_runs import when_in
+from prefect_ecs_pinned.block.flow_runs import on_state
 from prefect_ecs_pinned.block.pages import page_limit
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from prefect_ecs_pinned.operations.clocks import Clock
@@ -77,7 +77,7 @@ async def test_all_runs_that_wait_are_looked_at(server: str, monkeypatch) -> Non
     with temporary_settings({PREFECT_API_URL: server}):
         ids = await _runs()
         unwanted: set[UUID] = set()
-        ends = [when_in(UNWANTED, str(id_), lambda i=id_: unwanted.add(i)) for id_ in ids]
+        ends = [on_state(UNWANTED, str(id_), lambda i=id_: unwanted.add(i)) for id_ in ids]
         await _cancel([ids[0], ids[-1]])
         async with get_client() as client:
             await client.delete_flow_run(ids[60])

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from prefect_ecs_pinned.aws.calls.faults import Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Kind, classify
 from prefect_ecs_pinned.local import AwsRefusal, EmbeddedECS
 from tests.aws.virtual import VirtualClock
 
@@ -47,7 +47,7 @@ class ModelCaller:
             answer = self._model.call(operation, params)
         except AwsRefusal as refusal:
             error = {"Error": {"Code": refusal.code, "Message": refusal.message}}
-            fault = understand(ClientError(error, operation), operation)
+            fault = classify(ClientError(error, operation), operation)
             self.throttled[operation] += fault.kind is Kind.THROTTLED
             raise fault from refusal
         if not self.dated:

@@ -1,4 +1,4 @@
-"""The operator's policy is enough for `doctor` and `reconcile`, and holds nothing for want of use.
+"""The operator's policy is enough for `doctor` and `reconcile`, and holds nothing for lack of use.
 
 What it takes to show and to prune is tested in `test_iam`.
 """

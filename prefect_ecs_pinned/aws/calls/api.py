@@ -13,7 +13,7 @@ from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
 from prefect_ecs_pinned.aws.calls.clients import Clients
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify, presentable
 from prefect_ecs_pinned.aws.calls.models import input_shape
 from prefect_ecs_pinned.aws.calls.responses import items, member
 from prefect_ecs_pinned.errors import ConfigurationError
@@ -101,7 +101,7 @@ def _newest(client: Any, family: str) -> int:
         failure = exception
     else:
         return int(member(answer, "taskDefinition", "DescribeTaskDefinition")["revision"])
-    fault = understand(failure, "DescribeTaskDefinition")
+    fault = classify(failure, "DescribeTaskDefinition")
     if fault.kind is not Kind.NO_DEFINITION:
         raise fault from presentable(failure)
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError, ParamValidationError
 
 from prefect_ecs_pinned.aws.calls.codes import is_skewed
-from prefect_ecs_pinned.aws.calls.faults import PASSING, Fault, Kind, presentable, understand
+from prefect_ecs_pinned.aws.calls.faults import PASSING, Fault, Kind, classify, presentable
 from prefect_ecs_pinned.aws.calls.hiding import hidden_of_request, hide, keep_libraries_quiet
 from prefect_ecs_pinned.aws.calls.models import share_models
 from prefect_ecs_pinned.aws.calls.ports import Clock
@@ -182,7 +182,7 @@ class Clients:
 def _as_fault(failure: Exception, call: _Call) -> Fault:
     if isinstance(failure, Fault):
         return failure
-    return understand(failure, call.operation, call.service)
+    return classify(failure, call.operation, call.service)
 
 
 def _is_renewable(fault: Fault) -> bool:

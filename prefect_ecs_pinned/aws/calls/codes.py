@@ -1,4 +1,4 @@
-"""What AWS's error codes and messages mean: the tables behind `faults.understand`.
+"""What AWS's error codes and messages mean: the tables behind `faults.classify`.
 
 Final is what a table or botocore's model names as the caller's fault, and nothing else: a code
 that nobody knows may pass. A fragment of a message is matched only together with a code, and a

@@ -1,6 +1,6 @@
 """Everything that AWS can answer instead of what was asked for, understood in one place.
 
-``understand`` reads an exception, ``in_band`` a refusal inside a 200. Both give a `Fault`,
+``classify`` reads an exception, ``in_band`` a refusal inside a 200. Both give a `Fault`,
 whose ``kind`` is what the verbs branch on, and whose ``passing`` says whether the call is worth
 repeating. The tables of codes and messages stand in `codes`, those of hints in `hints`.
 """
@@ -27,9 +27,9 @@ __all__ = [
     "Fault",
     "Kind",
     "as_error",
+    "classify",
     "in_band",
     "presentable",
-    "understand",
 ]
 
 #: Kinds of an exception that says that a task was not placed.
@@ -90,7 +90,7 @@ class Fault(Exception):
         return f"{self.operation}: {self.code}: {self.message}" if self.code else self.message
 
 
-def understand(exception: BaseException, operation: str, service: str = "") -> Fault:
+def classify(exception: BaseException, operation: str, service: str = "") -> Fault:
     """Read an exception of a boto3 call.
 
     Args:

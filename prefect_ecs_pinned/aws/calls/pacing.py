@@ -31,7 +31,7 @@ class Pace:
         decrease: Factor of the rate at a throttle.
         increase: Calls per second that the rate climbs each second after a throttle.
         floor: Calls per second that are always allowed.
-        breath: Time in seconds that is waited for a permit at least, give or take half of it so
+        min_wait: Time in seconds that is waited for a permit at least, give or take half of it so
             that processes do not keep step; those that have come up by then go out together.
     """
 
@@ -40,22 +40,22 @@ class Pace:
     decrease: float = 0.85
     increase: float = 1.0
     floor: float = 0.5
-    breath: float = 0.0
+    min_wait: float = 0.0
 
 
 #: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/throttling.html: Fargate RunTask,
 #: 20 a second, burst 20. EC2's quota is higher (40/s, burst 100), and is found by doubling.
-RUN_TASK = Pace(rate=20.0, burst=20.0, breath=0.2)
+RUN_TASK = Pace(rate=20.0, burst=20.0, min_wait=0.2)
 
 #: Half of the bucket of DescribeTasks and its like (20/s, burst 100): the other half is for
 #: everybody else in the account.
 #: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-DESCRIBE_TASKS = Pace(rate=10.0, burst=50.0, breath=0.3)
+DESCRIBE_TASKS = Pace(rate=10.0, burst=50.0, min_wait=0.3)
 
 #: Half of the bucket of DescribeTaskDefinition and its like (20/s, burst 50), same page.
 DESCRIBE_TASK_DEFINITION = Pace(rate=10.0, burst=25.0)
 
-#: Tokens that may be missing for want of precision: waiting for them would take no time at all.
+#: Tokens that may be missing by rounding: waiting for them would take no time at all.
 _ROUNDING = 1e-6
 
 #: Factor by which an unthrottled rate grows in a second.
@@ -93,8 +93,8 @@ class Pacer:
         """
         async with self._turn:
             while (shortfall := self._shortfall()) > 0:
-                breath = self._pace.breath * random.uniform(0.5, 1.5)  # not in step with others
-                await self._clock.wait(max(shortfall / self.rate, breath))
+                min_wait = self._pace.min_wait * random.uniform(0.5, 1.5)  # not in step with others
+                await self._clock.wait(max(shortfall / self.rate, min_wait))
             self._tokens -= 1
 
     def give_back(self) -> None:
@@ -137,4 +137,4 @@ class Pacer:
             self._raised_at = now
 
     def _burst(self) -> float:
-        return max(1.0, self._pace.burst, self.rate * 2 * self._pace.breath)
+        return max(1.0, self._pace.burst, self.rate * 2 * self._pace.min_wait)

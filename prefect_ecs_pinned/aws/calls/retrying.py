@@ -39,7 +39,7 @@ def backoff(attempt: int, first: float = FIRST_SECONDS, longest: float = LONGEST
     return random.uniform(ceiling / 2, ceiling)
 
 
-async def patiently(
+async def retry(
     call: Callable[[], Awaitable[T]],
     clock: Clock,
     patience: float = PATIENCE_SECONDS,
@@ -75,7 +75,7 @@ async def patiently(
 
 
 class _Patience:
-    """Until when the calls of one `patiently` are repeated."""
+    """Until when the calls of one `retry` are repeated."""
 
     def __init__(self, clock: Clock, patience: float, longest: float) -> None:
         self._end = clock.now() + longest

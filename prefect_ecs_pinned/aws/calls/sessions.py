@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, understand
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.hiding import hide
 from prefect_ecs_pinned.aws.calls.models import share_models
 from prefect_ecs_pinned.aws.calls.ports import Clock
@@ -223,7 +223,7 @@ class Sessions:
 
 def _failure_of(exception: Exception, what: str) -> Fault:
     """Why there is no session or client. No call was made, so that is never the question."""
-    fault = understand(exception, what)
+    fault = classify(exception, what)
     if fault.kind is Kind.OUTCOME_UNKNOWN:
         is_network = isinstance(exception, (BotoCoreError, ClientError, ResponseParserError))
         fault.kind = Kind.UNREACHABLE if is_network else Kind.REFUSED

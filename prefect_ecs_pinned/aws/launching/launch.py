@@ -181,10 +181,10 @@ class Launching:
         """Make one RunTask call when it is the submission's turn."""
         if submission.group is None:
             queue.join(submission, demand_of(submission.request, submission.definition))
-        gates = await queue.turn(submission)
-        if gates is None:
+        breakers = await queue.turn(submission)
+        if breakers is None:
             raise submission.cancelled()
-        submission.gates = gates
+        submission.breakers = breakers
         asked_at = self._clock.now()
         try:
             if submission.withdrawn and not submission.uncertain:
@@ -199,7 +199,7 @@ class Launching:
             submission.answered(fault, asked_at)
             return fault
         finally:
-            queue.returned(gates)
+            queue.returned(breakers)
         queue.answered_in(self._clock.now() - asked_at)
         return task
 
@@ -207,7 +207,10 @@ class Launching:
         self, queue: QuotaQueue, submission: Submission, task: Snapshot
     ) -> Snapshot:
         """Count a task among the live ones; stop it if nobody wants it any more."""
-        self._live[submission] = queue, queue.accepted(submission, submission.gates, task.instance)
+        self._live[submission] = (
+            queue,
+            queue.accepted(submission, submission.breakers, task.instance),
+        )
         if not submission.withdrawn:
             return task
         if await self._stop(submission, task):

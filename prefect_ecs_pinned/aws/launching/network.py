@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.calls.ports import Clock, NetworkApi
-from prefect_ecs_pinned.aws.calls.retrying import patiently
+from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -137,7 +137,7 @@ class Network:
                     raise
             return await once()
 
-        return await patiently(twice, self._clock)
+        return await retry(twice, self._clock)
 
 
 def _name(vpc_id: str | None) -> str:

@@ -1,8 +1,8 @@
 """The queues of `launching`: one per quota bucket, in it a group for each kind of request.
 
 Requests that ask for the same form a group, first in, first out. Groups without a shortage are
-served in the order of arrival of their heads. A refusal for want of room makes a gate: it keeps
-back the groups that the shortage covers, and nobody else. The gates' heads try again in turn, at
+served in the order of arrival of their heads. A refusal for lack of room opens a breaker: it keeps
+back the groups that the shortage covers, and nobody else. The breakers' heads try again in turn, at
 `PROBE_SHARE` of the pace, and at once when a task has ended that could have made room.
 
 Time that a group is kept back by a fresh refusal is counted once for all of the group
@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from prefect_ecs_pinned.aws.calls.pacing import RUN_TASK, Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.submission import Submission
+from prefect_ecs_pinned.core.breakers import RESERVED_SECONDS, Breaker, Breakers
 from prefect_ecs_pinned.core.capacity import Demand, Shortage
-from prefect_ecs_pinned.core.gates import RESERVED_SECONDS, Gate, Gates
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ _ALWAYS_ALLOWED = 16
 #: and more threads would only make it shorter.
 _LONGEST_LATENCY = 1.0
 
-#: Seconds between the tries of one gate, as long as they are within `PROBE_SHARE` of the pace.
+#: Seconds between the tries of one breaker, as long as they are within `PROBE_SHARE` of the pace.
 PROBE_SECONDS = 2.5
 PROBE_SHARE = 0.1
 
-#: Seconds between two looks at clocks and gates.
+#: Seconds between two looks at clocks and breakers.
 TICK_SECONDS = 0.5
 
 #: A clock pauses for at most this multiple of the budget, or for so many seconds if that is more.
@@ -119,14 +119,14 @@ class QuotaQueue:
         self._changed = asyncio.Event()
         self._latency = _ASSUMED_LATENCY
         self._groups: dict[Demand, Group] = {}
-        #: Groups that no gate keeps back, by the arrival of their heads.
+        #: Groups that no breaker keeps back, by the arrival of their heads.
         self._open: list[tuple[int, int, Group]] = []
         #: Submissions whose clock has run out, by arrival: each is owed one call.
         self._last: list[Submission] = []
-        self._gates = Gates()
+        self._breakers = Breakers()
         #: How many tasks have not ended.
         self._live: Counter[LiveKey] = Counter()
-        #: Whether the last permit went through a gate.
+        #: Whether the last permit went through a breaker.
         self._probed = False
         self._ticked_at = clock.now()
         self._dispatcher: asyncio.Task[None] | None = None
@@ -155,14 +155,16 @@ class QuotaQueue:
         if not group.members:
             self._groups.pop(group.demand, None)
 
-    async def turn(self, submission: Submission) -> Sequence[Gate] | None:
+    async def turn(self, submission: Submission) -> Sequence[Breaker] | None:
         """Wait for the turn to make one call; `returned` has to follow.
 
         Returns:
-            The gates through which it is a try; None when it was withdrawn instead.
+            The breakers through which it is a try; None when it was withdrawn instead.
         """
         assert submission.group is not None
-        future: asyncio.Future[Sequence[Gate] | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Sequence[Breaker] | None] = (
+            asyncio.get_running_loop().create_future()
+        )
         submission.waiting = future
         if submission.last_try:
             heapq.heappush(self._last, submission)
@@ -173,30 +175,36 @@ class QuotaQueue:
         try:
             return await future
         except BaseException:
-            if future.done() and not future.cancelled() and (gates := future.result()) is not None:
-                self.returned(gates)
+            if (
+                future.done()
+                and not future.cancelled()
+                and (breakers := future.result()) is not None
+            ):
+                self.returned(breakers)
             raise
 
-    def returned(self, gates: Sequence[Gate]) -> None:
+    def returned(self, breakers: Sequence[Breaker]) -> None:
         """A call has returned, whatever it brought."""
         self.calls -= 1
-        for gate in gates:
-            gate.probing -= 1
+        for breaker in breakers:
+            breaker.probing -= 1
         self._changed.set()
 
-    def accepted(self, submission: Submission, gates: Sequence[Gate], instance: str) -> LiveKey:
+    def accepted(
+        self, submission: Submission, breakers: Sequence[Breaker], instance: str
+    ) -> LiveKey:
         """A call has started a task; says under which key it is among the live ones.
 
         Args:
             submission: Which.
-            gates: Those through which it was a probe.
+            breakers: Those through which it was a probe.
             instance: ARN of its container instance, if it has one.
         """
         assert submission.group is not None
         demand = submission.group.demand
         self.launched += 1
         self._live[demand, instance] += 1
-        if self._gates.accepted(demand, gates, self._clock.now()):
+        if self._breakers.record_success(demand, breakers, self._clock.now()):
             self._offer_all()
         return demand, instance
 
@@ -206,10 +214,10 @@ class QuotaQueue:
         self._latency += (seconds - self._latency) * weight
 
     def refused(self, submission: Submission, shortage: Shortage, message: str) -> None:
-        """Keep back those that a refusal for want of room covers."""
+        """Keep back those that a refusal for lack of room covers."""
         now = self._clock.now()
         self._tick(now)
-        if self._gates.refused(shortage, now, self._interval()):
+        if self._breakers.record_failure(shortage, now, self._interval()):
             logger.warning("%s: %s; waiting for capacity", submission.what(), message)
         for group in self._groups.values():
             group.refusals += shortage.covers(group.demand)
@@ -227,7 +235,7 @@ class QuotaQueue:
         self._live[key] -= 1
         if self._live[key] <= 0:
             del self._live[key]
-        self._gates.ended(key[0])
+        self._breakers.ended(key[0])
         self._changed.set()
 
     def snapshot(self) -> dict[str, float]:
@@ -272,10 +280,10 @@ class QuotaQueue:
                 self.pacer.give_back()
                 await self._until_changed()
                 continue
-            submission, gates = chosen
+            submission, breakers = chosen
             assert submission.waiting is not None
             self.calls += 1
-            probes = [gate for gate in gates if not gate.uses_room(now, interval)]
+            probes = [breaker for breaker in breakers if not breaker.uses_room(now, interval)]
             submission.waiting.set_result(probes)
 
     def _waiting(self) -> list[Submission]:
@@ -288,7 +296,7 @@ class QuotaQueue:
     async def _until_changed(self) -> None:
         """Wait for a call to return, a submission, the end of a task, or the next probe."""
         self._changed.clear()
-        if not self._gates:
+        if not self._breakers:
             await self._changed.wait()
             return
         changed = asyncio.create_task(self._changed.wait())
@@ -305,12 +313,12 @@ class QuotaQueue:
         return min(MOST_CALLS, max(_ALWAYS_ALLOWED, steps * _STEP))
 
     def _interval(self) -> float:
-        """Seconds between the tries of one gate: all of them together have a share of the pace."""
-        return max(PROBE_SECONDS, len(self._gates) / (PROBE_SHARE * self.pacer.rate))
+        """Seconds between the tries of one breaker: all together have a share of the pace."""
+        return max(PROBE_SECONDS, len(self._breakers) / (PROBE_SHARE * self.pacer.rate))
 
     # -- whose turn it is ------------------------------------------------------------------------
 
-    def _next(self) -> tuple[Submission, Sequence[Gate]] | None:
+    def _next(self) -> tuple[Submission, Sequence[Breaker]] | None:
         while self._last:
             submission = heapq.heappop(self._last)
             if submission.waiting is not None and not submission.waiting.done():
@@ -330,15 +338,15 @@ class QuotaQueue:
             group.offered = head.number
             heapq.heappush(self._open, (head.number, id(group), group))
 
-    def _first_open(self) -> tuple[Submission, Sequence[Gate]] | None:
+    def _first_open(self) -> tuple[Submission, Sequence[Breaker]] | None:
         while self._open:
             number, _, group = heapq.heappop(self._open)
             if number != group.offered:
                 continue  # it was offered again for an earlier head
             group.offered = None
             head = group.head()
-            if head is None or self._gates.keeps_back(group.demand):
-                continue  # it is offered again by who joins it, or when a gate goes
+            if head is None or self._breakers.keeps_back(group.demand):
+                continue  # it is offered again by who joins it, or when a breaker goes
             if head.number > number:
                 self._offer(group)
                 continue
@@ -347,45 +355,45 @@ class QuotaQueue:
             return head, []
         return None
 
-    def _probe(self) -> tuple[Submission, Sequence[Gate]] | None:
-        """The first submission of the gate that has been due for longest."""
+    def _probe(self) -> tuple[Submission, Sequence[Breaker]] | None:
+        """The first submission of the breaker that has been due for longest."""
         now = self._clock.now()
-        for gate in self._gates.due(now):
-            for head in self._kept_back_by(gate):
+        for breaker in self._breakers.due(now):
+            for head in self._kept_back_by(breaker):
                 assert head.group is not None
-                gates = self._gates.nearest(head.group.demand)
-                reserved = self._gates.is_reserved(head.group.demand)
-                if not reserved and all(other.lets_try(now) for other in gates):
+                breakers = self._breakers.nearest(head.group.demand)
+                reserved = self._breakers.is_reserved(head.group.demand)
+                if not reserved and all(other.allows(now) for other in breakers):
                     heapq.heappop(head.group.waiting)
-                    return head, gates
+                    return head, breakers
         return None
 
-    def _kept_back_by(self, gate: Gate) -> list[Submission]:
-        """The heads of the groups that a gate keeps back, by arrival."""
-        groups = [g for g in self._groups.values() if gate in self._gates.nearest(g.demand)]
+    def _kept_back_by(self, breaker: Breaker) -> list[Submission]:
+        """The heads of the groups that a breaker keeps back, by arrival."""
+        groups = [g for g in self._groups.values() if breaker in self._breakers.nearest(g.demand)]
         return sorted(head for group in groups if (head := group.head()) is not None)
 
     # -- clocks ----------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> None:
-        """Let the clocks of groups run on, end those that are spent, and look at the gates."""
+        """Let the clocks of groups run on, end those that are spent, and look at the breakers."""
         elapsed, self._ticked_at = now - self._ticked_at, now
-        if not self._gates:
+        if not self._breakers:
             return
         fresh = 2 * self._interval()
         live = [(demand, instance, number) for (demand, instance), number in self._live.items()]
         for group in self._groups.values():
-            gates = self._gates.fresh(group.demand, now - fresh)
-            if not gates:
+            breakers = self._breakers.fresh(group.demand, now - fresh)
+            if not breakers:
                 continue
-            waits = all(gate.shortage.ends_with(group.demand, live) for gate in gates)
-            if waits or any(gate.reserved_until for gate in gates):
+            waits = all(breaker.shortage.ends_with(group.demand, live) for breaker in breakers)
+            if waits or any(breaker.reserved_until for breaker in breakers):
                 group.paused += elapsed
             else:
                 group.held += elapsed
             self._end_clocks(group)
-        for gate in self._gates:
-            self._look_at(gate, now, fresh, live)
+        for breaker in self._breakers:
+            self._look_at(breaker, now, fresh, live)
 
     def _end_clocks(self, group: Group) -> None:
         spent = [s for s in group.waiting if s in group.members and group.is_spent(s)]
@@ -397,23 +405,27 @@ class QuotaQueue:
             heapq.heapify(group.waiting)
 
     def _look_at(
-        self, gate: Gate, now: float, fresh: float, live: list[tuple[Demand, str, int]]
+        self, breaker: Breaker, now: float, fresh: float, live: list[tuple[Demand, str, int]]
     ) -> None:
-        """Open a gate that keeps nobody back; reserve its scope, or end that."""
-        heads = self._kept_back_by(gate)
-        if gate.reserved_until:
-            launched = gate.reserved_for.outcome.done()
-            if launched or now >= gate.reserved_until:
-                self._gates.release(gate, now, in_vain=not launched)
+        """Close a breaker that keeps nobody back; reserve its scope, or end that."""
+        heads = self._kept_back_by(breaker)
+        if breaker.reserved_until:
+            launched = breaker.reserved_for.outcome.done()
+            if launched or now >= breaker.reserved_until:
+                self._breakers.release(breaker, now, in_vain=not launched)
                 self._offer_all()
-        elif not heads and not gate.probing and now - gate.refused_at > fresh:
-            self._gates.remove(gate)
+        elif not heads and not breaker.probing and now - breaker.refused_at > fresh:
+            self._breakers.remove(breaker)
             self._offer_all()
-        elif heads and gate.overtaken_since is not None:
-            head, overtaken = heads[0], now - gate.overtaken_since
+        elif heads and breaker.overtaken_since is not None:
+            head, overtaken = heads[0], now - breaker.overtaken_since
             assert head.group is not None
-            could_fit = gate.shortage.ends_with(head.group.demand, live)
-            if overtaken >= head.budget and could_fit and self._gates.reserve(gate, head, now):
+            could_fit = breaker.shortage.ends_with(head.group.demand, live)
+            if (
+                overtaken >= head.budget
+                and could_fit
+                and self._breakers.reserve(breaker, head, now)
+            ):
                 logger.warning(
                     "%s: smaller launches have overtaken it for %.0f s; they wait for up to %.0f s",
                     head.what(),

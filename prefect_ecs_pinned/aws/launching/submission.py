@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
 from prefect_ecs_pinned.aws.calls.retrying import backoff
+from prefect_ecs_pinned.core.breakers import Breaker
 from prefect_ecs_pinned.core.capacity import Demand
-from prefect_ecs_pinned.core.gates import Gate
 from prefect_ecs_pinned.core.reaction import (
     NO_ROOM,
     Fail,
@@ -60,12 +60,12 @@ class Submission:
         outcome: The launched task, or the error. The task of the coroutine that launches it, so
             whatever is raised there is its outcome.
         group: Those that ask for the same; None while it is in none.
-        gates: Those through which its last call was a probe.
+        breakers: Those through which its last call was a probe.
         waiting: Done when it is its turn, when a pause is over, or when it is withdrawn.
         withdrawn: Nobody wants the task any more.
         stopped: Its task, started before it was withdrawn: ECS has accepted its stop.
         last_try: Its clock has run out; the next call is the last one.
-        refusals: How often it was refused for want of room.
+        refusals: How often it was refused for lack of room.
         renewals: How often it was given another revision, or other subnets.
         setbacks: How often it has backed off.
         spent: What its clock has counted in the groups that it has left: seconds kept back, seconds
@@ -83,7 +83,7 @@ class Submission:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     outcome: asyncio.Task[Snapshot] = field(init=False, repr=False)
     group: Group | None = field(default=None, repr=False)
-    gates: Sequence[Gate] = field(default=(), repr=False)
+    breakers: Sequence[Breaker] = field(default=(), repr=False)
     waiting: asyncio.Future[Any] | None = field(default=None, repr=False)
     withdrawn: bool = False
     stopped: Snapshot | None = None
@@ -119,7 +119,7 @@ class Submission:
         """Keep nothing that only a launch needs: hundreds of runs live on for hours without it."""
         self.request.clear()
         self.definition = self.renew = self.heal = self.waiting = None
-        self.gates = ()
+        self.breakers = ()
 
     def new_token(self) -> None:
         """After a refusal: ECS would replay it for the same token."""

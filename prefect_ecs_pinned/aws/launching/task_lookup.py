@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
-from prefect_ecs_pinned.aws.calls.retrying import patiently
+from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.launching.submission import Submission
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.request import submission_ids
@@ -36,7 +36,7 @@ async def find(submission: Submission, api: LaunchApi, clock: Clock) -> Snapshot
     cluster = str(submission.request.get("cluster") or "default")
     for pause in (0.0, _SECOND_LOOK_SECONDS):
         await clock.wait(pause)
-        tasks = await patiently(lambda: _candidates(submission, cluster, api), clock, _PATIENCE)
+        tasks = await retry(lambda: _candidates(submission, cluster, api), clock, _PATIENCE)
         for task in tasks:
             if is_of(task, submission):
                 return snapshot(task)
@@ -61,7 +61,7 @@ async def named(submission: Submission, arn: str, api: LaunchApi, clock: Clock) 
         Fault: It cannot be known.
     """
     cluster = str(submission.request.get("cluster") or "default")
-    found = await patiently(lambda: api.find_task(cluster, arn), clock)
+    found = await retry(lambda: api.find_task(cluster, arn), clock)
     if found is None or not submission_ids(found):
         return Snapshot(arn, cluster, "PROVISIONING")
     return snapshot(found) if is_of(found, submission) else None

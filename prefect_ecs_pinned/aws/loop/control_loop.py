@@ -2,7 +2,8 @@
 
 Callers run on loops of their own, come and go, and may be cancelled; shared work must not go
 with them. So it runs here, and a caller awaits it from outside (`ControlLoop.run`) or is handed
-its news through a `Mailbox`. Whatever goes from one loop to another goes by `Post`.
+its changes through a `ThreadsafeQueue`. Whatever goes from one loop to another goes by
+`ThreadsafeCalls`.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ T = TypeVar("T")
 _CLOSE_SECONDS = 1.0
 
 
-#: The `Post` of the event loop that this thread ran last.
+#: The `ThreadsafeCalls` of the event loop that this thread ran last.
 _here = threading.local()
 
 
-class Post:
+class ThreadsafeCalls:
     """Has functions called on an event loop, by other threads, in the order of their posting.
 
     ``call_soon_threadsafe`` wakes its loop by a system call each time, which costs more than
@@ -42,15 +43,15 @@ class Post:
         self._calls: list[Callable[[], object]] = []
 
     @staticmethod
-    def here() -> Post:
+    def here() -> ThreadsafeCalls:
         """That of the running event loop."""
         loop = asyncio.get_running_loop()
-        post: Post | None = getattr(_here, "post", None)
-        if post is None or post._loop() is not loop:
-            post = _here.post = Post(loop)
-        return post
+        calls: ThreadsafeCalls | None = getattr(_here, "calls", None)
+        if calls is None or calls._loop() is not loop:
+            calls = _here.calls = ThreadsafeCalls(loop)
+        return calls
 
-    def put(self, call: Callable[[], object]) -> None:
+    def call_soon(self, call: Callable[[], object]) -> None:
         """Call a function on the loop, soon.
 
         Raises:
@@ -90,7 +91,7 @@ class ControlLoop:
 
     def __init__(self, name: str = "pinned-ecs-control") -> None:
         self._loop = asyncio.new_event_loop()
-        self._post = Post(self._loop)
+        self._threadsafe = ThreadsafeCalls(self._loop)
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
@@ -118,7 +119,7 @@ class ControlLoop:
 
     def call(self, work: Callable[[], object]) -> None:
         """Call a function on the control loop, after everything that was asked of it before."""
-        self._post.put(work)
+        self._threadsafe.call_soon(work)
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine on the control loop, whatever becomes of the caller."""
@@ -140,23 +141,23 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
-class Mailbox(Generic[T]):
-    """News from the control loop for one coroutine on the loop that made the mailbox.
+class ThreadsafeQueue(Generic[T]):
+    """News from the control loop for one coroutine on the loop that made the queue.
 
     ``put`` may be called from any thread; ``get`` by one coroutine at a time. All fields belong
     to the receiving loop; a loop that has closed is ignored.
     """
 
-    __slots__ = ("_items", "_post", "_waiting")
+    __slots__ = ("_items", "_threadsafe", "_waiting")
 
     def __init__(self) -> None:
-        self._post = Post.here()
+        self._threadsafe = ThreadsafeCalls.here()
         self._items: deque[T] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
     def put(self, item: T) -> None:
         with contextlib.suppress(RuntimeError):  # the receiver's loop has closed
-            self._post.put(partial(self._arrive, item))
+            self._threadsafe.call_soon(partial(self._arrive, item))
 
     def _arrive(self, item: T) -> None:
         self._items.append(item)

@@ -3,7 +3,7 @@
 A generic engine that knows no AWS. Each key is looked up by one asyncio task at a time, which
 belongs to nobody: a caller that is cancelled leaves it to the others. Every caller gets the value
 or the failure of that one task, and a failure is forgotten before any of them gets it, so that
-the next who asks starts a new one. Nothing is repeated here (`retrying.patiently`).
+the next who asks starts a new one. Nothing is repeated here (`retrying.retry`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
+class Registry(Generic[T]):
     """Values by key.
 
     A forked child begins afresh: threads of the parent's values do not exist there, and the lock

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from prefect_ecs_pinned.aws.loop.control_loop import Post
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeCalls
 
 T = TypeVar("T")
 
@@ -25,14 +25,14 @@ IDLE_SECONDS = 10.0
 #: How the names of all threads begin that make calls.
 THREAD_NAMES = "pinned-ecs-"
 
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", Post]
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", ThreadsafeCalls]
 
 
 class Threads:
     """A few daemon threads.
 
     ``_ready`` guards ``_jobs``, ``_count`` and ``_free``. A thread is free from when its call has
-    returned, before anybody hears of that, until it takes the next job; so one is added exactly
+    returned, before anybody knows that, until it takes the next job; so one is added exactly
     when there are more jobs than threads without one.
 
     Args:
@@ -56,7 +56,7 @@ class Threads:
         """Make a blocking call on a thread; cancelling the wait does not stop the call."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._ready:
-            self._jobs.append((call, future, Post.here()))
+            self._jobs.append((call, future, ThreadsafeCalls.here()))
             room = self._limit - self._count
             more = room if self._all_at_once else min(room, len(self._jobs) > self._free)
             self._count += more
@@ -100,16 +100,18 @@ class Threads:
             self._free -= 1
             return self._jobs.popleft()
 
-    def _do(self, call: Callable[[], object], future: asyncio.Future[Any], post: Post) -> None:
+    def _do(
+        self, call: Callable[[], object], future: asyncio.Future[Any], calls: ThreadsafeCalls
+    ) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
             try:
                 result = call()
             except BaseException as exception:
                 self._returned()
-                post.put(partial(_settle, future, None, exception))
+                calls.call_soon(partial(_settle, future, None, exception))
             else:
                 self._returned()
-                post.put(partial(_settle, future, result, None))
+                calls.call_soon(partial(_settle, future, result, None))
 
     def _returned(self) -> None:
         with self._ready:

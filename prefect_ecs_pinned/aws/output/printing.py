@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from prefect_ecs_pinned.aws.loop.control_loop import Post
+from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeCalls
 
 #: Characters that may wait in one channel, and in all of a process. CloudWatch answers pages of
 #: 1 MB, or 10,000 lines (API_GetLogEvents).
@@ -129,7 +129,7 @@ class Printing:
     async def drain(self, channel: Channel, seconds: float) -> int:
         """See `Channel.drain`."""
         drained = asyncio.get_running_loop().create_future()
-        post = Post.here()
+        calls = ThreadsafeCalls.here()
 
         def settle() -> None:
             if not drained.done():
@@ -137,7 +137,7 @@ class Printing:
 
         with self._ready:
             if channel.in_turn:
-                channel.drained.append(partial(_post, post, settle))
+                channel.drained.append(partial(_threadsafe, calls, settle))
             else:
                 settle()
         await asyncio.wait((drained,), timeout=seconds)
@@ -217,9 +217,9 @@ def _print(channel: Channel, line: str, several: bool) -> bool:
     return True
 
 
-def _post(post: Post, call: Callable[[], object]) -> None:
+def _threadsafe(calls: ThreadsafeCalls, call: Callable[[], object]) -> None:
     try:
-        post.put(call)
+        calls.call_soon(call)
     except RuntimeError:
         return  # its event loop has closed: nobody waits any more
 

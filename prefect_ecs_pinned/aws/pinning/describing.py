@@ -13,7 +13,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, TaskDefinitionApi
-from prefect_ecs_pinned.aws.calls.retrying import patiently
+from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.core.arn import parse_revision
 
@@ -82,9 +82,7 @@ class Describing:
             return []
         try:
             await self._reads.permit()
-            arns = await patiently(
-                lambda: self._api.list_task_definitions(family, limit), self._clock
-            )
+            arns = await retry(lambda: self._api.list_task_definitions(family, limit), self._clock)
         except Fault as fault:
             if fault.kind is not Kind.DENIED:
                 raise
@@ -111,7 +109,7 @@ class Describing:
 
     async def _ask_identity(self) -> str:
         try:
-            return await patiently(self._api.caller_arn, self._clock)
+            return await retry(self._api.caller_arn, self._clock)
         except Fault as fault:
             if fault.passing:
                 raise
@@ -129,4 +127,4 @@ class Describing:
                     self._reads.throttled(asked_at)
                 raise
 
-        return await patiently(describe, self._clock)
+        return await retry(describe, self._clock)

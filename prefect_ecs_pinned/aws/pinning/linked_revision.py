@@ -28,7 +28,7 @@ _REMEMBERED = 1024
 
 
 @dataclass(frozen=True)
-class Linked:
+class LinkedRevision:
     """A revision as ECS describes it. What is derived from it is made once.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Held:
     """A description, and until when the name stands for it."""
 
     until: float
-    linked: Linked = field(repr=False)
+    linked: LinkedRevision = field(repr=False)
 
 
 class Links:
@@ -86,12 +86,12 @@ class Links:
         #: By name, with tags and without.
         self._known: Once[tuple[str, bool], _Held] = Once(_REMEMBERED)
 
-    def remembered(self, identifier: str, tags: bool = False) -> Linked | None:
+    def remembered(self, identifier: str, tags: bool = False) -> LinkedRevision | None:
         """What `read` would give at once, if it would. Safe from any thread."""
         held = self._known.peek((identifier, tags))
         return held.linked if held is not None and self._clock.now() < held.until else None
 
-    async def read(self, identifier: str, tags: bool = False) -> Linked:
+    async def read(self, identifier: str, tags: bool = False) -> LinkedRevision:
         """The revision that a name stands for; see `Pinning.linked`."""
         key = (identifier, tags)
         held = self._known.peek(key)
@@ -109,4 +109,4 @@ class Links:
         except ValueError:
             lasting = False
         until = float("inf") if lasting else self._clock.now() + NEWEST_SECONDS
-        return _Held(until, Linked(await self._describing.describe(identifier, tags)))
+        return _Held(until, LinkedRevision(await self._describing.describe(identifier, tags)))

@@ -17,12 +17,12 @@ from dataclasses import replace
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, TaskDefinitionApi
-from prefect_ecs_pinned.aws.events import Listener, RevisionPinned, nobody
+from prefect_ecs_pinned.aws.events import Listener, RevisionPinned, ignore
 from prefect_ecs_pinned.aws.loop.bounded import Bounded
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.aws.pinning.describing import Describing
 from prefect_ecs_pinned.aws.pinning.family import Family
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked, Links
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision, Links
 from prefect_ecs_pinned.aws.pinning.pin import Pin, warn_of_difference
 from prefect_ecs_pinned.aws.pinning.revisions import NEW_SECONDS, Revisions
 from prefect_ecs_pinned.core.plan import Desired
@@ -43,14 +43,14 @@ class Pinning:
         api: The calls.
         reads: Pace of DescribeTaskDefinition and ListTaskDefinitions.
         clock: Time.
-        tell: Hears of every revision that is found, adopted or registered.
+        emit: Called with an event for every revision that is found, adopted or registered.
     """
 
     def __init__(
-        self, api: TaskDefinitionApi, reads: Pacer, clock: Clock, tell: Listener = nobody
+        self, api: TaskDefinitionApi, reads: Pacer, clock: Clock, emit: Listener = ignore
     ) -> None:
         self._api = api
-        self._tell = tell
+        self._emit_event = emit
         self._clock = clock
         self._describing = Describing(api, reads, clock)
         self._links = Links(self._describing, clock)
@@ -129,11 +129,11 @@ class Pinning:
                 self._replaced[key] = stale
         return await self.resolve(desired, may_register)
 
-    def remembered_link(self, identifier: str, tags: bool = False) -> Linked | None:
+    def remembered_link(self, identifier: str, tags: bool = False) -> LinkedRevision | None:
         """What `linked` would give at once, if it would. Safe from any thread."""
         return self._links.remembered(identifier, tags)
 
-    async def linked(self, identifier: str, tags: bool = False) -> Linked:
+    async def linked(self, identifier: str, tags: bool = False) -> LinkedRevision:
         """The revision that ``task_definition_arn`` names.
 
         Revisions never change, so one is described once; a bare family stands for its newest
@@ -157,7 +157,9 @@ class Pinning:
         if pin.differs:
             warn_of_difference(pin)
         stale = self._replaced.pop(key, "")
-        self._tell(RevisionPinned(desired.family, pin.arn, pin.how, pin.reason, pin.changed, stale))
+        self._emit_event(
+            RevisionPinned(desired.family, pin.arn, pin.how, pin.reason, pin.changed, stale)
+        )
         return pin
 
     def _family(self, name: str) -> Family:

@@ -18,7 +18,7 @@ News = Snapshot | PinnedECSError
 
 
 class Receiver(Protocol):
-    """Where the news of a watch go (`loop.Mailbox`)."""
+    """Where the news of a watch go (`loop.ThreadsafeQueue`)."""
 
     def put(self, item: News, /) -> object:
         """Take one; it does not block."""
@@ -36,7 +36,7 @@ class Watch:
         launched_at: When RunTask succeeded.
         provisioned_at: When the task was first seen to have left PROVISIONING; its launch, unless
             it had to wait for instances.
-        mailbox: Where its run receives changes.
+        queue: Where its run receives changes.
         started: The task was seen RUNNING, or to have run.
         overdue: The task when it was found not to have started in time; it is stopped since.
         overdue_at: When that was.
@@ -50,7 +50,7 @@ class Watch:
     start_timeout: float
     launched_at: float
     provisioned_at: float
-    mailbox: Receiver
+    queue: Receiver
     started: bool = False
     overdue: Snapshot | None = None
     overdue_at: float = 0.0

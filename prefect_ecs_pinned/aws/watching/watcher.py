@@ -67,23 +67,23 @@ class Watching:
         self._stops: set[asyncio.Task[None]] = set()
 
     def watch(
-        self, task: Snapshot, interval: float, start_timeout: float, mailbox: Receiver
+        self, task: Snapshot, interval: float, start_timeout: float, queue: Receiver
     ) -> Watch:
-        """Give a mailbox every change of a task's status, until it is final.
+        """Give a queue every change of a task's status, until it is final.
 
         Args:
             task: The task as RunTask answered it; one that has ended is delivered at once.
             interval: Seconds between polls; the shortest of a cluster's watches counts.
             start_timeout: Seconds from now until it has to run; then it is stopped.
-            mailbox: Gets snapshots, the last one final, or an error that ends the watch.
+            queue: Gets snapshots, the last one final, or an error that ends the watch.
         """
         now = self._clock.now()
         name = task.cluster_arn or cluster_of_task(task.task_arn)
         interval = max(0.0, interval)
-        watch = Watch(name, task, interval, start_timeout, now, now, mailbox, task.started)
+        watch = Watch(name, task, interval, start_timeout, now, now, queue, task.started)
         if task.final:
             watch.live = False
-            mailbox.put(task)
+            queue.put(task)
             return watch
         self._poller(name).add(watch)
         return watch

@@ -161,7 +161,7 @@ class Watches:
     def _deliver(self, watch: Watch, news: News) -> bool:
         """Put news; whether that succeeded. If not, the next poll tries again."""
         try:
-            watch.mailbox.put(news)
+            watch.queue.put(news)
         except Exception as exception:
             since = (watch.trouble or {}).get(Trouble.UNDELIVERABLE, self._clock.now())
             watch.trouble = {**(watch.trouble or {}), Trouble.UNDELIVERABLE: since}

@@ -98,24 +98,24 @@ def run_demo(settings: DemoSettings, as_json: bool = False) -> Summary:
     Raises:
         PinnedECSError: A command of the demo failed.
     """
-    talk = Console(stderr=True)
+    console = Console(stderr=True)
     summary = Summary(settings.block, settings.runs)
     began = time.monotonic()
     with _terminable(), Stage() as stage:
-        _set(stage, settings, talk)
+        _set(stage, settings, console)
         plan = [(f"round {n}", FIRST_IMAGE) for n in range(1, settings.rounds + 1)]
         if settings.change_image:
             plan.append(("changed image", CHANGED_IMAGE))
         image = FIRST_IMAGE
         for name, wanted in plan:
             if wanted != image:
-                _save_block(stage, settings, wanted, talk)
+                _save_block(stage, settings, wanted, console)
                 image = wanted
-            summary.rounds.append(_play_round(stage, settings, name, talk))
+            summary.rounds.append(_play_round(stage, settings, name, console))
         summary.seconds = time.monotonic() - began
         _print(summary, as_json)
         if settings.keep:
-            _keep(stage, talk)
+            _keep(stage, console)
     return summary
 
 
@@ -136,50 +136,50 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _set(stage: Stage, settings: DemoSettings, talk: Console) -> None:
-    with talk.status("Starting an embedded ECS and a Prefect server"):
+def _set(stage: Stage, settings: DemoSettings, console: Console) -> None:
+    with console.status("Starting an embedded ECS and a Prefect server"):
         stage.start_servers()
     shutil.copy(Path(__file__).with_name("healthcheck.py"), stage.flows)
     module = "prefect_ecs_pinned" if settings.block == "pinned-ecs-task" else "prefect_aws.ecs"
-    _do(stage, talk, "register", stage.prefect("block", "register", "-m", module))
-    _save_block(stage, settings, FIRST_IMAGE, talk)
+    _do(stage, console, "register", stage.prefect("block", "register", "-m", module))
+    _save_block(stage, settings, FIRST_IMAGE, console)
     build = stage.prefect(
         *("deployment", "build", "healthcheck.py:healthcheck"),
         *("-n", "prod", "-q", "prod", "-a", "-ib", f"{settings.block}/default"),
         *("--path", str(stage.flows), "--skip-upload"),
         *("--output", "healthcheck-deployment.yaml"),
     )
-    _do(stage, talk, "build", build)
+    _do(stage, console, "build", build)
     wanted = " ".join(f"{name}={value}" for name, value in AGENT_SETTINGS.items())
-    talk.print(
+    console.print(
         f"[dim]$ {wanted} prefect agent start -p default-agent-pool -q prod[/dim]", soft_wrap=True
     )
     stage.start_agent()
 
 
-def _do(stage: Stage, talk: Console, name: str, command: list[str]) -> None:
+def _do(stage: Stage, console: Console, name: str, command: list[str]) -> None:
     shown = " ".join(Path(word).name if word.startswith("/") else word for word in command)
-    talk.print(f"[dim]$ {shown}[/dim]", soft_wrap=True)
-    with talk.status(f"Running {name}"):
+    console.print(f"[dim]$ {shown}[/dim]", soft_wrap=True)
+    with console.status(f"Running {name}"):
         stage.run(name, command)
 
 
-def _save_block(stage: Stage, settings: DemoSettings, image: str, talk: Console) -> None:
+def _save_block(stage: Stage, settings: DemoSettings, image: str, console: Console) -> None:
     script = stage.python("save_block.py", settings.block, stage.ecs_url, image)
-    _do(stage, talk, "save", script)
+    _do(stage, console, "save", script)
 
 
-def _play_round(stage: Stage, settings: DemoSettings, name: str, talk: Console) -> Round:
+def _play_round(stage: Stage, settings: DemoSettings, name: str, console: Console) -> Round:
     before = _Numbers.read(stage)
     began = time.monotonic()
-    talk.print(
+    console.print(
         f"[dim]$ python loop.py healthcheck/prod {settings.runs}"
         "   # run_deployment(..., timeout=0), no sleep[/dim]",
         soft_wrap=True,
     )
     loop = stage.python("loop.py", "healthcheck/prod", str(settings.runs))
     stage.start("loop", loop)
-    _look_on(stage, settings.runs, before, talk)
+    _look_on(stage, settings.runs, before, console)
     seconds = time.monotonic() - began
     after = _Numbers.read(stage)
     calls = _grown(after.calls, before.calls)
@@ -201,7 +201,7 @@ def _play_round(stage: Stage, settings: DemoSettings, name: str, talk: Console) 
     )
 
 
-def _look_on(stage: Stage, runs: int, before: _Numbers, talk: Console) -> None:
+def _look_on(stage: Stage, runs: int, before: _Numbers, console: Console) -> None:
     """Show the numbers until every flow run of the round has ended, or time is up."""
     deadline = time.monotonic() + max(_LEAST_SECONDS, runs * _SECONDS_PER_RUN)
     columns = (
@@ -210,7 +210,7 @@ def _look_on(stage: Stage, runs: int, before: _Numbers, talk: Console) -> None:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=talk) as progress:
+    with Progress(*columns, console=console) as progress:
         launched = progress.add_task("launched", total=runs)
         ended = progress.add_task("ended", total=runs)
         completed = progress.add_task("completed", total=runs)
@@ -283,14 +283,14 @@ def _print(summary: Summary, as_json: bool) -> None:
     out.print(f"{summary.seconds:.0f} s in all, the start of the servers included.")
 
 
-def _keep(stage: Stage, talk: Console) -> None:
+def _keep(stage: Stage, console: Console) -> None:
     """Wait for Ctrl-C with everything up."""
-    talk.print("Everything stays up until Ctrl-C. To look around, in another shell:")
+    console.print("Everything stays up until Ctrl-C. To look around, in another shell:")
     for name, value in stage.environment.items():
-        talk.print(f"export {name}={value}", highlight=False, soft_wrap=True)
-    talk.print(f"Prefect's UI: {stage.api_url.removesuffix('/api')}  Logs: {stage.home}/*.log")
+        console.print(f"export {name}={value}", highlight=False, soft_wrap=True)
+    console.print(f"Prefect's UI: {stage.api_url.removesuffix('/api')}  Logs: {stage.home}/*.log")
     try:
         while True:
             time.sleep(1)
     except KeyboardInterrupt:
-        talk.print("Ending.")
+        console.print("Ending.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import hidden_texts, plain
@@ -91,7 +91,7 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     env = {**configuration.spec.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
     spec = replace(configuration.spec, env=env, flow_run_id=_FLOW_RUN_ID)
 
-    async def read(tags: bool) -> Linked | None:
+    async def read(tags: bool) -> LinkedRevision | None:
         return await _linked(spec, look, tags)
 
     desired, revision = await choose(spec, region, read, make_now)
@@ -99,7 +99,7 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     return Subject(configuration, look, region, account, desired, revision, request)
 
 
-async def _linked(spec: RunSpec, look: Look, tags: bool) -> Linked | None:
+async def _linked(spec: RunSpec, look: Look, tags: bool) -> LinkedRevision | None:
     arn = named_revision(spec)
     if not arn:
         return None
@@ -124,4 +124,4 @@ async def _linked(spec: RunSpec, look: Look, tags: bool) -> Linked | None:
             "it was deregistered",
             "link an ACTIVE revision, or leave task_definition_arn empty",
         )
-    return Linked({**found, "tags": answer.get("tags")})
+    return LinkedRevision({**found, "tags": answer.get("tags")})

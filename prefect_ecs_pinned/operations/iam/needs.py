@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_ecs_pinned.aws.pinning.linked_revision import Linked
+from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.core.arn import cluster_name, parse_revision
 from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.shown import plain
@@ -90,7 +90,7 @@ async def needs(configuration: Configuration) -> Needs:
     identity = await calls.call("sts", "GetCallerIdentity")
     partition, account = str(identity["Arn"]).split(":")[1], str(identity["Account"])
 
-    async def read(tags: bool) -> Linked | None:
+    async def read(tags: bool) -> LinkedRevision | None:
         return await _linked(spec, calls, tags)
 
     desired, given = await choose(spec, region, read, make_now)
@@ -137,7 +137,7 @@ def _repository(image: str, partition: str) -> str:
     return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['name']}"
 
 
-async def _linked(spec: RunSpec, calls: Calls, tags: bool) -> Linked | None:
+async def _linked(spec: RunSpec, calls: Calls, tags: bool) -> LinkedRevision | None:
     named = named_revision(spec)
     if not named:
         return None
@@ -148,7 +148,7 @@ async def _linked(spec: RunSpec, calls: Calls, tags: bool) -> Linked | None:
             "there is no such revision",
             "check task_definition_arn, and that it is in this account and Region",
         )
-    return Linked(described)
+    return LinkedRevision(described)
 
 
 def _reads_tags(spec: RunSpec, desired: Desired) -> list[str]:

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_EXPERIMENTAL_EVENTS, tempo
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.events import LaunchesQueued, LaunchesThrottled, RevisionPinned
-from prefect_ecs_pinned.block import telling
+from prefect_ecs_pinned.block import events
 from prefect_ecs_pinned.block.access import access_of
 from tests.block.conftest import EXECUTION_ROLE, World, messages
 
@@ -44,8 +44,8 @@ def emitted(monkeypatch: pytest.MonkeyPatch):
 
 def test_events_go_through_prefect(emitted):
     """Their names, their resources, and what an automation can read of them."""
-    for notice in (REGISTERED, ADOPTED, FOUND, THROTTLED, QUEUED):
-        telling.tell(notice)
+    for event in (REGISTERED, ADOPTED, FOUND, THROTTLED, QUEUED):
+        events.emit(event)
     registered, adopted, throttled = emitted()
     assert registered.event == "prefect-ecs-pinned.revision.registered"
     assert registered.resource.id == "prefect-ecs-pinned.family.f"
@@ -67,14 +67,14 @@ def test_without_a_server_for_events_there_are_none(monkeypatch):
     monkeypatch.setattr(worker, "PrefectEventsClient", AssertingEventsClient)
     AssertingEventsClient.reset()
     with temporary_settings({PREFECT_EXPERIMENTAL_EVENTS: False}):
-        telling.tell(REGISTERED)
+        events.emit(REGISTERED)
         worker.EventsWorker.drain_all()
     assert AssertingEventsClient.all == []
 
 
 def test_a_queue_is_one_line(log):
     """Queued, launched, live, pace, throttles."""
-    telling.tell(QUEUED)
+    events.emit(QUEUED)
     assert messages(log) == [
         "Launching on FARGATE: 812 queued, 188 launched, 150 live; 19.6 calls/s, 7 throttled"
     ]
@@ -82,8 +82,8 @@ def test_a_queue_is_one_line(log):
 
 def test_a_revision_that_was_replaced_is_one_line(log):
     """No run has asked for it, so no run has logged it."""
-    telling.tell(RevisionPinned("f", "arn:f:3", "registered", "why", (), instead_of="arn:f:2"))
-    telling.tell(REGISTERED)
+    events.emit(RevisionPinned("f", "arn:f:3", "registered", "why", (), instead_of="arn:f:2"))
+    events.emit(REGISTERED)
     assert messages(log) == [
         "arn:f:2 is inactive; its runs are launched from arn:f:3 (registered: why)"
     ]
@@ -95,9 +95,9 @@ def test_what_cannot_be_told_ends_nothing(monkeypatch, log):
     def broken(**_):
         raise RuntimeError("no connection")
 
-    monkeypatch.setattr(telling, "emit_event", broken)
-    telling.tell(REGISTERED)
-    assert messages(log, logging.WARNING) == ["Could not tell of RevisionPinned: no connection"]
+    monkeypatch.setattr(events, "emit_event", broken)
+    events.emit(REGISTERED)
+    assert messages(log, logging.WARNING) == ["Could not report RevisionPinned: no connection"]
 
 
 async def test_a_registration_says_what_has_changed(world: World, log):
@@ -119,13 +119,13 @@ async def test_a_registration_says_what_has_changed(world: World, log):
 async def test_the_control_plane_tells_the_block(world: World, fresh, monkeypatch):
     """One registration, told once, by way of the listener that the block hands over."""
     told: list = []
-    monkeypatch.setattr(telling, "tell", told.append)
+    monkeypatch.setattr(events, "emit", told.append)
     block = world.block()
     await world.run(block)
     await world.run(block)
-    (notice,) = told
-    assert isinstance(notice, RevisionPinned)
-    assert (notice.family, notice.how) == (world.family(block), "registered")
+    (event,) = told
+    assert isinstance(event, RevisionPinned)
+    assert (event.family, event.how) == (world.family(block), "registered")
 
 
 async def test_a_runs_own_log_says_where_its_task_is(world: World, caplog):

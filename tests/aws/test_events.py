@@ -33,8 +33,8 @@ class Told(list):
         super().__init__()
         self.clock = clock
 
-    def __call__(self, notice) -> None:
-        self.append((round(self.clock.now()), notice))
+    def __call__(self, event) -> None:
+        self.append((round(self.clock.now()), event))
 
 
 async def test_a_queue_is_told_of_every_half_minute_until_it_is_empty(clock):
@@ -51,12 +51,12 @@ async def test_a_queue_is_told_of_every_half_minute_until_it_is_empty(clock):
     await clock.pass_time(300.0)
     queued = [(at, n) for at, n in told if isinstance(n, LaunchesQueued)]
     assert [at for at, _ in queued] == [30, 60, 90]
-    for at, notice in queued:
-        assert notice.quota == "FARGATE"
-        assert notice.queued + notice.launched == 2000
-        assert notice.launched == notice.live == pytest.approx(20 * at, abs=40)
-        assert notice.pace == pytest.approx(20, abs=4)
-        assert notice.throttles > 0
+    for at, event in queued:
+        assert event.quota == "FARGATE"
+        assert event.queued + event.launched == 2000
+        assert event.launched == event.live == pytest.approx(20 * at, abs=40)
+        assert event.pace == pytest.approx(20, abs=4)
+        assert event.throttles > 0
     assert sum(at > 120 for at, _ in told) == 0
 
 
@@ -100,7 +100,7 @@ async def pinning(clock, told):
 
 
 def revisions(told: Told) -> list[RevisionPinned]:
-    return [notice for _, notice in told if isinstance(notice, RevisionPinned)]
+    return [event for _, event in told if isinstance(event, RevisionPinned)]
 
 
 async def test_a_registration_is_told_once_with_the_members_that_changed(clock, pinning, told):
@@ -133,5 +133,5 @@ async def test_an_adoption_is_told(clock, pinning, told):
     """Somebody else has registered what means the same."""
     arn = pinning._api.add(desired().definition)
     await clock.run(pinning.resolve(desired()))
-    (notice,) = revisions(told)
-    assert (notice.how, notice.arn, notice.family) == ("adopted", arn, "f")
+    (event,) = revisions(told)
+    assert (event.how, event.arn, event.family) == ("adopted", arn, "f")

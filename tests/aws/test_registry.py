@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import threading
 
-from prefect_ecs_pinned.aws.loop.registry import Shared
+from prefect_ecs_pinned.aws.loop.registry import Registry
 
 
 class Value:
     """Something that can be referred to weakly."""
 
 
-def shared(kept=3, seconds=600.0, now=lambda: 0.0) -> Shared[Value]:
-    return Shared(kept, seconds, now)
+def shared(kept=3, seconds=600.0, now=lambda: 0.0) -> Registry[Value]:
+    return Registry(kept, seconds, now)
 
 
 def test_equal_keys_share_one_value():

@@ -1,0 +1,194 @@
+"""Who has to wait for room, and who may try whether there is some again.
+
+A refusal for lack of room opens a circuit breaker: it keeps back the requests that its shortage
+covers, and nobody else. Pure state: whoever owns it says what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_ecs_pinned.core.capacity import Demand, Shortage
+
+#: Tries at once through a breaker at which it closes again.
+_CLOSE_AT = 16
+
+#: Longest time in seconds for which smaller requests are kept back for a larger one (decision 24).
+RESERVED_SECONDS = 60.0
+
+
+@dataclass(eq=False)
+class Breaker:
+    """A shortage, and the tries that find its end.
+
+    A task of ours that has ended gives room for as many tries as it was larger. Besides, there is
+    one try in a while, for what others have freed: a probe. Each success allows one more at once,
+    so they double with each round of answers; a refusal leaves one. With `_CLOSE_AT` the shortage
+    is over.
+
+    Attributes:
+        shortage: Which requests it keeps back.
+        refused_at: When one of those was last refused.
+        next_probe: When the next probe is due.
+        allowed: Probes at once.
+        probing: Probes under way.
+        room: How many requests of its size fit into what tasks of ours have freed since the last
+            refusal. Less than 0 when probes have found room: perhaps that of tasks of ours which
+            are not known to have ended yet.
+        overtaken_since: When a smaller request of its scope was first launched before those that
+            it keeps back.
+        reserved_until: Until when smaller requests of its scope are kept back; 0: they are not.
+        reserved_for: For whom.
+    """
+
+    shortage: Shortage
+    refused_at: float = 0.0
+    next_probe: float = 0.0
+    allowed: int = 1
+    probing: int = 0
+    room: float = 0.0
+    overtaken_since: float | None = None
+    reserved_until: float = 0.0
+    reserved_for: Any = None
+
+    def allows(self, now: float) -> bool:
+        """Whether one of those that it keeps back may try."""
+        return self.room >= 1 or (self.probing < self.allowed and now >= self.next_probe)
+
+    def uses_room(self, now: float, interval: float) -> bool:
+        """Take note of a try; whether it goes into room that is known of, else it is a probe."""
+        if self.room >= 1:
+            self.room -= 1
+            return True
+        self.probing += 1
+        if self.allowed == 1:
+            self.next_probe = now + interval
+        return False
+
+
+class Breakers:
+    """The breakers of one quota bucket."""
+
+    def __init__(self) -> None:
+        self._breakers: list[Breaker] = []
+        #: What `nearest` has found for the breakers that there are.
+        self._nearest: dict[Demand, Sequence[Breaker]] = {}
+
+    def __len__(self) -> int:
+        return len(self._breakers)
+
+    def __iter__(self) -> Iterator[Breaker]:
+        return iter(list(self._breakers))
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def record_failure(self, shortage: Shortage, now: float, interval: float) -> bool:
+        """Open a breaker for those that a refusal covers; whether it is a new one."""
+        breaker = next(
+            (breaker for breaker in self._breakers if breaker.shortage == shortage), None
+        )
+        if new := breaker is None:
+            breaker = Breaker(shortage)
+            self._breakers.append(breaker)
+            self._nearest.clear()
+        breaker.refused_at, breaker.next_probe = now, now + interval
+        breaker.allowed, breaker.room = 1, 0.0
+        return new
+
+    def record_success(self, demand: Demand, probes: Collection[Breaker], now: float) -> bool:
+        """A request was launched, as a probe through some breakers; whether one has closed."""
+        closed = False
+        for breaker in self._concerned(demand):
+            if not breaker.shortage.covers(demand):
+                breaker.room -= breaker.shortage.ratio(demand)
+                if breaker.overtaken_since is None:
+                    breaker.overtaken_since = now
+                continue
+            breaker.overtaken_since = None
+            if breaker in probes:
+                breaker.next_probe = 0.0
+                breaker.room -= breaker.shortage.ratio(demand)
+                breaker.allowed += 1
+                if breaker.allowed >= _CLOSE_AT:
+                    self.remove(breaker)
+                    closed = True
+        return closed
+
+    def ended(self, demand: Demand) -> None:
+        """A task of ours has ended: where it could have made room, there may be some."""
+        for breaker in self._concerned(demand):
+            freed = breaker.shortage.ratio(demand)
+            least = not any(
+                other is not breaker and breaker.shortage.within(other.shortage)
+                for other in self._breakers
+            )
+            # There may have been some room before, though too little.
+            breaker.room += max(1.0, freed) if least or breaker.reserved_until else freed
+
+    def remove(self, breaker: Breaker) -> None:
+        """Close a breaker: the shortage is over."""
+        if breaker in self._breakers:
+            self._breakers.remove(breaker)
+            self._nearest.clear()
+
+    def reserve(self, breaker: Breaker, whom: object, now: float) -> bool:
+        """Keep smaller requests back for a larger one; not while that is done in the same scope."""
+        chain = breaker.shortage.chain
+        if any(other.reserved_until for other in self._breakers if other.shortage.chain == chain):
+            return False
+        breaker.reserved_until, breaker.reserved_for = now + RESERVED_SECONDS, whom
+        return True
+
+    def release(self, breaker: Breaker, now: float, in_vain: bool) -> None:
+        """End a reservation; one in vain is paid for by not being overtaken for a whole budget."""
+        breaker.reserved_until, breaker.reserved_for = 0.0, None
+        for other in self._breakers:
+            if in_vain and other.shortage.chain == breaker.shortage.chain:
+                other.overtaken_since = now
+
+    # -- who may try -----------------------------------------------------------------------------
+
+    def keeps_back(self, demand: Demand) -> bool:
+        """Whether a request has to wait for a breaker's try."""
+        return bool(self.nearest(demand)) or self.is_reserved(demand)
+
+    def nearest(self, demand: Demand) -> Sequence[Breaker]:
+        """The breakers that keep a request back: of those that differ in size only, the largest."""
+        if (found := self._nearest.get(demand)) is None:
+            breakers = [breaker for breaker in self._breakers if breaker.shortage.covers(demand)]
+            found = [
+                breaker
+                for breaker in breakers
+                if not any(
+                    g is not breaker and g.shortage.within(breaker.shortage) for g in breakers
+                )
+            ]
+            self._nearest[demand] = found
+        return found
+
+    def is_reserved(self, demand: Demand) -> bool:
+        """Whether room is kept for a larger request of its scope."""
+        return any(
+            breaker.reserved_until
+            and breaker.shortage.concerns(demand)
+            and not breaker.shortage.covers(demand)
+            for breaker in self._breakers
+        )
+
+    def fresh(self, demand: Demand, since: float) -> list[Breaker]:
+        """The breakers that keep a request back, and had a refusal since a time."""
+        return [
+            breaker
+            for breaker in self._breakers
+            if breaker.refused_at >= since and breaker.shortage.covers(demand)
+        ]
+
+    def due(self, now: float) -> list[Breaker]:
+        """The breakers through which somebody may try, the one that waits for longest first."""
+        due = [breaker for breaker in self._breakers if breaker.allows(now)]
+        return sorted(due, key=lambda breaker: breaker.next_probe)
+
+    def _concerned(self, demand: Demand) -> list[Breaker]:
+        return [breaker for breaker in self._breakers if breaker.shortage.concerns(demand)]
