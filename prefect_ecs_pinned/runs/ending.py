@@ -16,6 +16,11 @@ from prefect_ecs_pinned.runs.watch import Launched
 NO_EXIT_CODE = -1
 
 
+#: Reasons of a task that came to its end by itself: ECS's own words, without a quotation.
+#: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+_QUOTE_NOTHING = ("Essential container in task exited",)
+
+
 @dataclass(frozen=True)
 class Result:
     """How a run has ended.
@@ -82,7 +87,8 @@ class Ending:
 
     def _without_quotes(self, launched: Launched, end: Snapshot) -> Snapshot:
         """The end of a task without what its reasons quote and may not show, as of the command."""
-        if not (end.stopped_reason or end.container_reason or end.other_exits):
+        quotes = end.stopped_reason not in ("", *_QUOTE_NOTHING)
+        if not (quotes or end.container_reason or end.other_exits):
             return end
         hidden = self._spec.hidden(launched.desired.definition) | self._plane.hidden()
         return replace(

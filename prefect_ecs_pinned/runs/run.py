@@ -55,7 +55,7 @@ class _Run:
 
     async def run(self) -> Result:
         if named := named_revision(self._spec):
-            self._log.info(f"{self._prefix}: Retrieving task definition {plain(named)!r}...")
+            self._log.debug(f"{self._prefix}: Retrieving task definition {plain(named)!r}...")
         prepared = await prepare(self._spec, self._plane)
         pin = await self._pin(prepared)
         try:
@@ -116,7 +116,7 @@ class _Run:
             PinnedECSError: Nothing was launched.
         """
         request = {**prepared.request, "taskDefinition": pin.arn}
-        self._log.info(f"{self._prefix}: Creating task run...")
+        self._log.debug(f"{self._prefix}: Creating task run...")
         if self._log.isEnabledFor(logging.DEBUG):
             self._log.debug("Task run payload\n" + yaml.dump(shown(request, REQUEST)))
         launch = self._plane.launch(

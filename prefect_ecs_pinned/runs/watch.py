@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,8 +90,8 @@ class _Watch:
 
     async def to_the_end(self) -> Snapshot:
         task = self._launched.task
-        self._log.info(f"{self._prefix}: Waiting for task run to start...")
-        self._log.info(f"{self._prefix}: Status is {task.status}.")
+        self._log.debug(f"{self._prefix}: Waiting for task run to start...")
+        self._log.debug(f"{self._prefix}: Status is {task.status}.")
         queue: ThreadsafeQueue[News] = ThreadsafeQueue()
         watched = self._plane.watch(
             task,
@@ -125,7 +126,7 @@ class _Watch:
                     continue
                 if isinstance(news, PinnedECSError):
                     raise news
-                self._log.info(f"{self._prefix}: Status is {news.status}.")
+                self._log.debug(f"{self._prefix}: Status is {news.status}.")
                 if news.started and not running:
                     running = True
                     end()
@@ -145,10 +146,12 @@ class _Watch:
             self._log.error(f"{self._prefix}: {error}")
 
     def _say_command(self) -> None:
+        if not self._log.isEnabledFor(logging.DEBUG):
+            return
         container = self._launched.container
         words = known_command(self._spec.command or container.get("command") or [])
         said = words if isinstance(words, str) else " ".join(words)
-        self._log.info(
+        self._log.debug(
             f"{self._prefix}: Running command {said!r} in container "
             f"{self._spec.container_name!r} ({plain(container.get('image'))})..."
         )
@@ -173,7 +176,7 @@ class _Watch:
                 f"{plain(logs.get('logDriver'))!r} or no stream prefix. Output cannot be streamed."
             )
             return None
-        self._log.info(f"{self._prefix}: Streaming output from container {name!r}...")
+        self._log.debug(f"{self._prefix}: Streaming output from container {name!r}...")
         region = logs["options"].get("awslogs-region") or ""
         return self._plane.follow(launched.log_group, stream, self._print, region)
 

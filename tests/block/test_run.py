@@ -112,8 +112,8 @@ async def test_the_messages_are_ecs_tasks(world: World, log, monkeypatch):
     log.clear()
     block = PinnedECSTask(**fields, family=world.family(world.block()))
     await block.run()
-    lines = messages(log)
-    ours = [m for m in lines if ": Status is" not in m]
+    lines = messages(log, logging.DEBUG)
+    ours = [m for m in lines if m.startswith("ECSTask") and ": Status is" not in m]
     missing = f"{original._log_prefix}: Retrieving task definition"
     theirs = [m for m in theirs if not m.startswith(missing)]  # said for linked revisions only
     assert len(theirs) == 5, theirs
@@ -131,6 +131,15 @@ async def test_a_reused_pin_is_no_news(world: World, log):
     await block.run()
     assert not any("task definition" in m for m in messages(log))
     assert any("Pinned task definition" in m for m in messages(log, logging.DEBUG))
+
+
+async def test_a_run_that_goes_well_has_one_line_at_its_end(world: World, log):
+    """What has not changed anything is DEBUG: a thousand runs are a thousand lines."""
+    await world.block().run()
+    log.clear()
+    await world.block().run()
+    (line,) = [m for m in messages(log) if m.startswith("ECSTask")]
+    assert line.endswith("exited successfully.")
 
 
 async def test_no_value_of_a_variable_is_logged(world: World, log):
@@ -252,7 +261,7 @@ async def test_a_run_that_is_cancelled_while_it_submits_leaves_no_task(world: Wo
     """RunTask is called before the run has heard of its own submission."""
     world.ecs.change(task_seconds=NEVER, latencies={"RunTask": 0.1, "*": 0.0})
     run = asyncio.create_task(world.block().run())
-    while not any("Creating task run" in m for m in messages(log)):  # noqa: ASYNC110
+    while not any("Creating task run" in m for m in messages(log, logging.DEBUG)):  # noqa: ASYNC110
         await asyncio.sleep(0)
     await asyncio.sleep(0)  # to the point where the control loop has been asked
     for _ in range(1000):
@@ -304,7 +313,9 @@ async def test_output_is_streamed_to_stderr(world: World, capsys, monkeypatch, l
     run = asyncio.create_task(block.run(status))
     pid = await status.identifier
     stream = f"{world.family(block)}/prefect/{pid.rsplit('/', 1)[-1]}"
-    await until(lambda: any("Streaming output from container" in m for m in messages(log)))
+    await until(
+        lambda: any("Streaming output from container" in m for m in messages(log, logging.DEBUG))
+    )
     put = world.ecs._moto.put_lines
     put("us-east-1", "prefect", stream, ["first line", "second line"])
     await until(lambda: world.calls("FilterLogEvents") > 1)
