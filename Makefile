@@ -1,11 +1,15 @@
 # One door: `make check` is what CI runs, line for line.
-# Every target makes the virtual environment that it needs (.venv) by itself.
+# Every target makes the virtual environment that it needs by itself: .venv has Prefect 2, .venv3
+# has Prefect 3. They get the versions of locks/; `make LOCKED=no ...` takes the newest that fit.
 
 PYTHON ?= python3
 BIN := .venv/bin
+BIN3 := .venv3/bin
+LOCKED ?= yes
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint format types layers docs bench clean
 .PHONY: faults
+.PHONY: test-prefect3 test-all types-prefect3 lock
 .PHONY: test-ui test-docs test-walkthroughs test-packaging test-matrix screenshots
 
 help: ## Show what can be made
@@ -14,10 +18,15 @@ help: ## Show what can be made
 demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, on this machine
 	$(BIN)/pinned-ecs demo --runs 100
 
-test: .venv/.dev ## Run all tests (DESIGN: within 5 minutes on 2 cores)
+test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers
 	$(BIN)/pytest -n 3 --dist loadgroup
 
-check: lint types layers test ## Everything that has to be green
+test-prefect3: .venv3/.dev ## Run the tests of Prefect 3: the worker, and what both majors share
+	$(BIN3)/pytest -n 3 --dist loadgroup
+
+test-all: test test-prefect3 ## Run the tests in both environments
+
+check: lint types types-prefect3 layers test-all ## Everything that has to be green
 
 lint: .venv/.dev ## Style, complexity and formatting
 	$(BIN)/ruff check .
@@ -29,6 +38,10 @@ format: .venv/.dev ## Format the code
 
 types: .venv/.dev ## Types (mypy, strict)
 	$(BIN)/mypy
+
+types-prefect3: .venv3/.dev ## Types of what is made of Prefect 3
+	$(BIN3)/mypy --follow-imports silent prefect_ecs_pinned/majors.py \
+		prefect_ecs_pinned/collection.py $(wildcard prefect_ecs_pinned/worker)
 
 layers: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports
@@ -62,30 +75,57 @@ bench: .venv/.dev ## Measure launches against the embedded ECS
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what the other targets have made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build site
+	rm -rf .venv .venv3 .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: .venv/bin/python ## Renew locks/: the newest versions that go together, for each major
+	$(BIN)/python -m pip install --quiet --group lock
+	$(COMPILE) --python-version 3.10 --group prefect2 --group docs --group ui \
+		--output-file locks/prefect2.txt
+	$(COMPILE) --python-version 3.11 --group prefect3 --output-file locks/prefect3.txt
+
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal \
+	--custom-compile-command "make lock" --extra local --group dev --group lock
+# $(1): bin of the environment; $(2): Prefect's major; $(3): groups. The lock names a version for
+# each distribution, so that pip has nothing to search for.
+install = $(1)/python -m pip install --quiet $(if $(filter yes,$(LOCKED)),--constraint locks/prefect$(2).txt) \
+	--group prefect$(2) $(foreach group,$(3),--group $(group)) --editable '.[local]'
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
 		{ echo "Prefect 2.20 needs Python 3.10 to 3.12: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
-.venv/.local: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[local]'
+.venv3/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Prefect 3.9 needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv3
+	$(BIN3)/python -m pip install --quiet --upgrade 'pip>=25.1'
+
+.venv/.local: pyproject.toml locks/prefect2.txt | .venv/bin/python
+	$(call install,$(BIN),2,)
 	@touch $@
 
-.venv/.dev: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+.venv/.dev: pyproject.toml locks/prefect2.txt | .venv/bin/python
+	$(call install,$(BIN),2,dev)
 	@touch $@ .venv/.local
 
-.venv/.docs: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+.venv/.docs: pyproject.toml locks/prefect2.txt | .venv/bin/python
+	$(call install,$(BIN),2,docs)
 	@touch $@
 
-.venv/.ui: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[ui]'
+.venv/.ui: pyproject.toml locks/prefect2.txt | .venv/bin/python
+	$(call install,$(BIN),2,ui)
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
 		{ echo "make test-ui needs Chromium: apt-get install chromium" >&2; exit 1; }
 	@touch $@
+
+.venv3/.local: pyproject.toml locks/prefect3.txt | .venv3/bin/python
+	$(call install,$(BIN3),3,)
+	@touch $@
+
+.venv3/.dev: pyproject.toml locks/prefect3.txt | .venv3/bin/python
+	$(call install,$(BIN3),3,dev)
+	@touch $@ .venv3/.local

@@ -6,6 +6,7 @@ The class says what a caller may branch on; data stands in attributes; the text 
 ::
 
     PinnedECSError (RuntimeError)
+     ├── WrongPrefect (ImportError)        the installed Prefect is of the other major
      ├── ConfigurationError (ValueError)   the block asks for what cannot work; nothing was changed
      │    └── OverridesTooLarge            the RunTask overrides exceed ECS's limit
      ├── AwsError                          AWS refused, and repeating the call would not help
@@ -46,6 +47,10 @@ class PinnedECSError(RuntimeError):
     def __str__(self) -> str:
         text = f"{self.what}: {self.why}" if self.why else self.what
         return f"{text}\nhint: {self.hint}" if self.hint else text
+
+
+class WrongPrefect(PinnedECSError, ImportError):
+    """What was asked for goes with the other major version of Prefect."""
 
 
 class ConfigurationError(PinnedECSError, ValueError):

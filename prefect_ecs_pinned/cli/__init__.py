@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
 
 from prefect_ecs_pinned import __version__
@@ -41,6 +41,9 @@ COMMANDS = (
     local,
     demo,
 )
+
+#: What parsing raises. typer has a copy of click of its own since 0.24, and click's own before.
+_UsageError, _ClickException = typer.BadParameter.__mro__[1:3]
 
 #: How click's message begins that lists arguments which no command takes.
 _EXTRA = "Got unexpected extra argument"
@@ -84,13 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code = _run(arguments)
-    except click.ClickException as error:
+    except _ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2: the help is its message
             console.say(error.format_message())
         else:
             console.fail(_usage_error(error))
         return console.FAILED
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         code = console.INTERRUPTED
     except PinnedECSError as error:
         console.fail(error)
@@ -112,8 +115,8 @@ def _run(arguments: Sequence[str] | None) -> object:
         )
 
 
-def _usage_error(error: click.ClickException) -> PinnedECSError:
-    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+def _usage_error(error: Any) -> PinnedECSError:
+    path = error.ctx.command_path if isinstance(error, _UsageError) and error.ctx else ""
     message = error.format_message().rstrip(".")
     if message.startswith(_EXTRA):  # they may be the values of options that need an "="
         message = message.partition(" (")[0]
