@@ -22,7 +22,9 @@ test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers
 	$(BIN)/pytest -n 3 --dist loadgroup
 
 test-prefect3: .venv3/.dev ## Run the tests of Prefect 3: the worker, and what both majors share
-	$(BIN3)/pytest -n 3 --dist loadgroup
+	$(BIN3)/pytest -n 3 --dist loadgroup $(wildcard tests/worker) tests/majors tests/runs \
+		tests/test_layers.py tests/local/test_runner.py tests/local/test_server.py \
+		tests/aws/test_clients.py tests/aws/test_launching.py tests/aws/test_watching.py
 
 test-all: test test-prefect3 ## Run the tests in both environments
 

@@ -72,8 +72,8 @@ def prefect_version() -> str:
 def prefect_major() -> int:
     """The major version of Prefect.
 
-    A checkout without tags has a version such as ``0+unknown``: agents decide then, which
-    Prefect 3 no longer has.
+    A checkout without tags has a version such as ``0+unknown``: the flow engine decides then,
+    which is a module of this name since Prefect 3.
 
     Raises:
         ModuleNotFoundError: There is no Prefect.
@@ -81,7 +81,7 @@ def prefect_major() -> int:
     first = prefect_version().partition(".")[0]
     if first.isdigit() and int(first) >= 2:
         return int(first)
-    return 2 if importlib.util.find_spec("prefect.agent") is not None else 3
+    return 2 if importlib.util.find_spec("prefect.flow_engine") is None else 3
 
 
 def face() -> Face:

@@ -16,23 +16,17 @@ __all__ = ["migrated_database"]
 
 HERE = Path(__file__).parent
 
-#: Folders of tests that need one major of Prefect. What is not named runs under both.
-ONLY_PREFECT = {
-    2: ("benchmarks", "block", "docs", "faults", "functional", "operations", "packaging", "ui"),
+#: Major of Prefect -> tests that need it. What is not named runs under both.
+ONLY_UNDER = {
+    2: (
+        *("benchmarks", "block", "cli", "docs", "faults", "functional", "operations", "ui"),
+        *("runs/test_agree.py", "runs/test_nonsense.py", "runs/test_spec.py"),
+    ),
     3: ("worker",),
 }
-
-#: Modules in folders of both that need Prefect 2's block, or what is saved of it.
-ONLY_PREFECT_2 = (
-    "cli/test_[!f]*.py",
-    "runs/test_agree.py",
-)
-
-collect_ignore_glob = [
-    *(f"{folder}/*" for major in ONLY_PREFECT if major != prefect_major()
-      for folder in ONLY_PREFECT[major]),
-    *(ONLY_PREFECT_2 if prefect_major() != 2 else ()),
-]  # fmt: skip
+collect_ignore = [
+    name for major, names in ONLY_UNDER.items() if major != prefect_major() for name in names
+]
 
 #: Folder -> group. The slowest stand first, so that nothing slow begins last.
 GROUPS = {"functional": "servers", "operations": "prefect", "cli": "prefect too"}

@@ -43,7 +43,8 @@ COMMANDS = (
 )
 
 #: What parsing raises. typer has a copy of click of its own since 0.24, and click's own before.
-_UsageError, _ClickException = typer.BadParameter.__mro__[1:3]
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_ClickException: Any = typer.BadParameter.__mro__[2]
 
 #: How click's message begins that lists arguments which no command takes.
 _EXTRA = "Got unexpected extra argument"

@@ -1,0 +1,198 @@
+"""One distribution, two faces: which one is there, and what is said of the other."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import prefect_ecs_pinned
+from prefect_ecs_pinned import majors
+from prefect_ecs_pinned.cli import main
+from prefect_ecs_pinned.errors import PinnedECSError, WrongPrefect
+
+BIN = Path(sys.executable).parent
+HERE, OTHER = (
+    (majors.BLOCK, majors.WORKER) if majors.prefect_major() == 2 else (majors.WORKER, majors.BLOCK)
+)
+
+needs_worker = pytest.mark.skipif(
+    find_spec(majors.WORKER.module) is None, reason="this checkout has no worker yet"
+)
+
+
+def run(home: Path, *command: str | Path, code: int = 0) -> str:
+    """What a command prints, on both streams, with a home of its own and no server."""
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "NO_COLOR": "1",
+        "COLUMNS": "300",
+    }
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    return said
+
+
+@needs_worker
+def test_this_major_has_its_face():
+    """Under its name, in what is listed, and in what a star brings."""
+    found = getattr(prefect_ecs_pinned, HERE.name)
+    assert found.__name__ == HERE.name
+    assert HERE.name in dir(prefect_ecs_pinned)
+    namespace: dict[str, object] = {}
+    exec("from prefect_ecs_pinned import *", namespace)
+    assert namespace[HERE.name] is found
+    assert OTHER.name not in namespace
+
+
+@needs_worker
+@pytest.mark.parametrize(
+    "statement", [f"from prefect_ecs_pinned import {OTHER.name}", f"import {OTHER.module}"]
+)
+def test_the_other_majors_face_is_one_clear_sentence(statement):
+    """An ImportError and one of ours: what it is, what is installed, what to do instead."""
+    with pytest.raises(WrongPrefect) as caught:
+        exec(statement)
+    assert isinstance(caught.value, ImportError)
+    assert isinstance(caught.value, PinnedECSError)
+    what, hint = str(caught.value).splitlines()
+    assert what == (
+        f"cannot use {OTHER.name}: it is {OTHER.what}, "
+        f"and Prefect {majors.prefect_version()} is installed"
+    )
+    assert hint == f"hint: {OTHER.instead}"
+    assert OTHER.name not in dir(prefect_ecs_pinned)
+
+
+def test_importing_the_package_imports_no_prefect(tmp_path):
+    """Nor does a look at its version or at what it holds."""
+    code = (
+        "import sys, prefect_ecs_pinned as p; p.__version__; dir(p)\n"
+        "assert not {'prefect', 'pydantic', 'boto3'} & set(sys.modules)"
+    )
+    run(tmp_path, sys.executable, "-c", code)
+
+
+@pytest.mark.parametrize(
+    ("version", "major"),
+    [("2.20.27", 2), ("2.20.0+1.gabc", 2), ("3.9.1", 3), ("3.0.0rc1", 3), ("4.0.0", 4)],
+)
+def test_the_version_decides(monkeypatch, version, major):
+    """Prefect's own, whatever stands behind its first number."""
+    import prefect
+
+    monkeypatch.setattr(prefect, "__version__", version)
+    assert majors.prefect_major() == major
+    assert majors.face() is (majors.BLOCK if major == 2 else majors.WORKER)
+
+
+@pytest.mark.parametrize("version", ["0+unknown", "0+untagged.1.gabc", "unknown"])
+def test_a_checkout_without_tags_is_known_by_what_it_has(monkeypatch, version):
+    """Agents: Prefect 3 has none."""
+    import prefect
+
+    monkeypatch.setattr(prefect, "__version__", version)
+    assert majors.face() is HERE
+
+
+@needs_worker
+def test_the_entry_point_brings_the_face():
+    """It is one module for both, and leaves nothing else in its namespace to register."""
+    (found,) = (e for e in entry_points(group="prefect.collections") if "ecs_pinned" in e.name)
+    assert found.value == "prefect_ecs_pinned.collection"
+    module = found.load()
+    assert [name for name in vars(module) if name in majors.FACES] == []
+    assert sys.modules[HERE.module]
+
+
+def test_a_broken_installation_is_logged_and_not_raised(tmp_path):
+    """Prefect would print a line on the stdout of every process; the log has the reason."""
+    code = (
+        f"import sys; sys.modules[{HERE.module!r}] = None\n"
+        "from prefect.plugins import load_prefect_collections as load\n"
+        "module = load()['prefect_ecs_pinned']\n"
+        "assert not isinstance(module, Exception), module\n"
+    )
+    said = run(tmp_path, sys.executable, "-c", code)
+    assert said.count("the Prefect collection prefect_ecs_pinned is not available") == 1
+    assert "Failed to load collection" not in said
+
+
+@needs_worker
+def test_no_process_of_prefect_prints_a_failure(tmp_path):
+    """The commands that load collections, as a user starts them."""
+    load = "from prefect.plugins import load_prefect_collections as load; load()"
+    commands = [(sys.executable, "-c", load)]
+    if HERE is majors.BLOCK:
+        commands.append((BIN / "prefect", "worker", "--help"))
+    for command in commands:
+        said = run(tmp_path, *command)
+        assert "Failed to load" not in said
+        assert "not available" not in said
+
+
+@pytest.mark.skipif(HERE is majors.BLOCK, reason="saved blocks are there under Prefect 2")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "plan x",
+        "pin x",
+        "show x",
+        "prune x --keep 3",
+        "doctor x",
+        "migrate x",
+        "reconcile",
+        "iam x",
+    ],
+)
+def test_commands_on_saved_blocks_say_what_is_there(capsys, command):
+    """One sentence and a hint, exit code 1, and no traceback."""
+    assert main(command.split()) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: cannot use PinnedECSTask: it is an infrastructure block of")
+    assert "prefect work-pool create NAME --type pinned-ecs" in hint
+
+
+@pytest.mark.parametrize("arguments", [["local", "--no-such"], ["local", "--port", "x"], ["lcoal"]])
+def test_wrong_usage_is_one_message_and_a_hint(capsys, arguments):
+    """Under the typer of either major: later ones have a click of their own."""
+    assert main(arguments) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: pinned-ecs")
+
+
+def test_every_module_is_imported_or_says_which_prefect_it_needs():
+    """No command fails under either major for a name that Prefect no longer has."""
+    found = {"imported": 0, "refused": 0}
+    scripts = ("preload", "loop", "save_block", "__main__")
+
+    def walk(package):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if module.name.rpartition(".")[2] in scripts or module.name == OTHER.module:
+                continue
+            try:
+                imported = importlib.import_module(module.name)
+            except WrongPrefect:
+                found["refused"] += 1
+                continue
+            found["imported"] += 1
+            if module.ispkg:
+                walk(imported)
+
+    walk(prefect_ecs_pinned)
+    assert found["imported"] > 100
+    assert (found["refused"] > 0) == (HERE is majors.WORKER)
