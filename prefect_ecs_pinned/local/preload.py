@@ -6,73 +6,122 @@ so that forking is safe, and it ends, with all that it started, when the socket'
 
 Messages are JSON, one a line. In: ``{"task", "argv", "environment", "directory"}`` with the
 file descriptor for the output, or ``{"task", "signal"}``. Out: ``{"task", "exit_code"}``.
+Processes that are forked so start further ones by way of `stand_in`, on a socket in a folder that
+no other user may enter. In: ``{"argv", "environment", "directory"}`` with the file descriptors
+0, 1 and 2, then numbers of signals; out: the exit code, negative for a signal.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import ctypes
-import gc
 import json
 import os
-import runpy
-import select
+import selectors
+import shlex
 import signal
 import socket
 import sys
-import threading
-import traceback
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-#: Bytes read at once from the channel, and file descriptors with them.
+if __name__ == "__main__":
+    import forked  # it stands beside this script, and is no top-level module of anyone's
+
+    del sys.path[0], sys.modules["forked"]
+else:
+    from prefect_ecs_pinned.local import forked
+
+#: Bytes read at once from a socket, and file descriptors with them.
 READ_BYTES = 64 * 1024
 _READ_DESCRIPTORS = 64
 
-#: The module that is forked instead of started.
-ENGINE = "prefect.engine"
+#: The variable by which further processes of a task are known.
+_TASK = "PINNED_ECS_LOCAL_TASK"
 
-_PR_SET_PDEATHSIG = 1
+
+@dataclass(eq=False)
+class _Peer:
+    """One end of a socket that commands come from.
+
+    Attributes:
+        socket: The socket.
+        rest: What of a line has come.
+        descriptors: File descriptors that have come, in their order.
+        pid: Of the process that was forked for a stand-in.
+    """
+
+    socket: socket.socket
+    rest: bytes = b""
+    descriptors: list[int] = field(default_factory=list)
+    pid: int | None = None
+
+    def lines(self) -> list[bytes] | None:
+        """The lines that have come; None when there will be no more."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.socket, READ_BYTES, _READ_DESCRIPTORS)
+        except ConnectionError:
+            return None
+        self.descriptors += descriptors
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        return lines if data else None
+
+    def take(self, number: int) -> list[int]:
+        """The first of the descriptors that have come."""
+        taken, self.descriptors = self.descriptors[:number], self.descriptors[number:]
+        return taken
 
 
 class Spawner:
-    """Starts processes and reports their ends."""
+    """Starts processes and reports their ends.
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._channel = channel
-        self._tasks: dict[int, str] = {}
-        self._rest = b""
-        self._outputs: list[int] = []
+    Args:
+        channel: To whoever has tasks to run.
+        folder: For the socket of `stand_in`.
+    """
+
+    def __init__(self, channel: socket.socket, folder: Path) -> None:
+        self._channel = _Peer(channel)
+        self._tasks: dict[int, str] = {}  # processes of tasks, by process ID
+        self._further: dict[int, tuple[str, _Peer]] = {}  # what those have started
         self._wakeup, wakeup_writer = os.pipe()
         os.set_blocking(wakeup_writer, False)
         signal.set_wakeup_fd(wakeup_writer)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / "socket"))
+        self._listener.listen(128)
+        self._interpreter = _write_stand_in(folder)
+        self._selector = selectors.DefaultSelector()
+        self._watch(self._wakeup, self._reap)
+        self._watch(self._listener, self._accept)
+
+    def _watch(self, source: int | socket.socket, do: Callable[[], None]) -> None:
+        self._selector.register(source, selectors.EVENT_READ, do)
 
     def serve(self) -> None:
         """Do as told until the other end of the channel is closed."""
+        self._watch(self._channel.socket, lambda: None)
         with contextlib.suppress(ConnectionError):  # closed while something was under way
             while self._work():
                 pass
-        for pid in self._tasks:
+        for pid in [*self._tasks, *self._further]:
             _signal_group(pid, signal.SIGKILL)
 
     def _work(self) -> bool:
         """Wait for a message or the end of a process; False when there will be no more."""
-        readable, _, _ = select.select([self._channel.fileno(), self._wakeup], [], [])
-        if self._wakeup in readable:
-            os.read(self._wakeup, 4096)
-            self._reap()
-        return self._channel.fileno() not in readable or self._hear()
-
-    def _hear(self) -> bool:
-        """Do what has been asked for; False when there will be no more."""
-        data, outputs, _, _ = socket.recv_fds(self._channel, READ_BYTES, _READ_DESCRIPTORS)
-        self._outputs += outputs  # one for each command, in their order
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._obey(json.loads(line))
-        return bool(data)
+        for key, _ in self._selector.select():
+            if key.fileobj is self._channel.socket:
+                lines = self._channel.lines()
+                if lines is None:
+                    return False
+                for line in lines:
+                    self._obey(json.loads(line))
+            else:
+                key.data()
+        return True
 
     def _obey(self, message: dict[str, Any]) -> None:
         if "signal" in message:
@@ -80,102 +129,81 @@ class Spawner:
                 if task == message["task"]:
                     _signal_group(pid, message["signal"])
             return
-        engine = _is_engine(message["argv"])
-        if engine:
-            _import_prefect()
-        output = self._outputs.pop(0)
-        pid = os.fork()
-        if pid == 0:
-            _become(message, output, engine)
-        os.close(output)
+        (output,) = self._channel.take(1)
+        pid = self._fork(message, [os.open(os.devnull, os.O_RDONLY), output, output])
         self._tasks[pid] = message["task"]
 
+    def _fork(self, message: dict[str, Any], descriptors: list[int]) -> int:
+        """Fork a process with these as its descriptors 0, 1, 2, which are closed here."""
+        program = forked.program_of(message["argv"])
+        if program is not None:
+            forked.import_prefect()
+        pid = os.fork()
+        if pid == 0:
+            if program is not None and (task := message.get("task")):
+                message["environment"][_TASK] = task
+            sys.executable = self._interpreter
+            forked.become(message, descriptors, program)
+        for descriptor in set(descriptors):
+            os.close(descriptor)
+        return pid
+
+    def _accept(self) -> None:
+        peer = _Peer(self._listener.accept()[0])
+        self._watch(peer.socket, lambda: self._serve_stand_in(peer))
+
+    def _serve_stand_in(self, peer: _Peer) -> None:
+        lines = peer.lines()
+        if lines is None:  # it was killed; what it stands for goes with it
+            self._forget(peer)
+            if peer.pid in self._further:
+                _signal_group(peer.pid, signal.SIGKILL)
+            return
+        for line in lines:
+            if peer.pid is None:
+                message = json.loads(line)
+                peer.pid = self._fork(message, peer.take(3))
+                self._further[peer.pid] = (message["environment"].get(_TASK, ""), peer)
+            elif peer.pid in self._further:
+                _signal_group(peer.pid, int(line))
+
+    def _forget(self, peer: _Peer) -> None:
+        if peer.socket.fileno() >= 0:
+            self._selector.unregister(peer.socket)
+            peer.socket.close()
+
     def _reap(self) -> None:
-        while self._tasks:
+        os.read(self._wakeup, 4096)
+        while self._tasks or self._further:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
-            # As a shell and Docker report it: 128 and the number of the signal.
-            answer = {"task": self._tasks.pop(pid), "exit_code": code if code >= 0 else 128 - code}
-            self._channel.sendall(json.dumps(answer).encode() + b"\n")
+            if pid in self._further:
+                _, peer = self._further.pop(pid)
+                with contextlib.suppress(OSError):  # it has been killed
+                    peer.socket.sendall(str(code).encode())
+                self._forget(peer)
+            else:
+                self._end_task(self._tasks.pop(pid), code)
+
+    def _end_task(self, task: str, code: int) -> None:
+        """Report a task's end, and end what it has left behind, as the end of a container does."""
+        for pid, (owner, _) in self._further.items():
+            if owner == task:
+                _signal_group(pid, signal.SIGKILL)
+        # As a shell and Docker report it: 128 and the number of the signal.
+        answer = {"task": task, "exit_code": code if code >= 0 else 128 - code}
+        self._channel.socket.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _is_engine(argv: list[str]) -> bool:
-    return Path(argv[0]).name.startswith("python") and argv[1:] == ["-m", ENGINE]
-
-
-def _import_prefect() -> None:
-    if ENGINE in sys.modules:
-        return
-    import prefect.engine
-    import prefect.plugins
-
-    prefect.plugins.load_prefect_collections()
-    gc.collect()
-    gc.freeze()  # what has been imported stays shared between the forks
-
-
-def _become(message: dict[str, Any], output: int, engine: bool) -> NoReturn:
-    """In the child: be the task's process."""
-    code = 1
-    try:
-        _settle_in(message, output)
-        if not engine:
-            os.execvpe(message["argv"][0], message["argv"], message["environment"])
-        code = _run_engine(message["argv"])
-    except OSError as error:
-        sys.stderr.write(f"{message['argv'][0]}: {error.strerror}\n")
-        code = 127
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)
-
-
-def _settle_in(message: dict[str, Any], output: int) -> None:
-    os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-    os.closerange(3, 256)
-    os.chdir(message["directory"])
-    os.environ.clear()
-    os.environ.update(message["environment"])
-
-
-def _run_engine(argv: list[str]) -> int:
-    """What ``python -m prefect.engine`` does, to a normal end of the interpreter."""
-    import prefect.context
-
-    sys.argv = [argv[0]]
-    sys.path.insert(0, str(Path.cwd()))
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # Settings were read from the environment of the parent.
-    prefect.context.GLOBAL_SETTINGS_CONTEXT = (
-        prefect.context.root_settings_context()  # type: ignore[no-untyped-call]
-    )
-    sys.modules.pop(ENGINE)
-    code = 0
-    try:
-        runpy.run_module(ENGINE, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    return code
+def _write_stand_in(folder: Path) -> str:
+    """Write the program that forked processes take for their interpreter; its path."""
+    path = folder / "python"
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("stand_in.py"))]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join([*command, str(folder / "socket")])} "$@"\n')
+    path.chmod(0o700)
+    return str(path)
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -188,6 +216,6 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this script's folder: its neighbours are no top-level modules
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever holds the channel
-    Spawner(socket.socket(fileno=int(sys.argv[1]))).serve()
+    with tempfile.TemporaryDirectory(prefix="pinned-ecs-") as folder:  # only this user may enter
+        Spawner(socket.socket(fileno=int(sys.argv[1])), Path(folder)).serve()
