@@ -158,8 +158,8 @@ class _Run:
     async def _withdraw(self, launch: Launch) -> Snapshot | None:
         try:
             return await self._plane.withdraw(launch)
-        except MayRun as error:
-            self._log.error(f"{self._prefix}: {error}")
+        except Exception as error:  # a task that may run, or a control plane that has closed
+            self._log.error(f"{self._prefix}: The launch could not be withdrawn: {error}")
             return None
 
     async def _outcome(self, launch: Launch) -> Snapshot:
