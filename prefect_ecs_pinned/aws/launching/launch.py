@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -40,6 +41,7 @@ from prefect_ecs_pinned.core.reaction import (
 )
 from prefect_ecs_pinned.core.request import launch_type_of, with_submission_id
 from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
+from prefect_ecs_pinned.errors import PinnedECSError
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +151,12 @@ class Launching:
         queue = self._queues.setdefault(name, QuotaQueue(name, self._clock))
         try:
             return await self._launch(queue, submission)
+        except PinnedECSError:
+            raise
+        except Exception as error:  # whatever was asked: the task may run all the same
+            if not submission.uncertain:
+                raise
+            raise submission.may_run(_unforeseen(error, "RunTask")) from error
         finally:
             queue.leave(submission)
             submission.let_go()
@@ -192,7 +200,7 @@ class Launching:
             if submission.token_expires(asked_at):
                 return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
             request = {**submission.request, "clientToken": submission.token}
-            task = _read(await self._api.run_task(request))
+            task = _read(await self._run_task(request))
         except Fault as fault:
             if fault.kind is Kind.THROTTLED:
                 queue.pacer.throttled(asked_at)
@@ -203,14 +211,26 @@ class Launching:
         queue.answered_in(self._clock.now() - asked_at)
         return task
 
+    async def _run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return await self._api.run_task(request)
+        except Fault:
+            raise
+        except Exception as error:  # an answer in no shape that ECS has
+            raise _unforeseen(error, "RunTask") from error
+
     async def _accepted(
         self, queue: QuotaQueue, submission: Submission, task: Snapshot
     ) -> Snapshot:
         """Count a task among the live ones; stop it if nobody wants it any more."""
-        self._live[submission] = (
-            queue,
-            queue.accepted(submission, submission.breakers, task.instance),
-        )
+        if not task.cluster_arn:
+            cluster = str(submission.request.get("cluster") or "default")
+            task = replace(task, cluster_arn=cluster)
+        try:
+            key = queue.accepted(submission, submission.breakers, task.instance)
+            self._live[submission] = queue, key
+        except Exception:  # a task that runs is its caller's, whether or not it is counted
+            logger.exception("Task %s could not be counted", task.task_arn)
         if not submission.withdrawn:
             return task
         if await self._stop(submission, task):
@@ -219,8 +239,7 @@ class Launching:
 
     async def _stop(self, submission: Submission, task: Snapshot) -> bool:
         """Stop a task that nobody wants; whether that is certain. If not, it is tried again."""
-        cluster = task.cluster_arn or str(submission.request.get("cluster") or "default")
-        result = await self._stopping.stop(cluster, task.task_arn, WITHDRAWN_REASON)
+        result = await self._stopping.stop(task.cluster_arn, task.task_arn, WITHDRAWN_REASON)
         if not result.certain:
             logger.error(
                 "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
@@ -253,7 +272,8 @@ class Launching:
                 task = await task_lookup.named(submission, reaction.arn, self._api, self._clock)
             else:
                 task = await task_lookup.find(submission, self._api, self._clock)
-        except Fault as fault:
+        except Exception as error:
+            fault = error if isinstance(error, Fault) else _unforeseen(error, "DescribeTasks")
             logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
             raise submission.may_run(fault) from fault
         if task is not None:
@@ -309,9 +329,15 @@ def _read(answer: Mapping[str, Any]) -> Snapshot:
         raise in_band(answer)
     try:
         return snapshot(tasks[0])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         text = "a task that cannot be read"
         raise Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "MalformedAnswer", text) from error
+
+
+def _unforeseen(error: Exception, operation: str) -> Fault:
+    """An exception that says nothing of what AWS did; its text may quote an answer."""
+    logger.debug("%s", operation, exc_info=error)
+    return Fault(Kind.OUTCOME_UNKNOWN, operation, type(error).__name__, "it could not be read")
 
 
 def _finish(waiting: asyncio.Future[None]) -> None:
