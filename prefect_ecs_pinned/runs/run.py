@@ -137,7 +137,11 @@ class _Run:
             await self._abandon(launch)
             raise
         except Unwanted:
-            left = await self._plane.withdraw(launch) or launch.stopped
+            try:
+                left = await self._plane.withdraw(launch) or launch.stopped
+            except asyncio.CancelledError:
+                await self._abandon(launch)
+                raise
             if left is None:
                 raise
             unwanted, task = True, left  # it was launched: it is followed to its end

@@ -159,6 +159,23 @@ async def test_a_task_that_cannot_be_counted_is_its_callers_all_the_same(
     assert "could not be counted" in caplog.text
 
 
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_task_that_is_stopped_late_is_not_counted_for_ever(api, clock, launching, taken):
+    """StopTask is denied for ten minutes; nobody watches the tasks of those that were withdrawn."""
+    denied = Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "no")
+    api.stop_fault = lambda: denied if clock.now() < 600 else None
+    submissions = [launching.submit(REQUEST, 60.0) for _ in range(10)]
+    await clock.pass_time(5.0 if taken else 0.1)  # ECS has answered, or not yet
+    withdrawn = [launching.withdraw(submission) for submission in submissions]
+    left = await clock.run(asyncio.gather(*withdrawn))
+    assert {task.task_arn for task in left} == set(api.tasks)
+    assert launching.snapshot()["EC2"]["live"] == 10
+    await clock.pass_time(700)
+    assert len(api.stopped) == 10
+    assert launching.snapshot()["EC2"]["live"] == 0
+    assert not launching._background
+
+
 async def test_a_task_whose_answer_names_no_cluster_is_stopped_where_it_was_launched(
     api, clock, launching
 ):

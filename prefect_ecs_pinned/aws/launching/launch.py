@@ -26,7 +26,7 @@ from prefect_ecs_pinned.aws.launching import task_lookup
 from prefect_ecs_pinned.aws.launching.network import missing_subnets
 from prefect_ecs_pinned.aws.launching.queues import MOST_CALLS, LiveKey, QuotaQueue
 from prefect_ecs_pinned.aws.launching.submission import MayRun, NotStopped, Renewal, Submission
-from prefect_ecs_pinned.aws.stopping import Stopping
+from prefect_ecs_pinned.aws.stopping import STOP_SECONDS, Stopping
 from prefect_ecs_pinned.core.capacity import demand_of
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.reaction import (
@@ -72,7 +72,8 @@ class Launching:
         self._open: set[Submission] = set()
         #: Tasks that have not ended, by what has launched them: their queue, and its key for them.
         self._live: dict[Submission, tuple[QuotaQueue, LiveKey]] = {}
-        self._withdrawing: set[asyncio.Task[Snapshot | None]] = set()
+        #: Kept from the garbage collector: withdrawals, and stops that are waited for.
+        self._background: set[asyncio.Task[Any]] = set()
 
     def submit(
         self,
@@ -122,8 +123,8 @@ class Launching:
         """
         submission.withdraw()
         withdrawn = asyncio.create_task(self._withdrawn(submission))
-        self._withdrawing.add(withdrawn)
-        withdrawn.add_done_callback(self._withdrawing.discard)
+        self._background.add(withdrawn)
+        withdrawn.add_done_callback(self._background.discard)
         withdrawn.add_done_callback(_seen)
         return withdrawn
 
@@ -244,10 +245,24 @@ class Launching:
             logger.error(
                 "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
             )
+            later = asyncio.create_task(self._stop_later(submission, task))
+            self._background.add(later)
+            later.add_done_callback(self._background.discard)
             return False
         submission.stopped = task
         self.task_stopped(submission)
         return True
+
+    async def _stop_later(self, submission: Submission, task: Snapshot) -> None:
+        """Count a task no more when its repeated stop has ended: perhaps nobody watches it."""
+        await self._stopping.stop(
+            task.cluster_arn,
+            task.task_arn,
+            WITHDRAWN_REASON,
+            patience=2 * STOP_SECONDS,
+            though_refused=True,
+        )
+        self.task_stopped(submission)
 
     async def _withdrawn(self, submission: Submission) -> Snapshot | None:
         await asyncio.wait((submission.outcome,))
