@@ -6,12 +6,18 @@ Whatever it is, the caller gets an outcome; and where a task may run, the outcom
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
+from collections import Counter
+from itertools import count
 
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.launching.launch import Launching, MayRun
-from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
+from prefect_ecs_pinned.aws.launching.queues import Group, QuotaQueue
+from prefect_ecs_pinned.core.breakers import Breaker, Breakers
+from prefect_ecs_pinned.core.capacity import Shortage
 from prefect_ecs_pinned.core.task_state import Snapshot
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
@@ -196,3 +202,75 @@ async def test_a_task_whose_answer_names_no_cluster_is_stopped_where_it_was_laun
     task = submission.outcome.result()
     assert await clock.run(launching.withdraw(submission)) is None
     assert stops == [("etl", task.task_arn)]
+
+
+# -- the queue's own bookkeeping -------------------------------------------------------------------
+
+#: Where a call returns and where all is settled: what is raised on entry there is raised nowhere.
+OUTERMOST = {"returned", "stopped", "snapshot", "_waiting", "_dispatch", "answered_in"}
+
+METHODS = [
+    (of, name)
+    for of in (QuotaQueue, Group, Breakers, Breaker, Shortage)
+    for name, member in vars(of).items()
+    if inspect.isfunction(member) and not name.startswith("__") and name not in OUTERMOST
+]
+
+
+@pytest.mark.parametrize(
+    ("of", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value)
+)
+@pytest.mark.parametrize("at", [1, 2, 9])
+async def test_whatever_is_raised_in_a_queue_hangs_nobody(
+    api, clock, launching, monkeypatch, of, name, at
+):
+    """Thirty of three sizes, room for six, one method that raises once at some call of it.
+
+    Each has an outcome, each task that was started is known to its caller, and no count stays.
+    """
+    method, calls = getattr(of, name), count(1)
+
+    def check() -> None:
+        if next(calls) == at:
+            raise ZeroDivisionError(name)
+
+    async def raising(*given, **named):
+        check()
+        return await method(*given, **named)
+
+    def raises(*given, **named):
+        check()
+        return method(*given, **named)
+
+    monkeypatch.setattr(of, name, raising if inspect.iscoroutinefunction(method) else raises)
+    live: set[str] = set()
+    api.answer = lambda _: (
+        {"tasks": [], "failures": [{"reason": "RESOURCE:CPU"}]} if len(live) >= 6 else None
+    )
+    start = api._start
+
+    def noting(request):
+        task = start(request)
+        live.add(task["taskArn"])
+        return task
+
+    api._start = noting
+
+    async def run(number: int) -> str:
+        overrides = {"cpu": str(256 * (1 + number % 3)), "memory": "512"}
+        submission = launching.submit({**REQUEST, "overrides": overrides}, 120.0)
+        await asyncio.wait((submission.outcome,))
+        if (error := submission.outcome.exception()) is not None:
+            return type(error).__name__
+        await clock.wait(5.0)
+        live.discard(submission.outcome.result().task_arn)
+        with contextlib.suppress(ZeroDivisionError):
+            launching.task_stopped(submission)
+        return "launched"
+
+    outcomes = Counter(await clock.run(asyncio.gather(*map(run, range(30))), limit=5000))
+    assert set(outcomes) <= {"launched", "ZeroDivisionError"}
+    assert outcomes["launched"] == len(api.tasks)
+    numbers = launching.snapshot().get("EC2", {"live": 0, "calling": 0, "queued": 0})
+    assert (numbers["live"], numbers["calling"], numbers["queued"]) == (0, 0, 0)
+    assert not launching._open

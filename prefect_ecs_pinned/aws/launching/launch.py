@@ -155,13 +155,19 @@ class Launching:
         except PinnedECSError:
             raise
         except Exception as error:  # whatever was asked: the task may run all the same
-            if not submission.uncertain:
+            if not (submission.uncertain or submission.called):
                 raise
             raise submission.may_run(_unforeseen(error, "RunTask")) from error
         finally:
-            queue.leave(submission)
-            submission.let_go()
             self._open.discard(submission)
+            self._let_go(queue, submission)
+
+    def _let_go(self, queue: QuotaQueue, submission: Submission) -> None:
+        submission.let_go()
+        try:
+            queue.leave(submission)
+        except Exception:  # it changes nothing of the outcome
+            logger.exception("A submission could not leave its queue")
 
     async def _launch(self, queue: QuotaQueue, submission: Submission) -> Snapshot:
         """Wait for the turn, call, react: again and again, until it is launched or fails."""
@@ -201,11 +207,13 @@ class Launching:
             if submission.token_expires(asked_at):
                 return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
             request = {**submission.request, "clientToken": submission.token}
+            submission.called = True
             task = _read(await self._run_task(request))
         except Fault as fault:
             if fault.kind is Kind.THROTTLED:
                 queue.pacer.throttled(asked_at)
             submission.answered(fault, asked_at)
+            submission.called = False
             return fault
         finally:
             queue.returned(breakers)
