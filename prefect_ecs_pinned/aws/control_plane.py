@@ -20,6 +20,7 @@ from prefect_ecs_pinned.aws.calls.clients import Access, Clients
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
 from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
 from prefect_ecs_pinned.aws.events import Listener, ignore
 from prefect_ecs_pinned.aws.launching.launch import MOST_CALLS, Launching, Submission
 from prefect_ecs_pinned.aws.launching.network import Network
@@ -61,6 +62,9 @@ _KEPT_SECONDS = 600.0
 
 #: Seconds between looks for control planes that nobody has asked for in that time.
 _TIDY_SECONDS = 60.0
+
+
+_CLOSED = "the control plane has been closed"
 
 
 @dataclass
@@ -105,7 +109,7 @@ class Launch:
         """Hand the submission's outcome over to the caller's event loop."""
 
         if done.cancelled():
-            self.fail(PinnedECSError("cannot launch", "the control plane has been closed"))
+            self.fail(PinnedECSError("cannot launch", _CLOSED))
         elif (error := done.exception()) is not None:
             self.fail(error)
         else:
@@ -143,8 +147,9 @@ class ControlPlane:
     to the control loop and back costs 50 µs of CPU.
     """
 
-    def __init__(self, access: Access, emit: Listener = ignore) -> None:
+    def __init__(self, access: Access, emit: Listener = ignore, waits: Waits = AGENT) -> None:
         self._access = access
+        self._waits = waits
         self._emit_event = emit
         self._loop = ControlLoop()
         #: The verbs, once they have been made.
@@ -244,6 +249,7 @@ class ControlPlane:
 
         def submit() -> None:
             try:
+                self._on_loop().progress.begin()  # what may fail comes before what is launched
                 submission = self._on_loop().launching.submit(
                     request,
                     budget,
@@ -255,11 +261,13 @@ class ControlPlane:
                 )
                 launch.submission = submission
                 submission.outcome.add_done_callback(launch.settle)
-                self._on_loop().progress.begin()
             except Exception as error:
                 launch.fail(error)
 
-        self._loop.call(submit)
+        try:
+            self._loop.call(submit)
+        except RuntimeError:
+            launch.fail(PinnedECSError("cannot launch", _CLOSED))
         return launch
 
     async def withdraw(self, launch: Launch) -> Snapshot | None:
@@ -293,7 +301,10 @@ class ControlPlane:
                 what = f"cannot watch task {task.task_arn}"
                 queue.put(TaskFateUnknown(what, f"{type(error).__name__}: {error}"))
 
-        self._loop.call(watch)
+        try:
+            self._loop.call(watch)
+        except RuntimeError:
+            queue.put(TaskFateUnknown(f"cannot watch task {task.task_arn}", _CLOSED))
         return watched
 
     def forget(self, watched: Watched) -> None:
@@ -404,13 +415,13 @@ class ControlPlane:
             verbs = _Verbs(
                 clients=clients,
                 ecs=ecs,
-                pinning=Pinning(ecs, reads, clock, self._emit_event),
+                pinning=Pinning(ecs, reads, clock, self._emit_event, self._waits),
                 launching=launching,
                 stopping=stopping,
                 watching=Watching(
                     ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock, stopping
                 ),
-                network=Network(Ec2Api(clients), clock),
+                network=Network(Ec2Api(clients), clock, self._waits.reads),
                 output=Output(logs, clock, in_region=logs.in_region),
                 progress=Progress(launching.snapshot, self._emit_event, clock),
                 clock=clock,

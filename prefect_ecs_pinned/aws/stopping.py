@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import UNKNOWN_SECONDS, Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock, StopApi
@@ -24,6 +25,11 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which a caller waits to know that a stop was accepted.
 STOP_PATIENCE = 60.0
+
+#: As `STOP_PATIENCE`, while AWS answers nothing but what does not pass by itself: a permission that
+#: is missing. IAM spreads a new one in seconds
+#: (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, "eventual consistency").
+REFUSED_PATIENCE = 10.0
 
 #: Seconds for which a stop is repeated, whether or not a caller waits for it.
 STOP_SECONDS = 3600.0
@@ -75,7 +81,12 @@ class StopResult:
 
 @dataclass(eq=False)
 class _Stop:
-    """A stop under way; one per task."""
+    """A stop under way; one per task.
+
+    Attributes:
+        refused_since: Since when each answer has been a refusal that does not pass by itself.
+        refused: That has lasted for `REFUSED_PATIENCE`.
+    """
 
     cluster: str
     task: str
@@ -86,6 +97,8 @@ class _Stop:
     fault: Fault | None = None
     not_found_since: float | None = None
     unknown_since: float | None = None
+    refused_since: float | None = None
+    refused: asyncio.Event = field(default_factory=asyncio.Event)
     warned: bool = False
 
 
@@ -112,6 +125,7 @@ class Stopping:
         *,
         shown: bool = True,
         patience: float = STOP_PATIENCE,
+        though_refused: bool = False,
         wanted: Callable[[], bool] = lambda: True,
     ) -> StopResult:
         """Stop a task. Never raises a `Fault`: the result says what is known.
@@ -129,7 +143,9 @@ class Stopping:
                 faults that are final end it (REFUSED; a code that no table knows, after
                 `UNKNOWN_SECONDS`), and "not found" counts when ECS has answered so twice, some
                 seconds apart.
-            patience: Seconds after which UNKNOWN is returned, and the stop goes on.
+            patience: Seconds after which UNKNOWN is returned, and the stop goes on; the same after
+                `REFUSED_PATIENCE` of refusals that do not pass by themselves.
+            though_refused: Wait for the whole of ``patience`` all the same.
             wanted: Asked before each call; when no caller's is true, the stop ends (UNWANTED).
         """
         stop = self._stops.get(task_arn)
@@ -142,11 +158,14 @@ class Stopping:
             work.add_done_callback(self._work.discard)
         stop.shown = stop.shown or shown
         stop.wanted.append(wanted)
-        patient = asyncio.ensure_future(self._clock.wait(patience))
+        until: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._clock.wait(patience))]
+        if not though_refused:
+            until.append(asyncio.ensure_future(stop.refused.wait()))
         try:
-            await asyncio.wait((stop.result, patient), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((stop.result, *until), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            patient.cancel()
+            for end in until:
+                end.cancel()
         return stop.result.result() if stop.result.done() else _unknown(stop)
 
     def ended(self, task_arn: str) -> None:
@@ -192,16 +211,28 @@ class Stopping:
         """Call once; None means again."""
         if not any(wanted() for wanted in stop.wanted):
             return StopResult(Outcome.UNWANTED, stop.fault)
+        asked_at = self._clock.now()
         try:
             await self._api.stop_task(stop.cluster, stop.task, stop.reason)
         except Fault as fault:
             stop.fault = fault
+            self._note_refusal(stop, fault, asked_at)
             return self._refused(stop, fault)
         except Exception as exception:  # an answer in no shape that ECS has
             stop.fault = Fault(Kind.OUTCOME_UNKNOWN, "StopTask", type(exception).__name__, "")
+            self._note_refusal(stop, stop.fault, asked_at)
             logger.debug("StopTask %s", stop.task, exc_info=True)
             return None
         return StopResult(Outcome.ACCEPTED)
+
+    def _note_refusal(self, stop: _Stop, fault: Fault, asked_at: float) -> None:
+        if fault.passing or fault.kind is Kind.NO_TASK:
+            stop.refused_since = None
+            stop.refused.clear()
+            return
+        stop.refused_since = asked_at if stop.refused_since is None else stop.refused_since
+        if self._clock.now() - stop.refused_since >= REFUSED_PATIENCE:
+            stop.refused.set()
 
     def _refused(self, stop: _Stop, fault: Fault) -> StopResult | None:
         if fault.kind is Kind.NO_TASK:

@@ -108,6 +108,9 @@ def snapshot(task: Mapping[str, Any]) -> Snapshot:
     Raises:
         KeyError: It has no ``taskArn``.
     """
+    arn = _text(task["taskArn"])
+    if not arn:
+        raise KeyError("taskArn")
     status = _text(task.get("lastStatus")) or UNKNOWN_STATUS
     prefect: Mapping[str, Any] = {}
     others = []
@@ -120,7 +123,7 @@ def snapshot(task: Mapping[str, Any]) -> Snapshot:
     provider = _text(task.get("capacityProviderName"))
     exit_code = _whole(prefect.get("exitCode"))
     return Snapshot(
-        task_arn=task["taskArn"],
+        task_arn=arn,
         cluster_arn=_text(task.get("clusterArn")),
         status=status,
         scales_out=bool(provider) and provider not in _FARGATE_PROVIDERS,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.clients import Access
+from prefect_ecs_pinned.aws.calls.retrying import COMMAND
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.core.plan import Change, changes
 from prefect_ecs_pinned.core.showable import REQUEST
@@ -141,7 +142,7 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
         for configuration in found:
             access = configuration.access
             if access.key not in planes:
-                planes[access.key] = ControlPlane(access)
+                planes[access.key] = ControlPlane(access, waits=COMMAND)
             plane = planes[access.key]
             prepared = await prepare(configuration.spec, plane)
             desired = prepared.desired

@@ -137,7 +137,11 @@ class _Run:
             await self._abandon(launch)
             raise
         except Unwanted:
-            left = await self._plane.withdraw(launch) or launch.stopped
+            try:
+                left = await self._plane.withdraw(launch) or launch.stopped
+            except asyncio.CancelledError:
+                await self._abandon(launch)
+                raise
             if left is None:
                 raise
             unwanted, task = True, left  # it was launched: it is followed to its end
@@ -158,8 +162,8 @@ class _Run:
     async def _withdraw(self, launch: Launch) -> Snapshot | None:
         try:
             return await self._plane.withdraw(launch)
-        except MayRun as error:
-            self._log.error(f"{self._prefix}: {error}")
+        except Exception as error:  # a task that may run, or a control plane that has closed
+            self._log.error(f"{self._prefix}: The launch could not be withdrawn: {error}")
             return None
 
     async def _outcome(self, launch: Launch) -> Snapshot:

@@ -18,9 +18,10 @@ import pytest
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import shared
-from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, ThreadsafeQueue
+from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, LoopClosed, ThreadsafeQueue
 from prefect_ecs_pinned.core.definition import DefinitionSpec
-from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, TaskNotFound
+from prefect_ecs_pinned.core.task_state import Snapshot
+from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, TaskFateUnknown, TaskNotFound
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
 
@@ -250,16 +251,39 @@ def test_a_fork_begins_afresh_and_leaves_the_parent_alone(ecs):
 
 
 async def test_a_closed_loop_cancels_what_it_was_doing():
-    """And gives its files back."""
+    """Its caller, whom nobody has cancelled, gets an error; and its files are given back."""
     files = psutil.Process().num_fds()
     loop = ControlLoop("pinned-ecs-test")
     work = asyncio.create_task(loop.run(asyncio.sleep(1000)))
     await asyncio.sleep(0.01)
     loop.close()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(LoopClosed):
         await work
     await until(lambda: psutil.Process().num_fds() <= files)
     loop.close()  # twice is once
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_who_asks_a_control_plane_that_closes_is_given_an_error(ecs, closed):
+    """A launch and a watch in the very pass in which the loop stops, and after it has closed."""
+    plane = shared(access(ecs))
+    desired = await plane.desired(SPEC)
+    task = Snapshot("arn:aws:ecs:us-east-1:123456789012:task/default/0", "default", "PENDING")
+    queue: ThreadsafeQueue[Any] = ThreadsafeQueue()
+    held, hold = threading.Event(), threading.Event()
+    plane._loop.call(lambda: (held.set(), hold.wait()))
+    held.wait()
+    plane._loop.close()
+    if closed:
+        hold.set()
+        await until(lambda: plane._loop._loop.is_closed())
+    launch = plane.launch({"taskDefinition": "f:1", "launchType": "EC2"}, 900, desired, True)
+    plane.forget(plane.watch(task, 5.0, 60.0, ThreadsafeQueue()))
+    plane.watch(task, 5.0, 60.0, queue)
+    hold.set()
+    with pytest.raises(PinnedECSError, match="the control plane has been closed"):
+        await asyncio.wait_for(launch.outcome, 5)
+    assert isinstance(await asyncio.wait_for(queue.get(), 5), TaskFateUnknown)
 
 
 def test_a_mailbox_of_a_loop_that_has_closed_swallows_its_news():

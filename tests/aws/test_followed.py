@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -24,9 +24,17 @@ class Logs:
         self.lines = ["one", "two"]
         self.calls = 0
 
-    async def filter_log_events(self, *_: Any) -> dict[str, Any]:
+    async def filter_log_events(
+        self, _: str, streams: Sequence[str], start: int, __: str | None
+    ) -> dict[str, Any]:
         self.calls += 1
-        return {"events": []}
+        return {
+            "events": [
+                {"logStreamName": name, "timestamp": start, "message": line, "eventId": name + line}
+                for name in streams
+                for line in self.lines
+            ]
+        }
 
     async def get_log_events(self, _: str, __: str, ___: int, token: str | None) -> dict[str, Any]:
         self.calls += 1

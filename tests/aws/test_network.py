@@ -13,7 +13,12 @@ from botocore.exceptions import ClientError
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.network import Network, missing_subnets
-from prefect_ecs_pinned.errors import AccessDenied, ConfigurationError, Unavailable
+from prefect_ecs_pinned.errors import (
+    AccessDenied,
+    ConfigurationError,
+    PinnedECSError,
+    Unavailable,
+)
 from tests.aws.virtual import VirtualClock
 
 
@@ -287,3 +292,14 @@ def test_the_subnets_that_run_task_names(code, message, missing):
     response = {"Error": {"Code": code, "Message": message}}
     fault = classify(ClientError(response, "RunTask"), "RunTask")  # type: ignore[arg-type]
     assert missing_subnets(fault) == missing
+
+
+@pytest.mark.parametrize("kind", [Kind.UNKNOWN, Kind.THROTTLED, Kind.UNREACHABLE])
+async def test_a_command_waits_for_ten_seconds(api, clock, kind):
+    """An agent for two minutes."""
+    api.fault = lambda action: Fault(kind, action, "SomeException", "no")
+    for patience, least, most in ((10.0, 4, 15), (120.0, 80, 130)):
+        began = clock.now()
+        with pytest.raises(PinnedECSError):
+            await clock.run(Network(api, clock, patience).subnets("vpc-1"))
+        assert least < clock.now() - began < most

@@ -185,6 +185,40 @@ async def test_a_stream_that_does_not_exist_keeps_nobody_waiting(clock, logs, re
     assert reader.printed["new"] == ["first"]
 
 
+@pytest.mark.parametrize(
+    ("silent", "most_gets", "longest"), [(0.0, 40, 15.0), (0.1, 300, 50.0), (1.0, 230, 40.0)]
+)
+async def test_two_hundred_short_runs_need_few_calls_of_their_own(
+    clock, logs, reader, silent, most_gets, longest
+):
+    """Each writes for 3 s and ends. Where all write, tails come within 15 s (70 s one by one).
+
+    Containers that write nothing have no stream, which costs no more than it did one by one.
+    """
+    tails = []
+
+    async def run(number: int) -> None:
+        await clock.wait(number / 20)
+        stream = f"flows/prefect/{number}"
+        reader.follow(stream)
+        for part in range(3):
+            await clock.wait(1.0)
+            if number % 100 >= 100 * silent:
+                logs.write(stream, f"{part}a", f"{part}b")
+        ended_at = clock.now()
+        await reader.output.finish(reader.follows[stream])
+        tails.append(clock.now() - ended_at)
+        assert reader.printed[stream] == [
+            f"{part}{line}" for part in range(3) for line in "ab" if stream in logs.streams
+        ]
+
+    await clock.run(asyncio.gather(*(run(number) for number in range(200))))
+    assert max(tails) <= longest
+    assert logs.calls["get"] <= most_gets
+    for action, rate in (("filter", 2.5), ("get", 5.0)):
+        assert logs.calls[action] <= rate * (clock.now() + 1) + rate
+
+
 async def test_the_tail_that_arrives_after_the_end_is_read(clock, logs, reader):
     """The driver sends its last lines up to five seconds late."""
     logs.write("s", "one")

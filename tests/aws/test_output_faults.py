@@ -651,7 +651,7 @@ def test_whatever_happens_lines_come_once_and_in_order(steps, page):
 
     async def play() -> None:
         streams = Streams(page)
-        names = ["a", "b", "c"]
+        names = list("abcde")  # enough to be tried together at once
         follows = streams.follow(*names)
         written: dict[str, list[str]] = {name: [] for name in names}
         wrong: list[Any] = []
@@ -672,7 +672,7 @@ def test_whatever_happens_lines_come_once_and_in_order(steps, page):
 
         streams.logs.odd = odd
         for what, number in steps:
-            name = names[number % 3]
+            name = names[number % 5]
             if what == "write":
                 lines = ["the same", "the same", f"{len(written[name])}"][: number % 3 + 1]
                 streams.logs.write(name, *lines)

@@ -9,6 +9,7 @@ import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, Pacer
+from prefect_ecs_pinned.aws.calls.retrying import COMMAND
 from prefect_ecs_pinned.aws.loop.bounded import Bounded
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.aws.pinning import linked_revision as linked_module
@@ -18,7 +19,12 @@ from prefect_ecs_pinned.aws.pinning.resolving import NEW_SECONDS, Pinning
 from prefect_ecs_pinned.core.definition import DefinitionSpec, build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
-from prefect_ecs_pinned.errors import AccessDenied, RegistrationRefused, Unavailable
+from prefect_ecs_pinned.errors import (
+    AccessDenied,
+    PinnedECSError,
+    RegistrationRefused,
+    Unavailable,
+)
 from tests.aws.fakes import FakeDefinitions
 from tests.aws.virtual import VirtualClock
 from tests.core.model import changed
@@ -599,3 +605,41 @@ async def test_an_hour_without_network_is_told_after_two_minutes(api, clock):
     assert clock.now() <= 130
     await clock.pass_time(3600)
     assert (await clock.run(one.resolve(desired()))).arn in api.revisions
+
+
+PASSING = [
+    (Kind.UNKNOWN, "BrandNewException"),
+    (Kind.OUTCOME_UNKNOWN, "InternalFailure"),
+    (Kind.UNREACHABLE, "EndpointConnectionError"),
+    (Kind.THROTTLED, "ThrottlingException"),
+]
+
+
+@pytest.mark.parametrize(("kind", "code"), PASSING)
+@pytest.mark.parametrize("action", ["DescribeTaskDefinition", "RegisterTaskDefinition"])
+async def test_a_command_waits_for_ten_seconds(api, clock, action, kind, code):
+    """Not for minutes, whichever call fails; while registrations are throttled, for two minutes."""
+    api.before = lambda called: Fault(kind, action, code, "no") if called == action else None
+    reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
+    command = Pinning(api, reads, clock, waits=COMMAND)
+    with pytest.raises(PinnedECSError, match=code):
+        await clock.run(command.resolve(desired()))
+    throttled = action == "RegisterTaskDefinition" and kind is Kind.THROTTLED
+    least, most = (100, 130) if throttled else (4, 15)
+    assert least < clock.now() < most
+
+
+@pytest.mark.parametrize(("kind", "code"), PASSING)
+async def test_an_agent_waits_for_a_code_that_nobody_knows_for_two_minutes(
+    api, clock, caplog, kind, code
+):
+    """Said once; what AWS is known to answer for a while is waited out for fifteen."""
+    fault = Fault(kind, "RegisterTaskDefinition", code, "no")
+    api.before = lambda called: fault if called == "RegisterTaskDefinition" else None
+    with pytest.raises(PinnedECSError, match=code):
+        await clock.run(pinning(api).resolve(desired()))
+    least, most = (110, 130) if kind is Kind.UNKNOWN else (890, 920)
+    assert least < clock.now() < most
+    assert sum("not known here" in line.getMessage() for line in caplog.records) == (
+        kind is Kind.UNKNOWN
+    )

@@ -11,6 +11,7 @@ import pytest
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.stopping import (
     NOT_FOUND_SECONDS,
+    REFUSED_PATIENCE,
     STOP_PATIENCE,
     STOP_SECONDS,
     Outcome,
@@ -69,14 +70,46 @@ async def test_a_stop_that_ecs_accepts(api, clock, stopping):
 
 @pytest.mark.parametrize("fault", [THROTTLED, DENIED, NO_CLUSTER, REFUSED, SKEWED, KeyError("x")])
 async def test_any_fault_of_a_task_that_ecs_has_shown_is_repeated(api, clock, stopping, fault):
-    """For thirty seconds no caller notices; none of it is final."""
+    """For thirty seconds a patient caller notices nothing; none of it is final."""
     api.fault, api.until = fault, 30.0
-    result = await clock.run(stopping.stop("c", "t", "enough"))
+    result = await clock.run(stopping.stop("c", "t", "enough", though_refused=True))
     assert result.outcome is Outcome.ACCEPTED
     assert 30 <= clock.now() <= STOP_PATIENCE
 
 
-@pytest.mark.parametrize("fault", [THROTTLED, DENIED, ValueError("odd")])
+@pytest.mark.parametrize("fault", [DENIED, NO_CLUSTER, REFUSED])
+async def test_what_does_not_pass_by_itself_is_said_after_ten_seconds(api, clock, stopping, fault):
+    """UNKNOWN, with the refusal, to those who ask later at once; the stop goes on for the hour."""
+    api.fault, api.until = fault, 1800.0
+    patient = asyncio.create_task(
+        stopping.stop("c", "t", "enough", patience=STOP_SECONDS, though_refused=True)
+    )
+    result = await clock.run(stopping.stop("c", "t", "enough"))
+    assert (result.outcome, result.fault) == (Outcome.UNKNOWN, fault)
+    assert REFUSED_PATIENCE <= clock.now() <= 2 * REFUSED_PATIENCE
+    asked_at = clock.now()
+    assert (await clock.run(stopping.stop("c", "t", "enough"))).outcome is Outcome.UNKNOWN
+    assert clock.now() == asked_at
+    assert (await clock.run(patient)).outcome is Outcome.ACCEPTED
+    assert 1800 <= clock.now() <= 1861
+
+
+@pytest.mark.parametrize("passing", [THROTTLED, NO_TASK, ValueError("odd")])
+async def test_an_answer_that_may_pass_begins_the_ten_seconds_anew(api, clock, stopping, passing):
+    """A policy that IAM has not spread everywhere, a throttle between two denials."""
+    denials = iter([DENIED, DENIED, passing, DENIED, DENIED])
+
+    async def stop_task(cluster, task, reason):
+        await clock.wait(3.0)
+        if (fault := next(denials, None)) is not None:
+            raise fault
+
+    api.stop_task = stop_task
+    result = await clock.run(stopping.stop("c", "t", "enough"))
+    assert result.outcome is Outcome.ACCEPTED
+
+
+@pytest.mark.parametrize("fault", [THROTTLED, SKEWED, ValueError("odd")])
 async def test_unknown_after_the_patience_and_it_goes_on(api, clock, stopping, fault, caplog):
     """The caller gets UNKNOWN after a minute; the stop is accepted later, with one WARNING."""
     api.fault, api.until = fault, 1800.0
@@ -180,7 +213,9 @@ async def test_a_stop_that_nobody_wants_any_more(api, clock, stopping):
     api.fault = DENIED
     wanted = {"a": True, "b": True}
     callers = [
-        asyncio.create_task(stopping.stop("c", "t", "r", wanted=lambda who=who: wanted[who]))
+        asyncio.create_task(
+            stopping.stop("c", "t", "r", though_refused=True, wanted=lambda who=who: wanted[who])
+        )
         for who in "ab"
     ]
     await clock.pass_time(5)

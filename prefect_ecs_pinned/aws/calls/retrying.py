@@ -9,6 +9,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -30,7 +31,32 @@ PATIENCE_SECONDS = 120.0
 _LOGGED_AGAIN_SECONDS = 900.0
 _MOST_CODES = 256
 
-_THROTTLES = (Kind.THROTTLED, Kind.HIDDEN_THROTTLE)
+#: Asked too often, and in the case of CONTENDED by several.
+_THROTTLES = (Kind.THROTTLED, Kind.HIDDEN_THROTTLE, Kind.CONTENDED)
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long AWS is waited for, in seconds.
+
+    Attributes:
+        reads: For which a look-up is tried again.
+        registrations: For which RegisterTaskDefinition is tried again while it fails.
+        contended: For which it is while AWS answers that it is asked too often, or that somebody
+            else registers a revision of the family.
+    """
+
+    reads: float = PATIENCE_SECONDS
+    registrations: float = 900.0
+    contended: float = 900.0
+
+
+#: Of an agent: fifty revisions of one family take 30 s at 1 a second, other processes may want the
+#: same, and nobody is there to start it again.
+AGENT = Waits()
+
+#: Of a command: whoever has typed it is there.
+COMMAND = Waits(reads=10.0, registrations=10.0, contended=120.0)
 
 
 def backoff(attempt: int, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> float:
@@ -59,7 +85,7 @@ async def retry(
         Fault: A lasting one, or the last one when patience was at an end.
     """
     longest = max(patience, throttled or 0.0)
-    patiences = _Patience(clock, patience, longest)
+    patiences = Patience(clock, patience, longest)
     attempt = 0
     while True:
         asked_at = clock.now()
@@ -74,8 +100,14 @@ async def retry(
         await clock.wait(pause)
 
 
-class _Patience:
-    """Until when the calls of one `retry` are repeated."""
+class Patience:
+    """Until when a series of calls is repeated.
+
+    Args:
+        clock: Time.
+        patience: Seconds while calls fail, throttles apart; see `retry`.
+        longest: Seconds in all.
+    """
 
     def __init__(self, clock: Clock, patience: float, longest: float) -> None:
         self._end = clock.now() + longest

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -25,7 +26,7 @@ from prefect_ecs_pinned.aws.launching import task_lookup
 from prefect_ecs_pinned.aws.launching.network import missing_subnets
 from prefect_ecs_pinned.aws.launching.queues import MOST_CALLS, LiveKey, QuotaQueue
 from prefect_ecs_pinned.aws.launching.submission import MayRun, NotStopped, Renewal, Submission
-from prefect_ecs_pinned.aws.stopping import Stopping
+from prefect_ecs_pinned.aws.stopping import STOP_SECONDS, Stopping
 from prefect_ecs_pinned.core.capacity import demand_of
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.reaction import (
@@ -40,6 +41,7 @@ from prefect_ecs_pinned.core.reaction import (
 )
 from prefect_ecs_pinned.core.request import launch_type_of, with_submission_id
 from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
+from prefect_ecs_pinned.errors import PinnedECSError
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,8 @@ class Launching:
         self._open: set[Submission] = set()
         #: Tasks that have not ended, by what has launched them: their queue, and its key for them.
         self._live: dict[Submission, tuple[QuotaQueue, LiveKey]] = {}
-        self._withdrawing: set[asyncio.Task[Snapshot | None]] = set()
+        #: Kept from the garbage collector: withdrawals, and stops that are waited for.
+        self._background: set[asyncio.Task[Any]] = set()
 
     def submit(
         self,
@@ -120,8 +123,8 @@ class Launching:
         """
         submission.withdraw()
         withdrawn = asyncio.create_task(self._withdrawn(submission))
-        self._withdrawing.add(withdrawn)
-        withdrawn.add_done_callback(self._withdrawing.discard)
+        self._background.add(withdrawn)
+        withdrawn.add_done_callback(self._background.discard)
         withdrawn.add_done_callback(_seen)
         return withdrawn
 
@@ -149,10 +152,22 @@ class Launching:
         queue = self._queues.setdefault(name, QuotaQueue(name, self._clock))
         try:
             return await self._launch(queue, submission)
+        except PinnedECSError:
+            raise
+        except Exception as error:  # whatever was asked: the task may run all the same
+            if not (submission.uncertain or submission.called):
+                raise
+            raise submission.may_run(_unforeseen(error, "RunTask")) from error
         finally:
-            queue.leave(submission)
-            submission.let_go()
             self._open.discard(submission)
+            self._let_go(queue, submission)
+
+    def _let_go(self, queue: QuotaQueue, submission: Submission) -> None:
+        submission.let_go()
+        try:
+            queue.leave(submission)
+        except Exception:  # it changes nothing of the outcome
+            logger.exception("A submission could not leave its queue")
 
     async def _launch(self, queue: QuotaQueue, submission: Submission) -> Snapshot:
         """Wait for the turn, call, react: again and again, until it is launched or fails."""
@@ -192,25 +207,39 @@ class Launching:
             if submission.token_expires(asked_at):
                 return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
             request = {**submission.request, "clientToken": submission.token}
-            task = _read(await self._api.run_task(request))
+            submission.called = True
+            task = _read(await self._run_task(request))
         except Fault as fault:
             if fault.kind is Kind.THROTTLED:
                 queue.pacer.throttled(asked_at)
             submission.answered(fault, asked_at)
+            submission.called = False
             return fault
         finally:
             queue.returned(breakers)
         queue.answered_in(self._clock.now() - asked_at)
         return task
 
+    async def _run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            return await self._api.run_task(request)
+        except Fault:
+            raise
+        except Exception as error:  # an answer in no shape that ECS has
+            raise _unforeseen(error, "RunTask") from error
+
     async def _accepted(
         self, queue: QuotaQueue, submission: Submission, task: Snapshot
     ) -> Snapshot:
         """Count a task among the live ones; stop it if nobody wants it any more."""
-        self._live[submission] = (
-            queue,
-            queue.accepted(submission, submission.breakers, task.instance),
-        )
+        if not task.cluster_arn:
+            cluster = str(submission.request.get("cluster") or "default")
+            task = replace(task, cluster_arn=cluster)
+        try:
+            key = queue.accepted(submission, submission.breakers, task.instance)
+            self._live[submission] = queue, key
+        except Exception:  # a task that runs is its caller's, whether or not it is counted
+            logger.exception("Task %s could not be counted", task.task_arn)
         if not submission.withdrawn:
             return task
         if await self._stop(submission, task):
@@ -219,16 +248,29 @@ class Launching:
 
     async def _stop(self, submission: Submission, task: Snapshot) -> bool:
         """Stop a task that nobody wants; whether that is certain. If not, it is tried again."""
-        cluster = task.cluster_arn or str(submission.request.get("cluster") or "default")
-        result = await self._stopping.stop(cluster, task.task_arn, WITHDRAWN_REASON)
+        result = await self._stopping.stop(task.cluster_arn, task.task_arn, WITHDRAWN_REASON)
         if not result.certain:
             logger.error(
                 "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
             )
+            later = asyncio.create_task(self._stop_later(submission, task))
+            self._background.add(later)
+            later.add_done_callback(self._background.discard)
             return False
         submission.stopped = task
         self.task_stopped(submission)
         return True
+
+    async def _stop_later(self, submission: Submission, task: Snapshot) -> None:
+        """Count a task no more when its repeated stop has ended: perhaps nobody watches it."""
+        await self._stopping.stop(
+            task.cluster_arn,
+            task.task_arn,
+            WITHDRAWN_REASON,
+            patience=2 * STOP_SECONDS,
+            though_refused=True,
+        )
+        self.task_stopped(submission)
 
     async def _withdrawn(self, submission: Submission) -> Snapshot | None:
         await asyncio.wait((submission.outcome,))
@@ -253,7 +295,8 @@ class Launching:
                 task = await task_lookup.named(submission, reaction.arn, self._api, self._clock)
             else:
                 task = await task_lookup.find(submission, self._api, self._clock)
-        except Fault as fault:
+        except Exception as error:
+            fault = error if isinstance(error, Fault) else _unforeseen(error, "DescribeTasks")
             logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
             raise submission.may_run(fault) from fault
         if task is not None:
@@ -309,9 +352,15 @@ def _read(answer: Mapping[str, Any]) -> Snapshot:
         raise in_band(answer)
     try:
         return snapshot(tasks[0])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         text = "a task that cannot be read"
         raise Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "MalformedAnswer", text) from error
+
+
+def _unforeseen(error: Exception, operation: str) -> Fault:
+    """An exception that says nothing of what AWS did; its text may quote an answer."""
+    logger.debug("%s", operation, exc_info=error)
+    return Fault(Kind.OUTCOME_UNKNOWN, operation, type(error).__name__, "it could not be read")
 
 
 def _finish(waiting: asyncio.Future[None]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.calls.ports import Clock, NetworkApi
-from prefect_ecs_pinned.aws.calls.retrying import retry
+from prefect_ecs_pinned.aws.calls.retrying import PATIENCE_SECONDS, retry
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -34,11 +34,18 @@ def missing_subnets(fault: Fault) -> Sequence[str]:
 
 
 class Network:
-    """Finds the subnets of a VPC; lives on the control loop."""
+    """Finds the subnets of a VPC; lives on the control loop.
 
-    def __init__(self, api: NetworkApi, clock: Clock) -> None:
+    Args:
+        api: The calls.
+        clock: Time.
+        patience: Seconds for which a call is tried again.
+    """
+
+    def __init__(self, api: NetworkApi, clock: Clock, patience: float = PATIENCE_SECONDS) -> None:
         self._api = api
         self._clock = clock
+        self._patience = patience
         self._known: Once[str | None, Sequence[str]] = Once(_MOST_VPCS)
         #: When the subnets of a VPC were looked up because one did not exist any more.
         self._replaced_at: dict[str | None, float] = {}
@@ -137,7 +144,7 @@ class Network:
                     raise
             return await once()
 
-        return await retry(twice, self._clock)
+        return await retry(twice, self._clock, self._patience)
 
 
 def _name(vpc_id: str | None) -> str:

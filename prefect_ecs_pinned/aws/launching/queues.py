@@ -123,6 +123,8 @@ class QuotaQueue:
         self._open: list[tuple[int, int, Group]] = []
         #: Submissions whose clock has run out, by arrival: each is owed one call.
         self._last: list[Submission] = []
+        #: All that wait in `turn`.
+        self._asking: set[Submission] = set()
         self._breakers = Breakers()
         #: How many tasks have not ended.
         self._live: Counter[LiveKey] = Counter()
@@ -171,6 +173,7 @@ class QuotaQueue:
         else:
             heapq.heappush(submission.group.waiting, submission)
             self._offer(submission.group)
+        self._asking.add(submission)
         self._wake()
         try:
             return await future
@@ -182,6 +185,8 @@ class QuotaQueue:
             ):
                 self.returned(breakers)
             raise
+        finally:
+            self._asking.discard(submission)
 
     def returned(self, breakers: Sequence[Breaker]) -> None:
         """A call has returned, whatever it brought."""
@@ -202,10 +207,10 @@ class QuotaQueue:
         """
         assert submission.group is not None
         demand = submission.group.demand
-        self.launched += 1
-        self._live[demand, instance] += 1
         if self._breakers.record_success(demand, breakers, self._clock.now()):
             self._offer_all()
+        self.launched += 1
+        self._live[demand, instance] += 1  # last: whoever gets no key cannot take it back
         return demand, instance
 
     def answered_in(self, seconds: float) -> None:
@@ -231,10 +236,12 @@ class QuotaQueue:
 
     def stopped(self, key: LiveKey) -> None:
         """A task has ended: where it could have made room, there may be some."""
-        self._tick(self._clock.now())
-        self._live[key] -= 1
-        if self._live[key] <= 0:
-            del self._live[key]
+        try:
+            self._tick(self._clock.now())
+        finally:  # whatever is raised: no count stays too high
+            self._live[key] -= 1
+            if self._live[key] <= 0:
+                del self._live[key]
         self._breakers.ended(key[0])
         self._changed.set()
 
@@ -262,7 +269,7 @@ class QuotaQueue:
             await self._serve()
         except Exception as error:
             logger.exception("The queue of %s could not be served", self.name)
-            for submission in self._waiting():
+            for submission in self._asking:  # whatever the queue has lost
                 if submission.waiting is not None and not submission.waiting.done():
                     submission.waiting.set_exception(error)
 
@@ -282,8 +289,8 @@ class QuotaQueue:
                 continue
             submission, breakers = chosen
             assert submission.waiting is not None
-            self.calls += 1
             probes = [breaker for breaker in breakers if not breaker.uses_room(now, interval)]
+            self.calls += 1
             submission.waiting.set_result(probes)
 
     def _waiting(self) -> list[Submission]:

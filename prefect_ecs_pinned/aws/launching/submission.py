@@ -62,6 +62,7 @@ class Submission:
         group: Those that ask for the same; None while it is in none.
         breakers: Those through which its last call was a probe.
         waiting: Done when it is its turn, when a pause is over, or when it is withdrawn.
+        called: A call is under way, or has started the task.
         withdrawn: Nobody wants the task any more.
         stopped: Its task, started before it was withdrawn: ECS has accepted its stop.
         last_try: Its clock has run out; the next call is the last one.
@@ -85,6 +86,7 @@ class Submission:
     group: Group | None = field(default=None, repr=False)
     breakers: Sequence[Breaker] = field(default=(), repr=False)
     waiting: asyncio.Future[Any] | None = field(default=None, repr=False)
+    called: bool = False
     withdrawn: bool = False
     stopped: Snapshot | None = None
     last_try: bool = False

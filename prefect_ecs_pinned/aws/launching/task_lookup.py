@@ -7,9 +7,11 @@ APIReference/API_Task.html, "overrides").
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.launching.submission import Submission
@@ -36,11 +38,31 @@ async def find(submission: Submission, api: LaunchApi, clock: Clock) -> Snapshot
     cluster = str(submission.request.get("cluster") or "default")
     for pause in (0.0, _SECOND_LOOK_SECONDS):
         await clock.wait(pause)
-        tasks = await retry(lambda: _candidates(submission, cluster, api), clock, _PATIENCE)
-        for task in tasks:
-            if is_of(task, submission):
-                return snapshot(task)
+        if task := await retry(lambda: _look(submission, cluster, api), clock, _PATIENCE):
+            return task
     return None
+
+
+async def _look(submission: Submission, cluster: str, api: LaunchApi) -> Snapshot | None:
+    with _read("ListTasks"):
+        tasks = await _candidates(submission, cluster, api)
+        return next((snapshot(task) for task in tasks if is_of(task, submission)), None)
+
+
+@contextmanager
+def _read(operation: str) -> Iterator[None]:
+    """What cannot be read of an answer says nothing, and is asked for again.
+
+    Raises:
+        Fault: It could not be read.
+    """
+    try:
+        yield
+    except Fault:
+        raise
+    except Exception as error:  # in no shape that ECS has; its text may quote the answer
+        text = f"an answer that cannot be read ({type(error).__name__})"
+        raise Fault(Kind.OUTCOME_UNKNOWN, operation, "MalformedAnswer", text) from error
 
 
 async def _candidates(
@@ -61,10 +83,15 @@ async def named(submission: Submission, arn: str, api: LaunchApi, clock: Clock) 
         Fault: It cannot be known.
     """
     cluster = str(submission.request.get("cluster") or "default")
-    found = await retry(lambda: api.find_task(cluster, arn), clock)
-    if found is None or not submission_ids(found):
-        return Snapshot(arn, cluster, "PROVISIONING")
-    return snapshot(found) if is_of(found, submission) else None
+
+    async def ask() -> Snapshot | None:
+        with _read("DescribeTasks"):
+            found = await api.find_task(cluster, arn)
+            if found is None or not submission_ids(found):
+                return Snapshot(arn, cluster, "PROVISIONING")
+            return snapshot(found) if is_of(found, submission) else None
+
+    return await retry(ask, clock)
 
 
 def is_of(task: Mapping[str, Any], submission: Submission) -> bool:

@@ -9,126 +9,144 @@ its changes through a `ThreadsafeQueue`. Whatever goes from one loop to another 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from prefect_ecs_pinned.aws.loop.posting import LoopClosed, ThreadsafeCalls
+
+__all__ = ["ControlLoop", "LoopClock", "LoopClosed", "ThreadsafeCalls", "ThreadsafeQueue"]
+
 T = TypeVar("T")
 
-#: Seconds that cancelled coroutines are given to end.
+#: Seconds that cancelled coroutines are given to end, and seconds between looks for new ones.
 _CLOSE_SECONDS = 1.0
-
-
-#: The `ThreadsafeCalls` of the event loop that this thread ran last.
-_here = threading.local()
-
-
-class ThreadsafeCalls:
-    """Has functions called on an event loop, by other threads, in the order of their posting.
-
-    ``call_soon_threadsafe`` wakes its loop by a system call each time, which costs more than
-    most of what is handed over here. Of many that are posted together only the first does.
-
-    ``_lock`` guards ``_calls``: who finds it empty wakes the loop, and who is woken empties it.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
-        self._lock = threading.Lock()
-        self._calls: list[Callable[[], object]] = []
-
-    @staticmethod
-    def here() -> ThreadsafeCalls:
-        """That of the running event loop."""
-        loop = asyncio.get_running_loop()
-        calls: ThreadsafeCalls | None = getattr(_here, "calls", None)
-        if calls is None or calls._loop() is not loop:
-            calls = _here.calls = ThreadsafeCalls(loop)
-        return calls
-
-    def call_soon(self, call: Callable[[], object]) -> None:
-        """Call a function on the loop, soon.
-
-        Raises:
-            RuntimeError: The loop has closed.
-        """
-        loop = self._loop()
-        with self._lock:  # waking, too: nothing that is posted later may overtake
-            if loop is None or loop.is_closed():
-                self._calls.clear()
-                raise RuntimeError("the event loop has closed")
-            self._calls.append(call)
-            if len(self._calls) == 1:
-                try:
-                    loop.call_soon_threadsafe(self._deliver, loop)
-                except RuntimeError:
-                    self._calls.clear()
-                    raise
-
-    def _take(self) -> list[Callable[[], object]]:
-        with self._lock:
-            calls, self._calls = self._calls, []
-        return calls
-
-    def _deliver(self, loop: asyncio.AbstractEventLoop) -> None:
-        for call in self._take():
-            try:
-                call()
-            except (Exception, asyncio.CancelledError) as exception:
-                # Without the call's arguments: they may be answers with secrets in them.
-                name = getattr(getattr(call, "func", call), "__qualname__", "a call")
-                message = f"Exception in {name}, which another thread has posted"
-                loop.call_exception_handler({"message": message, "exception": exception})
+_CLOSE_STEP = 0.1
 
 
 class ControlLoop:
-    """A daemon thread with an event loop in it, started at once."""
+    """A daemon thread with an event loop in it, started at once.
+
+    Whatever it has taken is settled: what is under way when it closes is cancelled, what was
+    posted last is begun and cancelled, and nothing is taken any more.
+    """
 
     def __init__(self, name: str = "pinned-ecs-control") -> None:
         self._loop = asyncio.new_event_loop()
         self._threadsafe = ThreadsafeCalls(self._loop)
+        #: Outcomes of coroutines, not yet settled. A set of the loop's thread.
+        self._open: set[concurrent.futures.Future[Any]] = set()
+        self._closing = False
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
         try:
             self._loop.run_forever()
         finally:
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
+            self._closing = True
+            self._threadsafe.close()
+            try:
+                self._loop.run_until_complete(self._cancel_all())
+            finally:
+                self._loop.close()
+                for future in list(self._open):  # of coroutines that do not end
+                    _settle(future, None, LoopClosed("the event loop has closed"))
+
+    async def _cancel_all(self) -> None:
+        """Cancel what is under way, and what the last calls that were posted have begun."""
+        await asyncio.sleep(0)
+        until = self._loop.time() + _CLOSE_SECONDS
+        known = {asyncio.current_task()}
+        while (tasks := asyncio.all_tasks() - {asyncio.current_task()}) and (
+            self._loop.time() < until
+        ):
+            for task in tasks - known:
                 task.cancel()
-            if tasks:
-                self._loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
-            self._loop.close()
+            known |= tasks
+            await asyncio.wait(tasks, timeout=_CLOSE_STEP)
+        await asyncio.sleep(0)  # who waits for them is informed
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the control loop and await it on the caller's.
 
         Cancelling the caller cancels the coroutine; what it shares with others, it shields.
+
+        Raises:
+            LoopClosed: The control loop has closed, before the coroutine was done.
+            Exception: Whatever the coroutine raises.
         """
-        try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:  # the loop has closed
-            work.close()
-            raise
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._begin(work))
 
     def call(self, work: Callable[[], object]) -> None:
-        """Call a function on the control loop, after everything that was asked of it before."""
+        """Call a function on the control loop, after everything that was asked of it before.
+
+        Raises:
+            LoopClosed: The control loop has closed.
+        """
         self._threadsafe.call_soon(work)
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run a coroutine on the control loop, whatever becomes of the caller."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run a coroutine on the control loop, whatever becomes of the caller.
+
+        Raises:
+            LoopClosed: The control loop has closed.
+        """
+        self._begin(work)
 
     def close(self) -> None:
         """End the thread and the loop; what it was doing is cancelled."""
         with contextlib.suppress(RuntimeError):  # it is closed already
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._threadsafe.call_soon(self._stop)
+
+    def _stop(self) -> None:
+        if not self._closing:  # whoever closes it a second time stops nothing that ends it
+            self._loop.stop()
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def begin() -> None:
+            task = self._loop.create_task(work)
+            self._open.add(future)
+            task.add_done_callback(partial(self._ended, future))
+            future.add_done_callback(partial(self._given_up, task))
+
+        try:
+            self._threadsafe.call_soon(begin)
+        except RuntimeError:
+            work.close()
+            raise
+        return future
+
+    def _ended(self, future: concurrent.futures.Future[T], task: asyncio.Task[T]) -> None:
+        self._open.discard(future)
+        if not task.cancelled():
+            error = task.exception()
+            _settle(future, None if error else task.result(), error)
+        elif self._closing:
+            _settle(future, None, LoopClosed("the event loop has closed"))
+        else:
+            future.cancel()
+
+    def _given_up(self, task: asyncio.Task[T], future: concurrent.futures.Future[T]) -> None:
+        if future.cancelled():
+            with contextlib.suppress(RuntimeError):  # closed: it has been cancelled
+                self._loop.call_soon_threadsafe(task.cancel)
+
+
+def _settle(
+    future: concurrent.futures.Future[Any], result: object, error: BaseException | None
+) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # its caller has gone
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 class LoopClock:

@@ -55,6 +55,8 @@ class Follow:
         since: Time in ms from which on to read.
         seen: What was handed out.
         exists: It has been read to its end once, so it may be read together with others.
+        guessed_at: When it was last read together with others that may not exist either.
+        guessed: It is being read so at this moment.
         loud: It has so many lines that it keeps others waiting: it is read alone.
         in_turn: It is being read alone at this moment.
         token: Where GetLogEvents goes on.
@@ -75,6 +77,8 @@ class Follow:
     since: int
     seen: Seen
     exists: bool = False
+    guessed_at: float = float("-inf")
+    guessed: bool = False
     loud: bool = False
     in_turn: bool = False
     token: str | None = None

@@ -3,6 +3,11 @@
 A turn of such a batch is no longer than some pages and seconds. One that ends before all was read
 has the streams with the most lines read alone from then on, where a token keeps how far reading has
 come; so each such turn leaves fewer for the next, and the quiet ones come to their end.
+
+Streams that may not exist yet are tried together, too, when they are first followed and when their
+container has ended: two calls instead of two hundred where all have written, as short runs have.
+One that does not exist has the whole call refused; then each half is tried, by a bounded number of
+calls, while the other reader goes on with those that are in none of them.
 """
 
 from __future__ import annotations
@@ -38,6 +43,12 @@ LATE_MS = 120_000
 QUIET_MS = 15_000
 
 
+#: The least streams that are tried together before it is known that they exist, and for how many
+#: of them there may be one call. It takes the time of two GetLogEvents, which one stream needs.
+LEAST_GUESSED = 4
+GUESSED_PER_CALL = 4
+
+
 class Together:
     """Reads the known streams of a group.
 
@@ -52,8 +63,9 @@ class Together:
 
     def reads(self, follow: Follow) -> bool:
         """Whether a stream is read here."""
-        known = follow.exists and not follow.loud and not follow.in_turn
-        return known and self._group.clock.now() >= self._apart_until
+        if follow.guessed:
+            return True
+        return follow.exists and not (follow.loud or follow.in_turn or self._apart())
 
     async def read(self) -> bool:
         """Give all known streams a turn; says whether there is more to be read at once."""
@@ -61,7 +73,59 @@ class Together:
             live = [follow for follow in batch if not follow.done.is_set()]
             if live:
                 await self._turn(live)
+        await self._guess([follow for follow in self._group.follows if self._may_guess(follow)])
         return False
+
+    def _apart(self) -> bool:
+        return self._group.clock.now() < self._apart_until
+
+    # -- those that may not exist ----------------------------------------------------------------
+
+    def _may_guess(self, follow: Follow) -> bool:
+        """Whether a stream is to be tried: at first, and once more when its container has ended."""
+        if follow.exists or follow.loud or follow.in_turn or self._apart():
+            return False
+        before = follow.guessed_at
+        return before == float("-inf") or (
+            follow.ends_at is not None and before < follow.ends_at and self._group.may_end(follow)
+        )
+
+    async def _guess(self, follows: Sequence[Follow]) -> None:
+        """Read streams as if they existed; those for which that fails are read alone."""
+        if len(follows) < LEAST_GUESSED:
+            return
+        for follow in follows:
+            follow.guessed_at = self._group.clock.now()
+        for batch in in_batches(follows, FILTER_STREAMS_LIMIT):
+            parts: list[Sequence[Follow]] = [batch]
+            calls = max(1, len(batch) // GUESSED_PER_CALL)
+            while parts and calls > 0 and not self._apart():
+                part = [f for f in parts.pop() if not (f.exists or f.in_turn or f.done.is_set())]
+                if not part:
+                    continue
+                calls -= 1
+                if (refused := await self._guess_part(part)) is None:
+                    continue
+                if refused.kind is not Kind.NO_STREAM:
+                    return
+                middle = len(part) // 2
+                parts += [half for half in (part[middle:], part[:middle]) if middle and half]
+
+    async def _guess_part(self, part: Sequence[Follow]) -> Fault | None:
+        """Try one call's streams, which are read by nobody else meanwhile."""
+        for follow in part:
+            follow.guessed = True
+        try:
+            refused = await self._turn(part)
+        finally:
+            for follow in part:
+                follow.guessed = False
+        if refused is None:
+            for follow in part:
+                follow.exists, follow.was_read, follow.absences = True, True, 0
+        return refused
+
+    # -- those that do ---------------------------------------------------------------------------
 
     def _batches(self) -> list[Sequence[Follow]]:
         known = sorted(filter(self.reads, self._group.follows), key=lambda f: f.since)
@@ -75,7 +139,8 @@ class Together:
             *in_batches(talking, FILTER_STREAMS_LIMIT),
         ]
 
-    async def _turn(self, batch: Sequence[Follow]) -> None:
+    async def _turn(self, batch: Sequence[Follow]) -> Fault | None:
+        """Read streams for some pages; returns why there was no page."""
         group = self._group
         ending = [follow for follow in batch if group.may_end(follow)]
         until, newest = group.clock.now() + TURN_SECONDS, group.newest
@@ -85,8 +150,8 @@ class Together:
         token: str | None = None
         for _ in range(TURN_PAGES):
             page = await self._page(streams, start, token)
-            if page is None:
-                return
+            if isinstance(page, Fault):
+                return page
             lines.update(streams[event.stream] for event in page.events)
             await group.print([(streams[event.stream], event) for event in page.events])
             # boto/boto3#1584: the same token may come several times in a row before others do.
@@ -95,10 +160,11 @@ class Together:
                 self._move_up(batch, newest)
                 for follow in ending:
                     group.end(follow)
-                return
+                return None
             if group.clock.now() > until:
                 break
         self._part(lines)
+        return None
 
     def _move_up(self, batch: Sequence[Follow], newest: int) -> None:
         """Read from a later time on where others have talked, as of when the turn began."""
@@ -120,7 +186,7 @@ class Together:
 
     async def _page(
         self, streams: Mapping[str, Follow], start: int, token: str | None
-    ) -> Page | None:
+    ) -> Page | Fault:
         group = self._group
         await group.quotas.filters.permit()
         asked_at = group.clock.now()
@@ -137,7 +203,7 @@ class Together:
                 return page
             answer = malformed("FilterLogEvents")
         self._failed(answer, list(streams.values()), asked_at)
-        return None
+        return answer
 
     def _failed(self, fault: Fault, batch: Sequence[Follow], asked_at: float) -> None:
         if fault.kind is Kind.NO_STREAM:

@@ -13,7 +13,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, TaskDefinitionApi
-from prefect_ecs_pinned.aws.calls.retrying import retry
+from prefect_ecs_pinned.aws.calls.retrying import PATIENCE_SECONDS, retry
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.core.arn import parse_revision
 
@@ -30,12 +30,20 @@ class Describing:
         api: The calls.
         reads: Pace of DescribeTaskDefinition and ListTaskDefinitions.
         clock: Time.
+        patience: Seconds for which a call is tried again.
     """
 
-    def __init__(self, api: TaskDefinitionApi, reads: Pacer, clock: Clock) -> None:
+    def __init__(
+        self,
+        api: TaskDefinitionApi,
+        reads: Pacer,
+        clock: Clock,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._api = api
         self._reads = reads
         self._clock = clock
+        self._patience = patience
         self._may_list = True
         self._may_read_tags = True
         self._identity: Once[str, str] = Once()
@@ -82,7 +90,9 @@ class Describing:
             return []
         try:
             await self._reads.permit()
-            arns = await retry(lambda: self._api.list_task_definitions(family, limit), self._clock)
+            arns = await retry(
+                lambda: self._api.list_task_definitions(family, limit), self._clock, self._patience
+            )
         except Fault as fault:
             if fault.kind is not Kind.DENIED:
                 raise
@@ -109,7 +119,7 @@ class Describing:
 
     async def _ask_identity(self) -> str:
         try:
-            return await retry(self._api.caller_arn, self._clock)
+            return await retry(self._api.caller_arn, self._clock, self._patience)
         except Fault as fault:
             if fault.passing:
                 raise
@@ -127,4 +137,4 @@ class Describing:
                     self._reads.throttled(asked_at)
                 raise
 
-        return await retry(describe, self._clock)
+        return await retry(describe, self._clock, self._patience)

@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock, TaskDefinitionApi
-from prefect_ecs_pinned.aws.calls.retrying import backoff
+from prefect_ecs_pinned.aws.calls.retrying import AGENT, Patience, Waits, backoff, warn_of_unknown
 from prefect_ecs_pinned.aws.loop.batching import in_batches
 from prefect_ecs_pinned.aws.loop.bounded import Bounded
 from prefect_ecs_pinned.aws.pinning.describing import Describing
@@ -43,10 +43,6 @@ SCAN_BATCH = 10
 #: else's revision that is missed by it makes a twin, which is harmless.
 FRESH_SECONDS = 1.0
 
-#: Seconds for which a registration is tried: fifty of one family take 30 s at 1 a second, and
-#: other processes may want the same.
-REGISTRATION_PATIENCE = 900.0
-
 #: Revisions of one family that are remembered.
 _SEEN = 1024
 
@@ -60,6 +56,7 @@ class Family:
         describing: Describes.
         revisions: What is known of single revisions.
         clock: Time.
+        waits: How long AWS is waited for.
         lock: Held by the one resolution that looks and registers.
 
     Attributes:
@@ -73,6 +70,7 @@ class Family:
         describing: Describing,
         revisions: Revisions,
         clock: Clock,
+        waits: Waits = AGENT,
         lock: asyncio.Lock | None = None,
     ) -> None:
         self._name = name
@@ -80,6 +78,7 @@ class Family:
         self._describing = describing
         self._revisions = revisions
         self._clock = clock
+        self._waits = waits
         self._lock = lock or asyncio.Lock()
         self.seen: Bounded[str, Observed] = Bounded(_SEEN)
         #: The newest revision as ECS described it, and the highest number that was ever seen.
@@ -97,7 +96,13 @@ class Family:
         back until it has ended.
         """
         return Family(
-            self._name, self._api, self._describing, self._revisions, self._clock, self._lock
+            self._name,
+            self._api,
+            self._describing,
+            self._revisions,
+            self._clock,
+            self._waits,
+            self._lock,
         )
 
     def is_busy(self) -> bool:
@@ -215,17 +220,19 @@ class Family:
 
     async def _register(self, desired: Desired, decision: Register) -> Pin:
         request = labelled(desired.definition, desired.fingerprint, desired.container_name)
-        until = self._clock.now() + REGISTRATION_PATIENCE
+        patience = Patience(self._clock, self._waits.registrations, self._waits.contended)
         attempt = 0
         while True:
+            asked_at = self._clock.now()
             newest = int(self._newest["revision"]) if self._newest else 0
             try:
                 described = await self._api.register_task_definition(request, newest)
             except Fault as fault:
                 if fault.kind is Kind.DENIED and fault.operation == "RegisterTaskDefinition":
                     raise registration_denied(fault, desired, decision) from fault
-                if not fault.passing or self._clock.now() > until:
+                if not fault.passing or self._clock.now() > patience.until(fault, asked_at):
                     raise
+                warn_of_unknown(fault, self._clock)
                 await self._clock.wait(backoff(attempt, longest=5.0))
             else:
                 if described is not None:

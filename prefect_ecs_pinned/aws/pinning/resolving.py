@@ -17,6 +17,7 @@ from dataclasses import replace
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, TaskDefinitionApi
+from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
 from prefect_ecs_pinned.aws.events import Listener, RevisionPinned, ignore
 from prefect_ecs_pinned.aws.loop.bounded import Bounded
 from prefect_ecs_pinned.aws.loop.once import Once
@@ -44,15 +45,22 @@ class Pinning:
         reads: Pace of DescribeTaskDefinition and ListTaskDefinitions.
         clock: Time.
         emit: Called with an event for every revision that is found, adopted or registered.
+        waits: How long AWS is waited for.
     """
 
     def __init__(
-        self, api: TaskDefinitionApi, reads: Pacer, clock: Clock, emit: Listener = ignore
+        self,
+        api: TaskDefinitionApi,
+        reads: Pacer,
+        clock: Clock,
+        emit: Listener = ignore,
+        waits: Waits = AGENT,
     ) -> None:
         self._api = api
         self._emit_event = emit
         self._clock = clock
-        self._describing = Describing(api, reads, clock)
+        self._waits = waits
+        self._describing = Describing(api, reads, clock, waits.reads)
         self._links = Links(self._describing, clock)
         #: By key and `may_register`: one who may not register is told so, whoever else asks.
         self._pins: Once[tuple[Key, bool], Pin] = Once(_PINS)
@@ -165,7 +173,7 @@ class Pinning:
     def _family(self, name: str) -> Family:
         if name not in self._families:
             self._families[name] = Family(
-                name, self._api, self._describing, self._revisions, self._clock
+                name, self._api, self._describing, self._revisions, self._clock, self._waits
             )
         return self._families[name]
 

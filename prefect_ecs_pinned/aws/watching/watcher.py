@@ -12,8 +12,8 @@ ECS does not accept is repeated, and if the task starts after all, its run goes 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+from functools import partial
 
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, WatchApi
@@ -117,19 +117,28 @@ class Watching:
             self._pollers[name] = poller
             poll = asyncio.create_task(self._poll(poller))
             self._polls.add(poll)
-            poll.add_done_callback(self._polls.discard)
+            poll.add_done_callback(partial(self._ended, poller))
         return poller
 
     async def _poll(self, poller: Poller) -> None:
         """Poll a cluster; no watch outlives this, however it ends."""
-        with contextlib.suppress(asyncio.CancelledError):
-            try:
-                await poller.run()
-            finally:
-                if self._pollers.get(poller.name) is poller:
-                    del self._pollers[poller.name]
-                self._answered = self._answered or poller.watches.answered
-                poller.watches.end_all("watching has ended in this process; it may run on")
+        try:
+            await poller.run()
+        finally:
+            self._end(poller)  # at once: the next watch gets a poller of its own
+
+    def _ended(self, poller: Poller, poll: asyncio.Task[None]) -> None:
+        """However it has ended, even if it was cancelled before it began."""
+        self._polls.discard(poll)
+        self._end(poller)
+        if not poll.cancelled() and (error := poll.exception()) is not None:
+            logger.error("Cluster %s: polling has failed", poller.name, exc_info=error)
+
+    def _end(self, poller: Poller) -> None:
+        if self._pollers.get(poller.name) is poller:
+            del self._pollers[poller.name]
+        self._answered = self._answered or poller.watches.answered
+        poller.watches.end_all("watching has ended in this process; it may run on")
 
     def _share(self) -> float:
         """Calls a second that a cluster may make at most, as things stand."""
@@ -155,6 +164,7 @@ class Watching:
             arn,
             f"Did not reach RUNNING within {waited:.0f} s",
             patience=STOP_SECONDS,
+            though_refused=True,
             wanted=lambda: watch.live and not watch.started,
         )
         if result.outcome is Outcome.UNWANTED and watch.started:

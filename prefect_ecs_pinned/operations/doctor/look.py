@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
+from prefect_ecs_pinned.aws.calls.retrying import COMMAND
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.operations.calls import Calls
 
@@ -48,7 +49,7 @@ class Look:
     def plane(self) -> ControlPlane:
         """Decides which revision a launch would use; a new one, that remembers nothing."""
         if self._plane is None:
-            self._plane = ControlPlane(self._access)
+            self._plane = ControlPlane(self._access, waits=COMMAND)
         return self._plane
 
     async def ask(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:
