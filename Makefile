@@ -2,11 +2,12 @@
 # Every target makes the virtual environment that it needs (.venv) by itself.
 
 PYTHON ?= python3
+ZIZMOR_OPTIONS ?= --offline
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types layers docs bench clean
-.PHONY: faults
-.PHONY: test-ui test-docs test-walkthroughs test-packaging test-matrix screenshots
+.PHONY: help demo test check lint lint-workflows format types layers docs bench clean
+.PHONY: faults coverage
+.PHONY: test-ui test-docs test-walkthroughs test-packaging test-wheel test-matrix screenshots
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,9 +20,12 @@ test: .venv/.dev ## Run all tests (DESIGN: within 5 minutes on 2 cores)
 
 check: lint types layers test ## Everything that has to be green
 
-lint: .venv/.dev ## Style, complexity and formatting
+lint: .venv/.dev lint-workflows ## Style, complexity, formatting and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-workflows: .venv/.dev ## Workflows (zizmor; ZIZMOR_OPTIONS= asks GitHub as well)
+	$(BIN)/zizmor --no-progress $(ZIZMOR_OPTIONS) .github
 
 format: .venv/.dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -52,8 +56,11 @@ screenshots: .venv/.ui ## The same, and renew the pictures in docs/images
 test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
 	$(BIN)/pytest tests/packaging
 
+test-wheel: .venv/.dev ## Run all tests against the built wheel instead of this folder
+	$(BIN)/python -m tests.packaging.matrix here
+
 test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is supported
-	$(BIN)/python -m tests.packaging.matrix
+	$(BIN)/python -m tests.packaging.matrix oldest newest
 
 faults: .venv/.dev ## Live through the fault matrix, 200 runs a row (ARGS=--soak: the soak)
 	$(BIN)/python -m tests.faults $(ARGS)
