@@ -92,7 +92,7 @@ def _import() -> None:
     import prefect.plugins
 
     import prefect_ecs_pinned.block
-    from prefect_ecs_pinned.aws.clients import share_models
+    from prefect_ecs_pinned.aws.calls.models import share_models
 
     assert prefect.cli.app
     assert prefect_ecs_pinned.block.PinnedECSTask
