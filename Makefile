@@ -18,6 +18,13 @@ demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, 
 test: .venv/.dev ## Run all tests (DESIGN: within 5 minutes on 2 cores)
 	$(BIN)/pytest -n 3 --dist loadgroup
 
+coverage: .venv/.dev ## The same, measuring branch coverage; fails below the floor (pyproject.toml)
+	rm -rf build/coverage
+	$(BIN)/coverage run -m pytest -n 3 --dist loadgroup
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
 check: lint types layers test ## Everything that has to be green
 
 lint: .venv/.dev lint-workflows ## Style, complexity, formatting and workflows
