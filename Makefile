@@ -3,14 +3,15 @@
 # has Prefect 3. They get the versions of locks/; `make LOCKED=no ...` takes the newest that fit.
 
 PYTHON ?= python3
+ZIZMOR_OPTIONS ?= --offline
 BIN := .venv/bin
 BIN3 := .venv3/bin
 LOCKED ?= yes
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types layers docs bench clean
-.PHONY: faults
+.PHONY: help demo test check lint lint-workflows format types layers docs bench clean
+.PHONY: faults coverage
 .PHONY: test-prefect3 test-all types-prefect3 lock
-.PHONY: test-ui test-docs test-walkthroughs test-packaging test-matrix screenshots
+.PHONY: test-ui test-docs test-walkthroughs test-packaging test-wheel test-matrix screenshots
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +29,21 @@ test-prefect3: .venv3/.dev ## Run the tests of Prefect 3: the worker, and what b
 
 test-all: test test-prefect3 ## Run the tests in both environments
 
+coverage: .venv/.dev ## The same, measuring branch coverage; fails below the floor (pyproject.toml)
+	rm -rf build/coverage
+	$(BIN)/coverage run -m pytest -n 3 --dist loadgroup
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
 check: lint types types-prefect3 layers test-all ## Everything that has to be green
 
-lint: .venv/.dev ## Style, complexity and formatting
+lint: .venv/.dev lint-workflows ## Style, complexity, formatting and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-workflows: .venv/.dev ## Workflows (zizmor; ZIZMOR_OPTIONS= asks GitHub as well)
+	$(BIN)/zizmor --no-progress $(ZIZMOR_OPTIONS) .github
 
 format: .venv/.dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -67,8 +78,11 @@ screenshots: .venv/.ui ## The same, and renew the pictures in docs/images
 test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
 	$(BIN)/pytest tests/packaging
 
+test-wheel: .venv/.dev ## Run all tests against the built wheel instead of this folder
+	$(BIN)/python -m tests.packaging.matrix here
+
 test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is supported
-	$(BIN)/python -m tests.packaging.matrix
+	$(BIN)/python -m tests.packaging.matrix oldest newest
 
 faults: .venv/.dev ## Live through the fault matrix, 200 runs a row (ARGS=--soak: the soak)
 	$(BIN)/python -m tests.faults $(ARGS)

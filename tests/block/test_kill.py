@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 
-from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws import control_plane, stopping
 from prefect_ecs_pinned.errors import AccessDenied
 from prefect_ecs_pinned.local.faults import Fault
 from tests.block.conftest import Status, World, messages
 
 UNKNOWN_TASK = "arn:aws:ecs:us-east-1:123456789012:task/default/" + "0" * 32
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """ "Not found" is asked for again at once: how long after is shown with a virtual clock."""
+    monkeypatch.setattr(stopping, "NOT_FOUND_PAUSE", 0.05)
 
 
 async def running(world: World, **fields: Any) -> tuple[Any, str, asyncio.Task[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 import warnings
@@ -92,6 +93,17 @@ def test_the_shell_completes_commands():
         [SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert answer.stdout.split() == ["local"]
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--version", 0), ("nothing", 1)])
+def test_the_package_can_be_run_where_no_script_is_on_the_path(capsys, monkeypatch, argument, code):
+    """`python -m prefect_ecs_pinned`: the same output, and the same exit codes."""
+    monkeypatch.setattr(sys, "argv", ["__main__.py", argument])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("prefect_ecs_pinned", run_name="__main__")
+    assert ended.value.code == code
+    version = f"pinned-ecs {prefect_ecs_pinned.__version__}\n"
+    assert capsys.readouterr().out == ("" if code else version)
 
 
 @pytest.mark.parametrize("command", ["", *(command.__name__ for command in COMMANDS)])

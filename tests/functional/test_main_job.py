@@ -37,8 +37,7 @@ def test_every_way_of_running_uses_the_one_revision(agents: World) -> None:
     assert len({task["revision"] for task in tasks}) == 1
     assert [r["family"] for r in agents.stage.ecs("revisions")] == ["prefect-default"]
     assert agents.succeeded("RegisterTaskDefinition") == 1
-    for id_ in ids:
-        pid = agents.flow_run(id_)["infrastructure_pid"]
+    for id_, pid in zip(ids, agents.pids(ids), strict=True):
         assert pid.startswith("arn:aws:ecs:us-east-1:123456789012:cluster/default::arn:aws:ecs:")
         page = agents.logs(id_)
         assert "sleeping for 0.0 s" in page
@@ -68,9 +67,7 @@ def test_a_provisioning_flow_run_is_cancelled(agents: World) -> None:
     agents.change(phases={"provisioning": 15.0})
     try:
         ids = _run_on_all(agents, 600.0)
-        agents.until(
-            lambda: [bool(agents.flow_run(i)["infrastructure_pid"]) for i in ids], [True] * 4
-        )
+        agents.until(lambda: [bool(pid) for pid in agents.pids(ids)], [True] * 4)
         _cancel_all(agents, ids)
     finally:
         agents.change(phases={"provisioning": 0.4})
@@ -93,7 +90,7 @@ def test_a_queued_flow_run_is_cancelled_and_never_launched(agents: World) -> Non
 
 def test_a_new_agent_registers_nothing(agents: World) -> None:
     before = agents.succeeded("RegisterTaskDefinition")
-    os.killpg(agents.processes["agent-engine"].pid, signal.SIGKILL)
+    os.killpg(agents.processes["agent-engine"], signal.SIGKILL)
     agents.agent("engine", ENGINE)
     ids = agents.create_runs("agent-engine", 2)
     agents.until(lambda: agents.states(ids), ["COMPLETED"] * 2, ids)

@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.operations.demo.stage import Stage
+from tests.functional.commands import Commands
 
 #: Seconds for anything to happen.
 PATIENCE = 90.0
 
-#: Makes agents quick; the second is the default command that is not 2.20's default.
-QUICK = {"PREFECT_AGENT_QUERY_INTERVAL": "1", "PREFECT_WORKER_QUERY_SECONDS": "1"}
+#: Makes agents quick, and the server not too busy with them; the second is the default command that is not 2.20's default.
+QUICK = {"PREFECT_AGENT_QUERY_INTERVAL": "2", "PREFECT_WORKER_QUERY_SECONDS": "2"}
 ENGINE = {"PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false"}
 
 
 class World:
     """The stage of a demo, and hands to play on it."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, commands: Commands) -> None:
         self.stage = stage
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.commands = commands
+        self.processes: dict[str, int] = {}
 
     def build(self, name: str, *options: str) -> None:
         """``prefect deployment build`` of the sleeper, by the command line."""
-        command = self.stage.prefect(
+        command = [
             *("deployment", "build", "sleeper.py:sleeper", "-n", name, "-a"),
             *("--path", str(self.stage.flows), "--skip-upload"),
             *("--output", f"{name}.yaml", *options),
-        )
-        self.stage.run(f"build-{name}", command)
+        ]
+        self.commands.run(f"build-{name}", command)
 
     def agent(self, queue: str, settings: Mapping[str, str]) -> None:
         self._start(f"agent-{queue}", ("-p", "default-agent-pool", "-q", queue), settings)
@@ -42,8 +43,8 @@ class World:
         self._start(f"worker-{queue}", options, settings)
 
     def _start(self, name: str, options: Sequence[str], settings: Mapping[str, str]) -> None:
-        command = self.stage.prefect(name.split("-")[0], "start", *options)
-        self.processes[name] = self.stage.start(name, command, {**QUICK, **settings})
+        command = [name.split("-")[0], "start", *options]
+        self.processes[name] = self.commands.start(name, command, {**QUICK, **settings})
 
     def create_runs(self, deployment: str, number: int, **parameters: Any) -> list[str]:
         """IDs of new flow runs."""
@@ -52,11 +53,18 @@ class World:
         path = f"deployments/{id_}/create_flow_run"
         return [self.stage.api(path, body)["id"] for _ in range(number)]
 
-    def flow_run(self, id_: str) -> Any:
-        return self.stage.api(f"flow_runs/{id_}")
+    def flow_runs(self, ids: Sequence[str]) -> list[Any]:
+        """Flow runs, in the order of their ids, by one call."""
+        body = {"flow_runs": {"id": {"any_": list(ids)}}}
+        found = {run["id"]: run for run in self.stage.api("flow_runs/filter", body)}
+        return [found[id_] for id_ in ids]
 
     def states(self, ids: Sequence[str]) -> list[str]:
-        return [self.flow_run(id_)["state"]["type"] for id_ in ids]
+        return [run["state"]["type"] for run in self.flow_runs(ids)]
+
+    def pids(self, ids: Sequence[str]) -> list[str | None]:
+        """What Prefect knows of the infrastructure of flow runs."""
+        return [run["infrastructure_pid"] for run in self.flow_runs(ids)]
 
     def logs(self, id_: str) -> str:
         body = {"logs": {"flow_run_id": {"any_": [id_]}}}

@@ -8,7 +8,9 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ import certifi
 import pytest
 import uvicorn
 from prefect import get_client
-from prefect.deployments import Deployment
+from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
+from prefect.plugins import load_prefect_collections
 from prefect.server.api.server import create_app
 from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
@@ -58,12 +62,38 @@ def prefect_harness(
             thread.start()
             authority = tmp_path_factory.mktemp("tls") / "one-authority.pem"
             authority.write_text(certifi.contents().partition(_LAST_LINE)[0] + _LAST_LINE)
-            with temporary_settings(
-                {PREFECT_API_URL: url, PREFECT_API_SSL_CERT_FILE: str(authority)}
+            with (
+                temporary_settings(
+                    {PREFECT_API_URL: url, PREFECT_API_SSL_CERT_FILE: str(authority)}
+                ),
+                _said_once(),
             ):
                 yield
             server.should_exit = True
             thread.join(30)
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """What Prefect does again with each save and load of a block is done once for each API.
+
+    Registering a block's type and schemas takes ten requests; looking for installed collections
+    reads the metadata of every package.
+    """
+    registered: set[tuple[type[Block], str | None]] = set()
+    register = Block.register_type_and_schema.aio
+    collections = load_prefect_collections()
+
+    async def once(cls: type[Block], client: PrefectClient | None = None) -> None:
+        known = (cls, PREFECT_API_URL.value())
+        if known not in registered:
+            await register(cls, client=client)
+            registered.add(known)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Block, "register_type_and_schema", classmethod(once))
+        patch.setattr("prefect.plugins.load_prefect_collections", lambda: collections)
+        yield
 
 
 @pytest.fixture
@@ -91,7 +121,8 @@ async def _forget_everything() -> None:
 def ecs() -> Iterator[LocalECS]:
     """An embedded ECS without latency and quotas; tasks run until they are stopped."""
     settings = Settings(latencies={}, quota_scale=None, task_seconds=3600)
-    with LocalECS(settings, access_key="local") as ecs:
+    with LocalECS(settings, access_key="local") as ecs, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ecs, "client", cache(ecs.client))  # one takes 40 ms of CPU to make
         yield ecs
 
 
@@ -113,19 +144,25 @@ def deploy(prefect: None) -> Callable[..., None]:
     """``deploy("flow/name", "BLOCK", {path: value})`` makes a deployment with overrides."""
 
     def deploy(name: str, block: str, overrides: Mapping[str, Any] | None = None) -> None:
-        flow, deployment = name.split("/")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Deployment(
-                name=deployment,
-                flow_name=flow,
-                infrastructure=PinnedECSTask.load(block.rsplit("/", 1)[-1]),
-                infra_overrides=dict(overrides or {}),
-                path="/",
-                entrypoint="flow.py:flow",
-            ).apply()
+        asyncio.run(_deploy(*name.split("/"), block.rsplit("/", 1)[-1], dict(overrides or {})))
 
     return deploy
+
+
+async def _deploy(flow: str, name: str, block: str, overrides: dict[str, Any]) -> None:
+    """What `Deployment.apply` asks of the API, without what it asks in between."""
+    async with get_client() as client:
+        infrastructure = await client.read_block_document_by_name(block, "pinned-ecs-task")
+        await client.create_deployment(
+            flow_id=await client.create_flow_from_name(flow),
+            name=name,
+            work_queue_name="default",
+            infrastructure_document_id=infrastructure.id,
+            infra_overrides=overrides,
+            path="/",
+            entrypoint="flow.py:flow",
+            parameter_openapi_schema={},
+        )
 
 
 def credentials(endpoint_url: str, key: str = "local") -> AwsCredentials:

@@ -1,4 +1,4 @@
-"""Run the tests on the oldest and the newest of what is supported.
+"""Run the tests against the built wheel: with this Python, on the oldest and the newest versions.
 
 Usage: python tests/packaging/matrix.py [CELL ...]
 
@@ -22,10 +22,13 @@ FOLDER = ROOT / "build" / "matrix"
 
 #: What the tests themselves need, beside the extra "local".
 TOOLS = ("pytest>=8", "pytest-asyncio>=0.24", "pytest-timeout>=2.3", "pytest-xdist>=3.6",
-         "hypothesis>=6.100")  # fmt: skip
+         "hypothesis>=6.100", "microburst>=0.10")  # fmt: skip
 
 #: Folders of tests that need no server, no browser and no second interpreter.
-TESTS = ("tests/core", "tests/aws", "tests/block", "tests/local")
+QUICK = ("tests/core", "tests/aws", "tests/runs", "tests/block", "tests/local")
+
+#: All that `make test` runs.
+ALL = ("tests",)
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,28 @@ class Cell:
         name: For people.
         python: Which CPython.
         requirements: Exact versions; what is not named is the newest that fits.
+        tests: Folders.
     """
 
     name: str
     python: str
     requirements: tuple[str, ...]
+    tests: tuple[str, ...] = QUICK
 
 
 CELLS = (
+    Cell("here", f"{sys.version_info[0]}.{sys.version_info[1]}", (), ALL),
     Cell(
         "oldest",
         "3.10",
         ("prefect==2.20.0", "prefect-aws==0.4.18", "boto3==1.34.0", "pydantic==1.10.17"),
     ),
-    Cell("newest", "3.12", ("prefect>=2.20,<3", "prefect-aws>=0.4,<0.5", "pydantic>=2")),
+    Cell(
+        "newest",
+        "3.12",
+        ("prefect>=2.20,<3", "prefect-aws>=0.4,<0.5", "pydantic>=2", "boto3", "moto"),
+        ALL,
+    ),
 )
 
 
@@ -84,7 +95,8 @@ def run_cell(cell: Cell) -> str:
     tests = home / "checkout"
     shutil.copytree(ROOT / "tests", tests / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tests)
-    command = [own, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS]
+    command = [own, "-m", "pytest", "-q", "-n", "3", "--dist", "loadgroup"]
+    command += ["-p", "no:cacheprovider", *cell.tests]
     return "passed" if subprocess.run(command, cwd=tests).returncode == 0 else "failed"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -118,5 +119,10 @@ def test_an_installed_wheel_shows_the_block_without_an_import(
 
 
 def test_the_version_is_said_once() -> None:
-    text = (ROOT / "pyproject.toml").read_text()
-    assert f'\nversion = "{__version__}"\n' in text
+    """In the package; the metadata are made of it."""
+    project = (ROOT / "pyproject.toml").read_text()
+    assert not re.search(r"^version = ", project, re.M)
+    assert re.search(r'^dynamic = \["version"\]', project, re.M)
+    path = "prefect_ecs_pinned/__init__.py"
+    assert f'[tool.hatch.version]\npath = "{path}"\n' in project
+    assert f'\n__version__ = "{__version__}"\n' in (ROOT / path).read_text()
