@@ -95,6 +95,7 @@ clean: ## Remove what the other targets have made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: .venv/bin/python ## Renew locks/: the newest versions that go together, for each major
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group lock
 	$(COMPILE) --python-version 3.10 --group prefect2 --group docs --group ui \
 		--output-file locks/prefect2.txt
@@ -104,20 +105,19 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal \
 	--custom-compile-command "make lock" --extra local --group dev --group lock
 # $(1): bin of the environment; $(2): Prefect's major; $(3): groups. The lock names a version for
 # each distribution, so that pip has nothing to search for.
-install = $(1)/python -m pip install --quiet $(if $(filter yes,$(LOCKED)),--constraint locks/prefect$(2).txt) \
+install = $(1)/python -m pip install --quiet --upgrade 'pip>=25.1' && \
+	$(1)/python -m pip install --quiet $(if $(filter yes,$(LOCKED)),--constraint locks/prefect$(2).txt) \
 	--group prefect$(2) $(foreach group,$(3),--group $(group)) --editable '.[local]'
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
 		{ echo "Prefect 2.20 needs Python 3.10 to 3.12: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 .venv3/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Prefect 3.9 needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv3
-	$(BIN3)/python -m pip install --quiet --upgrade 'pip>=25.1'
 
 .venv/.local: pyproject.toml locks/prefect2.txt | .venv/bin/python
 	$(call install,$(BIN),2,)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    import forked  # it stands beside this script, and is no top-level module of anyone's
+    import forked  # type: ignore[import-not-found] # it stands beside this script, and is no top-level module of anyone's
 
     del sys.path[0], sys.modules["forked"]
 else:

@@ -13,7 +13,7 @@ from tests.functional.commands import Commands
 #: Seconds for anything to happen.
 PATIENCE = 90.0
 
-#: Makes agents quick, and the server not too busy with them; the second is the default command that is not 2.20's default.
+#: Makes agents quick, and the server not too busy with them.
 QUICK = {"PREFECT_AGENT_QUERY_INTERVAL": "2", "PREFECT_WORKER_QUERY_SECONDS": "2"}
 ENGINE = {"PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false"}
 

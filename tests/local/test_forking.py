@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from pathlib import Path
-
-import psutil
 import pytest
 
 from prefect_ecs_pinned.local.forked import program_of
-from tests.local.test_runner import Recorder, gone, recorder
+from tests.local.test_runner import recorder
 
 __all__ = ["recorder"]
 
@@ -20,12 +15,15 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 OF_PREFECT = ["python", "-m", "prefect.probe"]
 
 
+SUPERVISOR = "prefect.runner._workspace_supervisor"
+
+
 @pytest.mark.parametrize(
     ("command", "program"),
     [
         ("python -m prefect.engine", "prefect.engine"),
         ("/usr/bin/python3.11 -m prefect.engine 1234", "prefect.engine"),
-        ("python -m prefect.runner._workspace_supervisor a.json", "prefect.runner._workspace_supervisor"),
+        (f"python -m {SUPERVISOR} a.json", SUPERVISOR),
         ("prefect flow-run execute", "prefect"),
         ("/opt/bin/prefect flow-run execute 1234", "prefect"),
         ("prefect flow-run cancel 1234", None),
