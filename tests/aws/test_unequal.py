@@ -558,12 +558,12 @@ async def test_a_deep_queue_costs_no_more_per_permit_than_a_short_one(api, clock
     await clock.pass_time(1)
     queue = launching._queues["FARGATE"]
     assert queue.snapshot()["queued"] > 900
-    assert len(queue._open) <= 2
+    assert len(queue.line._open) <= 2
     await outcomes(clock, submissions)
     assert [r["startedBy"] for _, r in api.started] == [f"run-{n}" for n in range(1000)]
 
 
-@pytest.mark.parametrize("method", ["_tick", "_next", "_interval", "_is_waited"])
+@pytest.mark.parametrize("method", ["_tick", "_interval", "line.next", "line.is_waited"])
 async def test_a_queue_that_cannot_be_served_leaves_nobody_waiting(
     api, clock, launching, monkeypatch, method
 ):
@@ -572,7 +572,8 @@ async def test_a_queue_that_cannot_be_served_leaves_nobody_waiting(
     await clock.run(first.outcome)
     queue = launching._queues["FARGATE"]
     with monkeypatch.context() as broken:
-        broken.setattr(queue, method, lambda *_: 1 / 0)
+        owner = queue.line if method.startswith("line.") else queue
+        broken.setattr(owner, method.removeprefix("line."), lambda *_: 1 / 0)
         submissions = [launching.submit(request(n), 900) for n in range(1, 30)]
         ended = await outcomes(clock, submissions)
     assert all(isinstance(error, ZeroDivisionError) for error in ended)

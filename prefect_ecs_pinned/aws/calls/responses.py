@@ -12,7 +12,8 @@ parsing: a botocore without that event reads all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -120,3 +121,24 @@ def items(answer: Mapping[str, Any], name: str, operation: str, of: type = Mappi
         code = "MalformedAnswer"
         raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer whose {name!r} is odd")
     return value
+
+
+@contextmanager
+def reading(operation: str) -> Iterator[None]:
+    """A block that asks AWS and reads the response: in a shape that AWS has not, it says nothing.
+
+    Raises:
+        Fault: As `unreadable`.
+    """
+    try:
+        yield
+    except Fault:
+        raise
+    except Exception as error:
+        raise unreadable(error, operation) from error
+
+
+def unreadable(error: Exception, operation: str) -> Fault:
+    """An exception that says nothing of what AWS did; its text may quote the response."""
+    text = f"a response that cannot be read ({type(error).__name__})"
+    return Fault(Kind.OUTCOME_UNKNOWN, operation, "MalformedAnswer", text)

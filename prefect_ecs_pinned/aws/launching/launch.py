@@ -20,17 +20,21 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from prefect_ecs_pinned.aws.calls.concurrency import MOST_CALLS
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
-from prefect_ecs_pinned.aws.launching import task_lookup
-from prefect_ecs_pinned.aws.launching.network import missing_subnets
-from prefect_ecs_pinned.aws.launching.queues import MOST_CALLS, LiveKey, QuotaQueue
-from prefect_ecs_pinned.aws.launching.submission import MayRun, NotStopped, Renewal, Submission
-from prefect_ecs_pinned.aws.stopping import STOP_SECONDS, Stopping
+from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
+from prefect_ecs_pinned.aws.launching import outcomes, task_lookup
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun, NotStopped
+from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
+from prefect_ecs_pinned.aws.launching.renewing import renew
+from prefect_ecs_pinned.aws.launching.submission import Renewal, Submission
+from prefect_ecs_pinned.aws.launching.withdrawing import Withdrawing, seen
+from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.core.capacity import demand_of
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.queueing import LiveKey
 from prefect_ecs_pinned.core.reaction import (
-    REFUSED_PAUSE,
     Adopt,
     Fail,
     Look,
@@ -50,9 +54,6 @@ __all__ = ["MOST_CALLS", "Launching", "MayRun", "NotStopped", "Submission"]
 #: Seconds for which `close` waits for calls that are under way.
 _CLOSE_SECONDS = 60.0
 
-#: StopTask's reason for a task whose flow run was withdrawn while it was being launched.
-WITHDRAWN_REASON = "The flow run was cancelled while its task was being launched"
-
 
 class Launching:
     """Launches submissions; lives on the control loop.
@@ -66,14 +67,12 @@ class Launching:
     def __init__(self, api: LaunchApi, clock: Clock, stopping: Stopping | None = None) -> None:
         self._api = api
         self._clock = clock
-        self._stopping = stopping or Stopping(api, clock)
         self._queues: dict[str, QuotaQueue] = {}
+        self._withdrawing = Withdrawing(stopping or Stopping(api, clock), self.task_stopped)
         self._numbers = count()
         self._open: set[Submission] = set()
         #: Tasks that have not ended, by what has launched them: their queue, and its key for them.
         self._live: dict[Submission, tuple[QuotaQueue, LiveKey]] = {}
-        #: Kept from the garbage collector: withdrawals, and stops that are waited for.
-        self._background: set[asyncio.Task[Any]] = set()
 
     def submit(
         self,
@@ -111,7 +110,7 @@ class Launching:
         )
         self._open.add(submission)
         submission.outcome = asyncio.create_task(self._run(submission))
-        submission.outcome.add_done_callback(_seen)
+        submission.outcome.add_done_callback(seen)
         return submission
 
     def withdraw(self, submission: Submission) -> asyncio.Task[Snapshot | None]:
@@ -121,12 +120,7 @@ class Launching:
             Done when that is certain: None, or the task when it could not be stopped. Raises
             `MayRun` when a task may run that nobody can find.
         """
-        submission.withdraw()
-        withdrawn = asyncio.create_task(self._withdrawn(submission))
-        self._background.add(withdrawn)
-        withdrawn.add_done_callback(self._background.discard)
-        withdrawn.add_done_callback(_seen)
-        return withdrawn
+        return self._withdrawing.withdraw(submission)
 
     async def close(self) -> None:
         """Withdraw whatever is open, and wait until that is certain, or for a minute."""
@@ -157,7 +151,7 @@ class Launching:
         except Exception as error:  # whatever was asked: the task may run all the same
             if not (submission.uncertain or submission.called):
                 raise
-            raise submission.may_run(_unforeseen(error, "RunTask")) from error
+            raise outcomes.may_run(submission.what(), unreadable(error, "RunTask")) from error
         finally:
             self._open.discard(submission)
             self._let_go(queue, submission)
@@ -165,7 +159,7 @@ class Launching:
     def _let_go(self, queue: QuotaQueue, submission: Submission) -> None:
         submission.let_go()
         try:
-            queue.leave(submission)
+            queue.line.leave(submission)
         except Exception:  # it changes nothing of the outcome
             logger.exception("A submission could not leave its queue")
 
@@ -175,8 +169,9 @@ class Launching:
             said = await self._call(queue, submission)
             if isinstance(said, Snapshot):
                 return await self._accepted(queue, submission, said)
-            assert submission.group is not None
-            reaction = react(said, submission.known(submission.group.demand, self._clock.now()))
+            demand = queue.line.demand(submission)
+            assert demand is not None
+            reaction = react(said, submission.known(demand, self._clock.now()))
             if isinstance(reaction, Look | Adopt):
                 if (task := await self._search(submission, reaction)) is not None:
                     return await self._accepted(queue, submission, task)
@@ -184,49 +179,57 @@ class Launching:
             submission.next_call(reaction)
             match reaction:
                 case Retry():
-                    await self._pause(submission, reaction.longest_pause)
+                    await submission.pause(reaction.longest_pause, self._clock)
                 case Wait():
                     queue.refused(submission, reaction.shortage, said.message)
                 case Renew():
-                    await self._renew(queue, submission, reaction.member, said)
+                    await renew(submission, reaction.member, said, self._clock)
+                    queue.line.leave(submission)  # it may demand something else now
+                case Fail(in_time=True):
+                    raise outcomes.refused(submission.what(), said)
                 case Fail():
-                    raise submission.failure(reaction, said, queue.held_back(submission))
+                    raise outcomes.out_of_time(
+                        submission.what(),
+                        said,
+                        submission.budget,
+                        submission.refusals,
+                        queue.line.held_back(submission),
+                    )
 
     async def _call(self, queue: QuotaQueue, submission: Submission) -> Snapshot | Fault:
         """Make one RunTask call when it is the submission's turn."""
-        if submission.group is None:
-            queue.join(submission, demand_of(submission.request, submission.definition))
+        if queue.line.demand(submission) is None:
+            queue.line.join(submission, demand_of(submission.request, submission.definition))
         breakers = await queue.turn(submission)
         if breakers is None:
-            raise submission.cancelled()
+            raise outcomes.cancelled(submission.what())
         submission.breakers = breakers
         asked_at = self._clock.now()
         try:
             if submission.withdrawn and not submission.uncertain:
-                raise submission.cancelled()
+                raise outcomes.cancelled(submission.what())
             if submission.token_expires(asked_at):
                 return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
             request = {**submission.request, "clientToken": submission.token}
             submission.called = True
-            task = _read(await self._run_task(request))
+            task = await self._run_task(request)
         except Fault as fault:
             if fault.kind is Kind.THROTTLED:
                 queue.pacer.throttled(asked_at)
-            submission.answered(fault, asked_at)
+            submission.history.add(fault, asked_at)
             submission.called = False
             return fault
         finally:
             queue.returned(breakers)
-        queue.answered_in(self._clock.now() - asked_at)
+        queue.concurrency.answered_in(self._clock.now() - asked_at)
         return task
 
-    async def _run_task(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            return await self._api.run_task(request)
-        except Fault:
-            raise
-        except Exception as error:  # an answer in no shape that ECS has
-            raise _unforeseen(error, "RunTask") from error
+    async def _run_task(self, request: Mapping[str, Any]) -> Snapshot:
+        with reading("RunTask"):
+            answer = await self._api.run_task(request)
+            if not answer.get("tasks"):
+                raise in_band(answer)
+            return snapshot(answer["tasks"][0])
 
     async def _accepted(
         self, queue: QuotaQueue, submission: Submission, task: Snapshot
@@ -242,47 +245,9 @@ class Launching:
             logger.exception("Task %s could not be counted", task.task_arn)
         if not submission.withdrawn:
             return task
-        if await self._stop(submission, task):
-            raise submission.cancelled()
-        raise submission.still_runs(task)
-
-    async def _stop(self, submission: Submission, task: Snapshot) -> bool:
-        """Stop a task that nobody wants; whether that is certain. If not, it is tried again."""
-        result = await self._stopping.stop(task.cluster_arn, task.task_arn, WITHDRAWN_REASON)
-        if not result.certain:
-            logger.error(
-                "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
-            )
-            later = asyncio.create_task(self._stop_later(submission, task))
-            self._background.add(later)
-            later.add_done_callback(self._background.discard)
-            return False
-        submission.stopped = task
-        self.task_stopped(submission)
-        return True
-
-    async def _stop_later(self, submission: Submission, task: Snapshot) -> None:
-        """Count a task no more when its repeated stop has ended: perhaps nobody watches it."""
-        await self._stopping.stop(
-            task.cluster_arn,
-            task.task_arn,
-            WITHDRAWN_REASON,
-            patience=2 * STOP_SECONDS,
-            though_refused=True,
-        )
-        self.task_stopped(submission)
-
-    async def _withdrawn(self, submission: Submission) -> Snapshot | None:
-        await asyncio.wait((submission.outcome,))
-        if submission.outcome.cancelled():
-            return None
-        error = submission.outcome.exception()
-        if isinstance(error, MayRun):
-            raise error
-        if error is not None:
-            return error.task if isinstance(error, NotStopped) else None
-        task = submission.outcome.result()  # it was launched, and its caller has not taken it
-        return None if await self._stop(submission, task) else task
+        if await self._withdrawing.stop(submission, task):
+            raise outcomes.cancelled(submission.what())
+        raise NotStopped(submission.what(), task)
 
     async def _search(self, submission: Submission, reaction: Look | Adopt) -> Snapshot | None:
         """The task that a call has started although its answer was lost; None: there is none.
@@ -296,79 +261,11 @@ class Launching:
             else:
                 task = await task_lookup.find(submission, self._api, self._clock)
         except Exception as error:
-            fault = error if isinstance(error, Fault) else _unforeseen(error, "DescribeTasks")
+            fault = error if isinstance(error, Fault) else unreadable(error, "DescribeTasks")
             logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
-            raise submission.may_run(fault) from fault
+            raise outcomes.may_run(submission.what(), fault) from fault
         if task is not None:
             logger.info("Found the task of a launch whose answer was lost: %s", task.task_arn)
             return task
         submission.new_token()
         return None
-
-    async def _renew(
-        self, queue: QuotaQueue, submission: Submission, member: str, said: Fault
-    ) -> None:
-        """Ask for another revision, or other subnets: it may demand something else then."""
-        submission.renewals += 1
-        request = submission.request
-        if member == "taskDefinition":
-            assert submission.renew is not None
-            stale = str(request["taskDefinition"])
-            request["taskDefinition"] = await submission.renew(stale)
-            if request["taskDefinition"] == stale:  # it is new, and was waited for
-                submission.renewals -= 1
-        else:
-            assert submission.heal is not None
-            network = request["networkConfiguration"]["awsvpcConfiguration"]
-            subnets = list(await submission.heal(missing_subnets(said) or network["subnets"]))
-            if set(subnets) == set(network["subnets"]):  # EC2 still lists one that is gone
-                await self._pause(submission, REFUSED_PAUSE)
-            healed = {**network, "subnets": subnets}
-            request["networkConfiguration"] = {"awsvpcConfiguration": healed}
-        queue.leave(submission)
-
-    async def _pause(self, submission: Submission, longest: float) -> None:
-        """Back off, unless it is withdrawn meanwhile."""
-        if not longest:
-            return
-        seconds = submission.pause(longest)
-        waiting = submission.waiting = asyncio.get_running_loop().create_future()
-        timer = asyncio.create_task(self._clock.wait(seconds))
-        timer.add_done_callback(lambda _: _finish(waiting))
-        try:
-            await waiting
-        finally:
-            timer.cancel()
-
-
-def _read(answer: Mapping[str, Any]) -> Snapshot:
-    """The task that was launched.
-
-    Raises:
-        Fault: The answer has none, or cannot be read.
-    """
-    tasks = answer.get("tasks")
-    if not tasks:
-        raise in_band(answer)
-    try:
-        return snapshot(tasks[0])
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        text = "a task that cannot be read"
-        raise Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "MalformedAnswer", text) from error
-
-
-def _unforeseen(error: Exception, operation: str) -> Fault:
-    """An exception that says nothing of what AWS did; its text may quote an answer."""
-    logger.debug("%s", operation, exc_info=error)
-    return Fault(Kind.OUTCOME_UNKNOWN, operation, type(error).__name__, "it could not be read")
-
-
-def _finish(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
-
-
-def _seen(done: asyncio.Future[Any]) -> None:
-    """Mark an outcome's exception as seen: its caller may be gone."""
-    if not done.cancelled():
-        done.exception()

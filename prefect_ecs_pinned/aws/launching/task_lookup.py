@@ -7,12 +7,11 @@ APIReference/API_Task.html, "overrides").
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
+from prefect_ecs_pinned.aws.calls.responses import reading
 from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.launching.submission import Submission
 from prefect_ecs_pinned.core.arn import parse_revision
@@ -44,25 +43,9 @@ async def find(submission: Submission, api: LaunchApi, clock: Clock) -> Snapshot
 
 
 async def _look(submission: Submission, cluster: str, api: LaunchApi) -> Snapshot | None:
-    with _read("ListTasks"):
+    with reading("ListTasks"):
         tasks = await _candidates(submission, cluster, api)
         return next((snapshot(task) for task in tasks if is_of(task, submission)), None)
-
-
-@contextmanager
-def _read(operation: str) -> Iterator[None]:
-    """What cannot be read of an answer says nothing, and is asked for again.
-
-    Raises:
-        Fault: It could not be read.
-    """
-    try:
-        yield
-    except Fault:
-        raise
-    except Exception as error:  # in no shape that ECS has; its text may quote the answer
-        text = f"an answer that cannot be read ({type(error).__name__})"
-        raise Fault(Kind.OUTCOME_UNKNOWN, operation, "MalformedAnswer", text) from error
 
 
 async def _candidates(
@@ -85,7 +68,7 @@ async def named(submission: Submission, arn: str, api: LaunchApi, clock: Clock) 
     cluster = str(submission.request.get("cluster") or "default")
 
     async def ask() -> Snapshot | None:
-        with _read("DescribeTasks"):
+        with reading("DescribeTasks"):
             found = await api.find_task(cluster, arn)
             if found is None or not submission_ids(found):
                 return Snapshot(arn, cluster, "PROVISIONING")
