@@ -273,7 +273,7 @@ async def test_a_run_says_nothing_that_is_hidden(world: World, told, fresh, day)
     with temporary_settings({PREFECT_API_KEY: canary("api key")}):
         try:
             await PinnedECSTask(**given).run()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             raised = error
     text = told.getvalue() + everything_of(raised)
     assert "Creating task run" in text or day == "not registered"
@@ -386,7 +386,7 @@ async def _attempt(block: PinnedECSTask, what: str) -> str:
         if what == "preview":
             return block.preview()
         return repr(await prepare(run_spec(block), block._control_plane()))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
         return everything_of(error)
 
 
@@ -407,7 +407,7 @@ async def test_no_error_of_a_definitions_member_quotes_it(world: World, shape):
             block = PinnedECSTask(**world.fields(task_definition=wrong, launch_type="EC2"))
             text = f"{block!r} {block.preview()}"
             await prepare(run_spec(block), block._control_plane())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             errors += 1
             text = everything_of(error)
         leaks = found(text, {"value": value})
@@ -450,7 +450,7 @@ async def test_no_error_of_a_patch_quotes_values(world: World, kind):
     patches = PATCHES[kind](value)
     try:
         block = world.block(task_customizations=patches, env={"A": canary("env")})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
         text = everything_of(error)
         assert "task_customizations" in text
     else:

@@ -117,7 +117,7 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
             os.dup2(source, target)
         os.environ.update(order["environment"])
         code = _run(order["argv"])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown or counted
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
     finally:
         for stream in (sys.stdout, sys.stderr):

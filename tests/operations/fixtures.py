@@ -111,7 +111,7 @@ async def _forget_everything() -> None:
         for slug in ("pinned-ecs-task", "ecs-task"):
             try:
                 documents = await client.read_block_documents_by_type(slug)
-            except Exception:  # nobody has saved one yet
+            except Exception:  # noqa: BLE001 - nobody has saved one yet
                 continue
             for document in documents:
                 await client.delete_block_document(document.id)
