@@ -159,6 +159,8 @@ def _end(pids: Sequence[int]) -> NoReturn:
 
 
 def _host() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what is printed by the way is no answer
     _import()
     pids: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: _end(pids))
@@ -168,10 +170,10 @@ def _host() -> None:
         if pid == 0:
             _become(order)
         if order["wait"]:
-            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
         else:
             pids.append(pid)
-            print(pid, flush=True)
+            print(pid, file=answers, flush=True)
     _end(pids)
 
 
