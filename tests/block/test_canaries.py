@@ -149,7 +149,7 @@ class Subclassed(PinnedECSTask):
 
     _block_type_name = "Subclassed"
     _block_type_slug = "subclassed"
-    type: Literal["subclassed"] = "subclassed"
+    type: Literal["subclassed"] = "subclassed"  # type: ignore[assignment]
     token: str = Field(default="")
 
 
@@ -319,7 +319,7 @@ async def test_a_registration_is_an_event_without_values(world: World, monkeypat
         block = PinnedECSTask(**given)
         plane = block._control_plane()
         pin = await plane.pin((await prepare(run_spec(block), plane)).desired, True)
-        await worker.EventsWorker.drain_all()
+        await worker.EventsWorker.drain_all()  # type: ignore[misc]
     events = [event for client in AssertingEventsClient.all for event in client.events]
     AssertingEventsClient.reset()
     assert pin.how == "registered"
@@ -507,7 +507,7 @@ class Checking(PinnedECSTask):
 
     _block_type_name = "Checking"
     _block_type_slug = "checking"
-    type: Literal["checking"] = "checking"
+    type: Literal["checking"] = "checking"  # type: ignore[assignment]
 
     @validator("env")
     def _quotes(cls, value: Any) -> Any:  # noqa: N805

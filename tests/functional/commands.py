@@ -94,8 +94,8 @@ def _import() -> None:
     import prefect_ecs_pinned.block
     from prefect_ecs_pinned.aws.calls.models import share_models
 
-    assert prefect.cli.app
-    assert prefect_ecs_pinned.block.PinnedECSTask
+    assert prefect.cli.app  # type: ignore[attr-defined]
+    assert prefect_ecs_pinned.block.PinnedECSTask  # type: ignore[truthy-function]
     prefect.plugins.load_prefect_collections()
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local")
     share_models(session)
@@ -128,7 +128,7 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
 
 def _run(argv: list[str]) -> int:
     import prefect.context
-    from prefect.cli import app
+    from prefect.cli import app  # type: ignore[attr-defined]
 
     # Settings were read from the environment of the parent.
     prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.root_settings_context()
