@@ -18,7 +18,7 @@ __all__: list[str] = []
 def _bring_face() -> None:
     try:
         majors.load(majors.face())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - shown by its users
         logging.getLogger("prefect_ecs_pinned").warning(
             "the Prefect collection prefect_ecs_pinned is not available: %s: %s",
             type(error).__name__,

@@ -107,7 +107,6 @@ class Launch:
 
     def settle(self, done: asyncio.Future[Snapshot]) -> None:
         """Hand the submission's outcome over to the caller's event loop."""
-
         if done.cancelled():
             self.fail(PinnedECSError("cannot launch", _CLOSED))
         elif (error := done.exception()) is not None:
@@ -200,7 +199,6 @@ class ControlPlane:
 
     async def pin(self, desired: Desired, may_register: bool) -> Pin:
         """See `Pinning.resolve`."""
-
         known = self._made[0].pinning.remembered(desired) if self._made else None
 
         async def resolve() -> Pin:
@@ -261,7 +259,7 @@ class ControlPlane:
                 )
                 launch.submission = submission
                 submission.outcome.add_done_callback(launch.settle)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - handed to the caller's event loop
                 launch.fail(error)
 
         try:
@@ -297,7 +295,7 @@ class ControlPlane:
             try:
                 watching = self._on_loop().watching
                 watched.watch = watching.watch(task, interval, start_timeout, queue)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - handed to the caller's event loop
                 what = f"cannot watch task {task.task_arn}"
                 queue.put(TaskFateUnknown(what, f"{type(error).__name__}: {error}"))
 

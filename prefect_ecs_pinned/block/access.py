@@ -45,8 +45,9 @@ def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
 
 
 def hidden_of(credentials: prefect_aws.AwsCredentials) -> frozenset[str]:
-    """The texts of credentials that no message may show; of URLs, user and password are hidden
-    anyway (`core.shown.without`).
+    """The texts of credentials that no message may show.
+
+    User and password of a URL are hidden anyway (`core.shown.without`).
     """
     secret = credentials.aws_secret_access_key
     parts = [

@@ -38,7 +38,7 @@ def emit(event: Event) -> None:
             _emit("launches.throttled", f"quota.{event.quota}", event)
         else:
             logger.info(_progress(event))
-    except Exception as exception:  # a report never ends what it reports
+    except Exception as exception:  # noqa: BLE001 - a report never ends what it reports
         logger.warning("Could not report %s: %s", type(event).__name__, exception)
 
 
@@ -47,8 +47,11 @@ def _emit_revision(event: RevisionPinned) -> None:
         # The runs that asked first have logged what they found; nobody asked for this one.
         why = f": {event.reason}" if event.reason else ""
         logger.info(
-            f"{event.instead_of} is inactive; its runs are launched from {event.arn} "
-            f"({event.how}{why})"
+            "%s is inactive; its runs are launched from %s (%s%s)",
+            event.instead_of,
+            event.arn,
+            event.how,
+            why,
         )
     if event.how in ("registered", "adopted"):
         _emit(f"revision.{event.how}", f"family.{event.family}", event)

@@ -104,7 +104,7 @@ async def _insist(
         try:
             await within(clock, _REPORT_SECONDS, call())
             break
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - whatever Prefect raises: reported again
             if pause is None:
                 text = "Could not report on flow run %s: %s"
                 get_logger(__name__).error(text, flow_run_id, reason_of(exception))

@@ -140,7 +140,7 @@ class Following:
             missing = [id_ for id_ in ids if id_ not in states]
             until = self._clock.now() + LOOK_SECONDS
             await asyncio.gather(*(self._look_for(id_, until) for id_ in missing))
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - unknown is not final: asked again
             self._unread(len(ids), exception)
         finally:
             self._looked_at(ids)
@@ -173,7 +173,7 @@ class Following:
                 if now > until:
                     return
                 state = await within(self._clock, _CALL_SECONDS, self._api.state(flow_run_id))
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - unknown is not final: asked again
             self._unread(1, exception)
             return
         if state is not None:
@@ -193,7 +193,7 @@ class Following:
             try:
                 async with self._slots:
                     return await within(self._clock, seconds, call())
-            except Exception as exception:
+            except Exception as exception:  # noqa: BLE001 - unknown is not final: asked again
                 failure = exception
             await self._clock.wait(pause)
         assert failure is not None
@@ -212,7 +212,7 @@ class Following:
         for listener in list(followed.listeners.values()) if followed is not None else ():
             try:
                 listener(state)
-            except Exception as exception:  # the others' looks go on
+            except Exception as exception:  # noqa: BLE001 - the others' looks go on
                 logger.error("Could not act on flow run %s: %r", flow_run_id, exception)
 
     def _looked_at(self, ids: Iterable[str]) -> None:

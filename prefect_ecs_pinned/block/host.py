@@ -16,7 +16,7 @@ from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.runs.host import Log
 
 #: The page of a run that has no flow run.
-_NOWHERE = logging.Logger("nowhere")
+_NOWHERE = logging.Logger("nowhere")  # noqa: LOG001 - it has no parents that would log
 _NOWHERE.disabled = True
 
 

@@ -119,7 +119,7 @@ class _LastState:
             self.failure = "HTTP 404"
             self._not_found += 1
             return _Seen.ELSEWHERE if self._not_found >= _NOT_FOUND else _Seen.NOTHING
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - unknown is not final
             self.failure = reason_of(exception)
             return _Seen.NOTHING
 

@@ -116,7 +116,7 @@ def _store(record: logging.LogRecord, handler: logging.Handler) -> None:
                 "flow_run_id": str(record.flow_run_id),  # type: ignore[attr-defined]
             }
         )
-    except Exception:
+    except Exception:  # noqa: BLE001 - Prefect's own loggers do so
         handler.handleError(record)
 
 

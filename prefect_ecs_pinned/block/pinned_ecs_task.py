@@ -341,10 +341,11 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         """
         if grace_seconds != 30:
             self.logger.warning(
-                f"Kill grace period of {grace_seconds}s requested, but AWS does not "
+                "Kill grace period of %ss requested, but AWS does not "
                 "support dynamic grace period configuration so 30s will be used. "
                 "See https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html"
-                " for configuration of grace periods."
+                " for configuration of grace periods.",
+                grace_seconds,
             )
         cluster, task = TaskIdentifier.parse(identifier or infrastructure_pid or "")
         if not self._has_access_to(cluster):

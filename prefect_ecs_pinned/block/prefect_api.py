@@ -106,7 +106,7 @@ class PrefectApi:
                 while self._is_used():  # noqa: ASYNC110 - time itself is waited for
                     await asyncio.sleep(_KEPT_SECONDS)
                 self._ready = None  # who comes now needs another
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - raised: not known
             if ready.done():
                 logger.debug("Could not close a client: %s", exception)
             else:
@@ -171,7 +171,7 @@ class PrefectApi:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._send_last(), _LAST_LINES_SECONDS)
             raise
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - raised: not known
             self._lost(len(self._lines), exception)
 
     async def _send_last(self) -> None:
@@ -179,7 +179,7 @@ class PrefectApi:
             try:
                 async with get_client() as client:
                     await self._send(client)
-            except Exception as exception:
+            except Exception as exception:  # noqa: BLE001 - raised: not known
                 self._lost(len(self._lines), exception)
 
     async def _send(self, client: PrefectClient) -> None:
@@ -187,7 +187,7 @@ class PrefectApi:
         while batch := self._lines[:_MOST_LINES]:
             try:
                 await client.create_logs(batch)
-            except Exception as exception:
+            except Exception as exception:  # noqa: BLE001 - raised: not known
                 self._lost(len(batch), exception)
             else:
                 del self._lines[: len(batch)]

@@ -57,6 +57,7 @@ class Digests:
 
     @classmethod
     def of(cls, definition: Mapping[str, Any], container: str = PREFECT_CONTAINER) -> Digests:
+        """The digests of a definition."""
         form = without_sizes(canonical(_untagged(definition)), container)
         proven, unproven = without_evidence(form)
         return cls(
@@ -78,10 +79,12 @@ class Desired:
 
     @property
     def family(self) -> str:
+        """Of the definition."""
         return str(self.definition["family"])
 
     @cached_property
     def fingerprint(self) -> str:
+        """Of the definition: `core.fingerprint`."""
         return fingerprint(self.definition, self.container_name)
 
     def same_as(self, other: Desired) -> bool:

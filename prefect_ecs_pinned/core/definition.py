@@ -266,8 +266,10 @@ def _state_sizes(
 
 
 def _make_for_managed_instances(definition: dict[str, Any]) -> None:
-    """Amazon ECS, "Task definition parameters for Amazon ECS Managed Instances": the network mode
-    is awsvpc unless it is host; sizes may stand in the container, as on EC2."""
+    """Fill in that the network mode is awsvpc; sizes may stand in the container, as on EC2.
+
+    Amazon ECS, "Task definition parameters for Amazon ECS Managed Instances".
+    """
     compatibilities = definition.setdefault("requiresCompatibilities", [])
     if MANAGED_INSTANCES not in compatibilities:
         compatibilities.append(MANAGED_INSTANCES)

@@ -1,5 +1,7 @@
-"""Every member of RegisterTaskDefinition: what ECS fills in, which lists have no order, and where
-it is known from how ECS describes the member back.
+"""Every member of RegisterTaskDefinition.
+
+What ECS fills in, which lists have no order, and where it is known from how ECS describes the
+member back.
 
 ``known_from`` is the evidence, in short for a source below. Somebody has seen what was sent and
 what was answered; the pairs stand in ``tests/core/pairs.py``. A member without evidence may come

@@ -186,8 +186,11 @@ def _off_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> b
 
 
 def _check_execute_command(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
-    """API_RunTask, "enableExecuteCommand": "the task definition must have a task role, or you must
-    provide one as an override"."""
+    """Refuse enableExecuteCommand without a task role.
+
+    API_RunTask: "the task definition must have a task role, or you must provide one as an
+    override".
+    """
     role = (request.get("overrides") or {}).get("taskRoleArn") or definition.get("taskRoleArn")
     if request.get("enableExecuteCommand") and not role:
         raise ConfigurationError(

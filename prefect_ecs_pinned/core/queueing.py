@@ -196,7 +196,7 @@ class Queue(Generic[W]):
             group.refusals += shortage.covers(group.demand)
         return new
 
-    def ended(self, key: LiveKey) -> None:
+    def count_ended(self, key: LiveKey) -> None:
         """A task has ended: it is not counted any more."""
         self._live[key] -= 1
         if self._live[key] <= 0:

@@ -82,6 +82,7 @@ class Snapshot:
 
     @property
     def final(self) -> bool:
+        """Whether nothing of it changes any more."""
         return self.status in FINAL
 
     @property

@@ -117,6 +117,7 @@ class Gate:
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: let a request through, or answer it."""
         if scope["type"] != "http":  # a WebSocket, refused; there are no lifespan events
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})

@@ -186,7 +186,7 @@ class LocalECS:
 
     @property
     def launches(self) -> list[dict[str, Any]]:
-        """Tasks that were started: ``taskArn``, ``startedBy``, ``flow_run_id``, ``at`` …"""
+        """Tasks that were started: ``taskArn``, ``startedBy``, ``flow_run_id``, ``at`` and more."""
         return list(self.model.launches)
 
     def reset(self) -> None:

@@ -38,12 +38,15 @@ def throttled() -> AwsRefusal:
 
 
 def client(message: str) -> AwsRefusal:
+    """A ``ClientException``."""
     return AwsRefusal("ClientException", message)
 
 
 def invalid(message: str) -> AwsRefusal:
+    """An ``InvalidParameterException``."""
     return AwsRefusal("InvalidParameterException", message)
 
 
 def no_cluster() -> AwsRefusal:
+    """What ECS answers where there is no such cluster."""
     return AwsRefusal("ClusterNotFoundException", "Cluster not found.")

@@ -40,6 +40,7 @@ class Processes:
         self._runner = Runner(ecs.settings.max_processes, home, self._output)
 
     def run(self, task: Task) -> None:
+        """Start a task's command when its phases before RUNNING have passed."""
         phases = self._ecs.settings.phases
         delay = task.held + phases.provisioning + phases.pending
         asyncio.get_running_loop().call_later(delay, self._start, task)
@@ -77,6 +78,7 @@ class Processes:
         self._runner.submit(command, lambda: self._ecs.process_started(task), ended)
 
     def stop(self, task: Task) -> None:
+        """End a task's process: SIGTERM, then SIGKILL when its time is over."""
         container = _container(task)
         grace = container.get("stopTimeout") or self._ecs.settings.stop_seconds
         self._runner.stop(task.id, grace)

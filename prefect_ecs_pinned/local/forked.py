@@ -67,7 +67,7 @@ def become(message: dict[str, Any], descriptors: list[int], program: str | None)
     except OSError as error:
         sys.stderr.write(f"{message['argv'][0]}: {error.strerror}\n")
         code = 127
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the child has to end by itself
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -116,7 +116,7 @@ def _run_program(program: str, argv: list[str]) -> int:
             runpy.run_module(program, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the child has to end by itself
         traceback.print_exc()
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ class MotoServices:
             backend = cast(Any, get_backend("secretsmanager"))[ACCOUNT_ID][region]
             try:
                 return str(backend.get_secret_value(arn, "", "")["SecretString"])
-            except Exception:
+            except Exception:  # noqa: BLE001 - what moto does not know, it raises
                 return None
         backend = cast(Any, get_backend("ssm"))[ACCOUNT_ID][region]
         name = arn.split(":parameter", 1)[-1]

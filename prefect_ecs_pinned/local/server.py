@@ -55,6 +55,7 @@ class App:
         self.local = Introspection(ecs, self.faults, moto)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: answer a request."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
@@ -196,7 +197,7 @@ class App:
         """Let moto answer, and send the answer, or what a fault makes of it."""
         try:
             status, headers, answer = await self.moto.answer(scope, body)
-        except Exception:  # what moto does not know, it raises
+        except Exception:  # noqa: BLE001 - what moto does not know, it raises
             _log.exception("moto cannot answer %s %r", scope["method"], scope["path"])
             raise AwsRefusal("InternalFailure", "moto cannot answer this.", 500) from None
         if fault is not None and fault.kind == "lost-reply":

@@ -57,6 +57,7 @@ class Task:
 
     @property
     def id(self) -> str:
+        """The last part of its ARN."""
         return self.arn.rsplit("/", 1)[-1]
 
 
@@ -71,6 +72,7 @@ class Moment:
 
 
 def new_arn(region: str, cluster: str) -> str:
+    """A new ARN of a task."""
     return f"arn:aws:ecs:{region}:{ACCOUNT_ID}:task/{cluster}/{uuid.uuid4().hex}"
 
 

@@ -45,10 +45,12 @@ class Revision:
 
     @property
     def arn(self) -> str:
+        """Of the revision."""
         return self.observed.arn
 
     @property
     def number(self) -> int:
+        """Of the revision."""
         return self.observed.revision
 
     @classmethod

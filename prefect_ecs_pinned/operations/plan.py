@@ -102,10 +102,12 @@ class Target:
 
     @property
     def used_by(self) -> tuple[str, ...]:
+        """Names of the configurations that share it."""
         return tuple(configuration.name for configuration, _ in self.members)
 
     @property
     def image_unset(self) -> tuple[str, ...]:
+        """Names of those that state no image."""
         return tuple(c.name for c, _ in self.members if c.image_unset)
 
 

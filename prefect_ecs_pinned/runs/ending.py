@@ -45,6 +45,7 @@ class Ending:
         self._prefix = spec.log_prefix
 
     async def never_launched(self) -> Result:
+        """The end of a run that was cancelled before it was launched."""
         if not self._host.supervised:
             raise PinnedECSError("nothing was launched", "the flow run was cancelled")
         self._host.started("")

@@ -271,7 +271,7 @@ async def test_who_asks_a_control_plane_that_closes_is_given_an_error(ecs, close
     task = Snapshot("arn:aws:ecs:us-east-1:123456789012:task/default/0", "default", "PENDING")
     queue: ThreadsafeQueue[Any] = ThreadsafeQueue()
     held, hold = threading.Event(), threading.Event()
-    plane._loop.call(lambda: (held.set(), hold.wait()))
+    plane._loop.call(lambda: (held.set(), hold.wait()))  # type: ignore[func-returns-value]
     held.wait()
     plane._loop.close()
     if closed:

@@ -144,7 +144,7 @@ def test_botocores_own_check_shows_no_value(value):
     overrides = {"containerOverrides": [{"name": "prefect", "environment": environment}]}
     parameters = {"taskDefinition": "f", "overrides": overrides, "count": "hunter2"}
     with pytest.raises(boto.ParamValidationError, match="hunter2") as original:
-        client.run_task(**parameters)
+        client.run_task(**parameters)  # type: ignore[attr-defined]
     fault = classify(original.value, "RunTask")
     for text in (str(fault), repr(fault), str(presentable(original.value))):
         assert "hunter2" not in text

@@ -16,14 +16,16 @@ async def test_many_are_handed_over_with_one_wake_up(monkeypatch):
     loop, calls = asyncio.get_running_loop(), ThreadsafeCalls.here()
     wake, wakes = loop.call_soon_threadsafe, []
     monkeypatch.setattr(
-        loop, "call_soon_threadsafe", lambda *call: (wakes.append(call), wake(*call))
+        loop,
+        "call_soon_threadsafe",
+        lambda *call: (wakes.append(call), wake(*call)),  # type: ignore[func-returns-value]
     )
     barrier, called = threading.Barrier(8), []
 
     def work(name):
         barrier.wait()
         for number in range(1000):
-            calls.call_soon(lambda number=number: called.append((name, number)))
+            calls.call_soon(lambda number=number: called.append((name, number)))  # type: ignore[misc]
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
     for thread in threads:
@@ -139,7 +141,7 @@ async def test_whoever_asks_a_loop_that_closes_is_given_an_error(moment):
         control.close()
     elif moment == "posted":  # in the very pass in which the loop stops
         held, hold = threading.Event(), threading.Event()
-        control.call(lambda: (held.set(), hold.wait()))
+        control.call(lambda: (held.set(), hold.wait()))  # type: ignore[func-returns-value]
         held.wait()
         control.close()
         asked = [asyncio.ensure_future(control.run(work())) for _ in range(50)]
@@ -192,7 +194,7 @@ async def test_functions_that_were_posted_last_are_called():
         task = asyncio.create_task(asyncio.sleep(3600))
         task.add_done_callback(lambda done: ended.append(done.cancelled()))
 
-    control.call(lambda: (held.set(), hold.wait()))
+    control.call(lambda: (held.set(), hold.wait()))  # type: ignore[func-returns-value]
     held.wait()
     control.close()
     for _ in range(10):

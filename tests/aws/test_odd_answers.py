@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def answer(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
-        self.status, self.body, self.length, self.headers = status, body, length, headers
+        self.status, self.body, self.length, self.headers = status, body, length, headers  # type: ignore[assignment]
 
 
 class Handler(BaseHTTPRequestHandler):

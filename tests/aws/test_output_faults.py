@@ -92,7 +92,7 @@ class Streams:
         for stream in streams:
             self.printed[stream] = []
             follows.append(
-                self.output.follow(group, stream, lambda line, _, s=stream: note(s, line))
+                self.output.follow(group, stream, lambda line, _, s=stream: note(s, line))  # type: ignore[misc]
             )
         return follows
 
@@ -480,7 +480,7 @@ async def test_a_refusal_that_passes_loses_no_line(action):
         await streams.clock.pass_time(12.0)
         refused = Fault(kind, "GetLogEvents", "SomethingNewException", "?")
         before = streams.logs.fault
-        streams.logs.fault = lambda asked, _, a=action, r=refused, b=before: (
+        streams.logs.fault = lambda asked, _, a=action, r=refused, b=before: (  # type: ignore[misc]
             r if asked == a else b(asked, _)
         )
         streams.logs.write("a", "two")

@@ -69,14 +69,14 @@ async def test_an_unforeseen_rewriting_makes_no_storm():
     settings = Settings(quota_scale=None, latencies={"*": 0.0})
     with LocalECS(settings) as ecs:
         keys = {"endpoint_url": ecs.endpoint_url, "aws_access_key_id": ecs.access_key}
-        sts = boto3.client("sts", **{**KEYS, **keys})
+        sts = boto3.client("sts", **{**KEYS, **keys})  # type: ignore[call-overload]
         clients = Direct(caller=sts.get_caller_identity()["Arn"], **keys)
         for pair in UNSEEN:
             for whole in pair.covers:
                 path = tuple(whole.split("."))
                 family = "-".join(path)
                 wanted = Desired({**base(path, family)})
-                ecs.rewrite(lambda described, path=path: described.update(changed(described, path)))
+                ecs.rewrite(lambda described, path=path: described.update(changed(described, path)))  # type: ignore[misc]
                 pins = [await pin(clients, wanted) for _ in range(5)]
                 assert [one.how for one in pins] == ["registered"] + 4 * ["found"]
                 assert len({one.arn for one in pins}) == 1

@@ -215,7 +215,8 @@ def test_every_line_is_printed_or_counted(puts, most, most_of_channel):
     prints._running = True  # the test is the thread
     printed: list[list[str]] = [[], [], []]
     channels: list[Channel] = [
-        prints.channel(lambda line, _, lines=lines: lines.append(line)) for lines in printed
+        prints.channel(lambda line, _, lines=lines: lines.append(line))  # type: ignore[misc]
+        for lines in printed
     ]
     put: list[list[str]] = [[], [], []]
     for number, (which, size, turn) in enumerate(puts):

@@ -158,7 +158,7 @@ def test_the_installed_botocore_has_the_event():
     client.meta.events.register(
         "before-send.ecs.DescribeTasks", lambda **_: _Answer(b'{"tasks":[],"failures":[]}')
     )
-    client.describe_tasks(tasks=["t"])
+    client.describe_tasks(tasks=["t"])  # type: ignore[attr-defined]
     assert len(heard) == 1
     assert {"response_dict", "customized_response_dict"} <= heard[0]
 

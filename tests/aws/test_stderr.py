@@ -76,7 +76,7 @@ def test_what_a_slow_reader_gets_is_complete_and_in_order(pipe, monkeypatch):
     monkeypatch.setattr(sys, "stderr", pipe.stream)
     lines = [f"{number} " + "x" * (number * 997 % 200_000) for number in range(50)]
     expected = "".join(f"{line}\n" for line in lines).encode()
-    writer = threading.Thread(target=lambda: [write_line(line) for line in lines])
+    writer = threading.Thread(target=lambda: [write_line(line) for line in lines])  # type: ignore[func-returns-value]
     writer.start()
     assert pipe.read(len(expected)) == expected
     writer.join(10)

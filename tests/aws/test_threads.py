@@ -33,7 +33,7 @@ async def test_no_more_threads_than_the_limit():
     """The others queue, first in, first out."""
     threads, order, go = Threads(1, "limit"), [], threading.Event()
     first = asyncio.create_task(threads.run(go.wait))
-    rest = [asyncio.create_task(threads.run(lambda n=n: order.append(n))) for n in range(50)]
+    rest = [asyncio.create_task(threads.run(lambda n=n: order.append(n))) for n in range(50)]  # type: ignore[misc]
     await asyncio.sleep(0)
     go.set()
     await asyncio.gather(first, *rest)

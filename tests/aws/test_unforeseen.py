@@ -15,9 +15,10 @@ import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.launching.launch import Launching, MayRun
-from prefect_ecs_pinned.aws.launching.queues import Group, QuotaQueue
+from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.core.breakers import Breaker, Breakers
 from prefect_ecs_pinned.core.capacity import Shortage
+from prefect_ecs_pinned.core.queueing import Group, Queue
 from prefect_ecs_pinned.core.task_state import Snapshot
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
@@ -179,7 +180,7 @@ async def test_a_task_that_is_stopped_late_is_not_counted_for_ever(api, clock, l
     await clock.pass_time(700)
     assert len(api.stopped) == 10
     assert launching.snapshot()["EC2"]["live"] == 0
-    assert not launching._background
+    assert not launching._withdrawing._background
 
 
 async def test_a_task_whose_answer_names_no_cluster_is_stopped_where_it_was_launched(
@@ -207,11 +208,11 @@ async def test_a_task_whose_answer_names_no_cluster_is_stopped_where_it_was_laun
 # -- the queue's own bookkeeping -------------------------------------------------------------------
 
 #: Where a call returns and where all is settled: what is raised on entry there is raised nowhere.
-OUTERMOST = {"returned", "stopped", "snapshot", "_waiting", "_dispatch", "answered_in"}
+OUTERMOST = {"returned", "stopped", "snapshot", "_dispatch", "count_ended", "live"}
 
 METHODS = [
     (of, name)
-    for of in (QuotaQueue, Group, Breakers, Breaker, Shortage)
+    for of in (QuotaQueue, Queue, Group, Breakers, Breaker, Shortage)
     for name, member in vars(of).items()
     if inspect.isfunction(member) and not name.startswith("__") and name not in OUTERMOST
 ]

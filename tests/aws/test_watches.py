@@ -207,7 +207,7 @@ async def test_a_running_task_that_seems_to_go_back(back):
     async def stop_task(cluster, task, reason):
         stopped.append(task)
 
-    api.stop_task = stop_task
+    api.stop_task = stop_task  # type: ignore[method-assign]
     clock = VirtualClock()
     watching = Watching(api, Pacer(DESCRIBE_TASKS, clock, probing=False), clock)
     box = Box()

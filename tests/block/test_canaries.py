@@ -149,7 +149,7 @@ class Subclassed(PinnedECSTask):
 
     _block_type_name = "Subclassed"
     _block_type_slug = "subclassed"
-    type: Literal["subclassed"] = "subclassed"
+    type: Literal["subclassed"] = "subclassed"  # type: ignore[assignment]
     token: str = Field(default="")
 
 
@@ -273,7 +273,7 @@ async def test_a_run_says_nothing_that_is_hidden(world: World, told, fresh, day)
     with temporary_settings({PREFECT_API_KEY: canary("api key")}):
         try:
             await PinnedECSTask(**given).run()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             raised = error
     text = told.getvalue() + everything_of(raised)
     assert "Creating task run" in text or day == "not registered"
@@ -319,7 +319,7 @@ async def test_a_registration_is_an_event_without_values(world: World, monkeypat
         block = PinnedECSTask(**given)
         plane = block._control_plane()
         pin = await plane.pin((await prepare(run_spec(block), plane)).desired, True)
-        await worker.EventsWorker.drain_all()
+        await worker.EventsWorker.drain_all()  # type: ignore[misc]
     events = [event for client in AssertingEventsClient.all for event in client.events]
     AssertingEventsClient.reset()
     assert pin.how == "registered"
@@ -386,7 +386,7 @@ async def _attempt(block: PinnedECSTask, what: str) -> str:
         if what == "preview":
             return block.preview()
         return repr(await prepare(run_spec(block), block._control_plane()))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
         return everything_of(error)
 
 
@@ -407,7 +407,7 @@ async def test_no_error_of_a_definitions_member_quotes_it(world: World, shape):
             block = PinnedECSTask(**world.fields(task_definition=wrong, launch_type="EC2"))
             text = f"{block!r} {block.preview()}"
             await prepare(run_spec(block), block._control_plane())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             errors += 1
             text = everything_of(error)
         leaks = found(text, {"value": value})
@@ -450,7 +450,7 @@ async def test_no_error_of_a_patch_quotes_values(world: World, kind):
     patches = PATCHES[kind](value)
     try:
         block = world.block(task_customizations=patches, env={"A": canary("env")})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
         text = everything_of(error)
         assert "task_customizations" in text
     else:
@@ -507,7 +507,7 @@ class Checking(PinnedECSTask):
 
     _block_type_name = "Checking"
     _block_type_slug = "checking"
-    type: Literal["checking"] = "checking"
+    type: Literal["checking"] = "checking"  # type: ignore[assignment]
 
     @validator("env")
     def _quotes(cls, value: Any) -> Any:  # noqa: N805

@@ -60,7 +60,7 @@ class World:
 
     def follow(self, *ids: str) -> None:
         for id_ in ids:
-            self.ends[id_] = self.following.follow(id_, lambda s, i=id_: self.hear(i, s))
+            self.ends[id_] = self.following.follow(id_, lambda s, i=id_: self.hear(i, s))  # type: ignore[misc]
 
     def hear(self, id_: str, state: str | None) -> None:
         self.told.append((self.clock.now(), id_, state))

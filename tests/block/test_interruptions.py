@@ -49,7 +49,7 @@ def end_of(stop_code: str = "SpotInterruption", exit_code: int | None = 0) -> Sn
 
 
 def flow_run(state: Any, pid: str | None = None, id_: UUID = ID) -> FlowRun:
-    return FlowRun(id=id_, flow_id=uuid4(), state=state, infrastructure_pid=pid)
+    return FlowRun(id=id_, flow_id=uuid4(), state=state, infrastructure_pid=pid)  # type: ignore[call-arg]
 
 
 def refused(status: int) -> httpx.HTTPStatusError:

@@ -86,7 +86,7 @@ async def test_the_disk_is_sent_with_each_launch(world: World):
 async def test_a_strategy_takes_the_place_of_the_launch_type(world: World, strategy):
     """Also of the default, when no launch type is given."""
     base = {"networkMode": "bridge"} if strategy is MINE else {}
-    base["containerDefinitions"] = [{"name": "prefect", "memory": 512}]
+    base["containerDefinitions"] = [{"name": "prefect", "memory": 512}]  # type: ignore[assignment]
     for fields in ({}, {"launch_type": None}):
         block = world.block(
             capacity_provider_strategy=strategy, task_definition=dict(base), **fields

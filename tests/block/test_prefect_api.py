@@ -238,9 +238,9 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     monkeypatch.setattr(PrefectApi, "state", counted_one)
     every = (pending, ended, cancelling, deleted)
     # A block's variables may spell the ID otherwise than Prefect does.
-    ends = [on_state(UNWANTED, id_.hex.upper(), lambda id_=id_: unwanted.add(id_)) for id_ in every]
+    ends = [on_state(UNWANTED, id_.hex.upper(), lambda id_=id_: unwanted.add(id_)) for id_ in every]  # type: ignore[misc]
     to_stop = set()
-    ends += [on_state(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_)) for id_ in every]
+    ends += [on_state(CANCELLED, str(id_), lambda id_=id_: to_stop.add(id_)) for id_ in every]  # type: ignore[misc]
     ends.append(on_state(UNWANTED, "no-uuid", lambda: unwanted.add("no-uuid")))
     await until(lambda: deleted in unwanted)
     assert unwanted == {ended, cancelling, deleted}
@@ -341,7 +341,7 @@ async def test_one_flow_run_is_read(odd_server):
 async def test_a_report_is_made_again_when_it_fails(odd_server, monkeypatch, log):
     """Three times, then said; a report that fails ends nothing."""
     monkeypatch.setattr(block_flow_runs, "_AGAIN_SECONDS", (0.01, 0.01))
-    calls, propose = [], block_flow_runs.propose_state
+    calls, propose = [], block_flow_runs.propose_state  # type: ignore[attr-defined]
 
     async def counted(*args, **kwargs):
         calls.append(kwargs["flow_run_id"])
@@ -393,7 +393,7 @@ async def test_an_interruption_that_ended_with_0_is_on_the_flow_runs_page(world,
     assert code == 0
     assert state.type is StateType.CRASHED
     assert state.message.startswith("the task was interrupted (UserInitiated)")
-    assert "drained by hand" in state.message
+    assert "drained by hand" in state.message  # type: ignore[operator]
 
 
 async def test_an_interruption_of_a_flow_that_has_ended_changes_nothing(world):

@@ -185,15 +185,15 @@ async def test_a_revision_that_ecs_describes_otherwise_is_used_with_one_warning(
     own = await world.run(block)
     definitions = world.ecs.model.definitions("us-east-1")
     described = definitions.find(own.definition["taskDefinitionArn"])
-    described["containerDefinitions"][0]["restartPolicy"]["restartAttemptPeriod"] = 61
-    described["registeredBy"] = world.ecs.client("sts").get_caller_identity()["Arn"]
+    described["containerDefinitions"][0]["restartPolicy"]["restartAttemptPeriod"] = 61  # type: ignore[index]
+    described["registeredBy"] = world.ecs.client("sts").get_caller_identity()["Arn"]  # type: ignore[index]
     restart()
     for _ in range(3):
         assert (await world.run(block)).revision == own.revision
     warned = [m for m in messages(log) if "otherwise than wanted" in m]
     assert len(warned) == 1
     assert "containerDefinitions.prefect.restartPolicy.restartAttemptPeriod" in warned[0]
-    described["registeredBy"] = "arn:aws:iam::123456789012:user/maria"
+    described["registeredBy"] = "arn:aws:iam::123456789012:user/maria"  # type: ignore[index]
     restart()
     assert (await world.run(block)).revision != own.revision
     assert world.calls("RegisterTaskDefinition") == 2
@@ -205,7 +205,7 @@ async def test_tags_that_may_not_be_read_refuse_nothing(world: World, restart):
     block = worded(world, "tags")
     first = await world.run(block)
     described = world.ecs.model.definitions("us-east-1").find(first.definition["taskDefinitionArn"])
-    described["registeredBy"] = world.ecs.client("sts").get_caller_identity()["Arn"]
+    described["registeredBy"] = world.ecs.client("sts").get_caller_identity()["Arn"]  # type: ignore[index]
     restart()
     once = {"code": "AccessDeniedException", "message": denied, "times": 1}
     world.ecs.faults(Fault("error", "DescribeTaskDefinition", **once))

@@ -136,7 +136,7 @@ def test_what_is_refused_is_not_quoted(pinned_ecs, save, deploy, override):
     for arguments in (("plan", "etl", "--all"), ("show", "etl"), ("doctor", "etl")):
         try:
             said = pinned_ecs(*arguments)
-        except Exception as error:  # of a definition that no check knows yet
+        except Exception as error:  # noqa: BLE001 - of a definition that no check knows yet
             assert_hidden(f"{error!r} {error}", {"wrong": canary("wrong")})
             continue
         assert_hidden(said.out + said.err, {"wrong": canary("wrong")})

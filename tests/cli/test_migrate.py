@@ -6,7 +6,7 @@ import json
 import warnings
 
 import pytest
-from prefect.deployments import Deployment
+from prefect.deployments import Deployment  # type: ignore[attr-defined]
 from prefect_aws.ecs import ECSTask
 
 
@@ -18,7 +18,7 @@ def old(prefect):
         ECSTask(image="flows:1", family="etl", env={"TOKEN": "hunter2"}).save(
             "shared", overwrite=True
         )
-        Deployment(
+        Deployment(  # type: ignore[call-arg, unused-coroutine]
             name="prod",
             flow_name="flow",
             infrastructure=ECSTask.load("shared"),

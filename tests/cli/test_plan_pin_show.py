@@ -364,7 +364,7 @@ def test_a_deployment_on_a_block_worker_counts(pinned_ecs, save, prefect):
         block = await PinnedECSTask.load("etl")
         template = await block.generate_work_pool_base_job_template()
         async with get_client() as client:
-            pool = WorkPoolCreate(name="blocks", type="block", base_job_template=template)
+            pool = WorkPoolCreate(name="blocks", type="block", base_job_template=template)  # type: ignore[call-arg]
             await client.create_work_pool(pool)
             flow = await client.create_flow_from_name("flow")
             with warnings.catch_warnings():

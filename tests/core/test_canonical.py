@@ -70,7 +70,7 @@ def test_the_order_of_command_and_entry_point_is_kept():
 def test_host_ports_that_ecs_fills_in_do_not_change_the_order(mode):
     """80 and 8080: as text, the one begins like the other."""
     container = {"name": "prefect", "image": "i"}
-    container["portMappings"] = [{"containerPort": port} for port in (8080, 80, 808)]
+    container["portMappings"] = [{"containerPort": port} for port in (8080, 80, 808)]  # type: ignore[assignment]
     sent = {"family": "f", "networkMode": mode, "containerDefinitions": [container]}
     assert canonical(echo(sent)) == canonical(sent)
 

@@ -63,7 +63,8 @@ def test_every_event_is_there_with_its_payload() -> None:
         "launches.throttled": notices.LaunchesThrottled,
     }
     assert {event: re.findall(r"`(\w+)`", payload) for event, payload in rows.items()} == {
-        event: list(notice.__dataclass_fields__) for event, notice in payloads.items()
+        event: list(notice.__dataclass_fields__)  # type: ignore[attr-defined]
+        for event, notice in payloads.items()
     }
     for event in (*payloads, "revision.adopted"):
         assert event.partition(".")[2] in (events.__doc__ or "")

@@ -162,7 +162,7 @@ class Day:
             result = await block.run(run.status)
         except asyncio.CancelledError:
             run.end = CANCELLED
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             run.end = f"{type(error).__name__}: {error}".partition("\n")[0]
             if not isinstance(error, MayRun | TaskFateUnknown) and self.launches(run):
                 run.untrue = run.end

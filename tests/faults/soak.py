@@ -124,7 +124,7 @@ async def _soak(endpoint: str, seconds: float, rate: float) -> Soak:
         block = for_flow_run(a_block(endpoint, key, subnets=["subnet-a"]), str(uuid4()))
         try:
             code = (await block.run(Status())).status_code
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             result.failed[str(error).partition("\n")[0]] += 1
         else:
             result.ended += code == 0

@@ -28,7 +28,7 @@ def on_stage():
 @pytest.mark.xdist_group("crowd")
 def test_eight_cold_processes_use_one_revision(on_stage):
     """8 x 25 runs at the same moment, twice; a ninth process registers nothing."""
-    first, second = cold_rounds(*on_stage, rounds=2)
+    first, second = cold_rounds(*on_stage, rounds=2)  # type: ignore[misc]
     assert [(r.once, r.wrong, r.later) for r in (first, second)] == [(200, 0, 0)] * 2
     assert sorted((first.active, second.active)) in ([1, 1], [1, 2])
 
@@ -36,7 +36,7 @@ def test_eight_cold_processes_use_one_revision(on_stage):
 @pytest.mark.xdist_group("crowd")
 def test_an_agent_that_is_killed_while_it_launches(on_stage):
     """None is launched twice, none of the launched is lost; the rest can be found and launched."""
-    outcome = killed_while_launching(*on_stage, runs=50, after=25)
+    outcome = killed_while_launching(*on_stage, runs=50, after=25)  # type: ignore[misc]
     assert 25 <= outcome.launched < 50
     assert outcome.ended == outcome.launched
     assert outcome.launched + outcome.pending == 50

@@ -94,8 +94,8 @@ def _import() -> None:
     import prefect_ecs_pinned.block
     from prefect_ecs_pinned.aws.calls.models import share_models
 
-    assert prefect.cli.app
-    assert prefect_ecs_pinned.block.PinnedECSTask
+    assert prefect.cli.app  # type: ignore[attr-defined]
+    assert prefect_ecs_pinned.block.PinnedECSTask  # type: ignore[truthy-function]
     prefect.plugins.load_prefect_collections()
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local")
     share_models(session)
@@ -117,7 +117,7 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
             os.dup2(source, target)
         os.environ.update(order["environment"])
         code = _run(order["argv"])
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown or counted
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -128,7 +128,7 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
 
 def _run(argv: list[str]) -> int:
     import prefect.context
-    from prefect.cli import app
+    from prefect.cli import app  # type: ignore[attr-defined]
 
     # Settings were read from the environment of the parent.
     prefect.context.GLOBAL_SETTINGS_CONTEXT = prefect.context.root_settings_context()
@@ -159,6 +159,8 @@ def _end(pids: Sequence[int]) -> NoReturn:
 
 
 def _host() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what is printed by the way is no answer
     _import()
     pids: list[int] = []
     signal.signal(signal.SIGTERM, lambda *_: _end(pids))
@@ -168,10 +170,10 @@ def _host() -> None:
         if pid == 0:
             _become(order)
         if order["wait"]:
-            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
         else:
             pids.append(pid)
-            print(pid, flush=True)
+            print(pid, file=answers, flush=True)
     _end(pids)
 
 

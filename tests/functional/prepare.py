@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from prefect.deployments import Deployment
+from prefect.deployments import Deployment  # type: ignore[attr-defined]
 from prefect_aws import AwsCredentials
 
 from prefect_ecs_pinned import PinnedECSTask
@@ -32,7 +32,7 @@ def main(endpoint_url: str) -> None:
         "worker-runner": {"work_pool_name": "pinned"},
         "worker-engine": {"work_pool_name": "pinned"},
     }.items():
-        Deployment.build_from_flow(
+        Deployment.build_from_flow(  # type: ignore[unused-coroutine]
             _flow(),
             name,
             path=str(Path.cwd()),
@@ -45,7 +45,7 @@ def main(endpoint_url: str) -> None:
 
 def _flow():
     sys.path.insert(0, str(Path.cwd()))
-    from sleeper import sleeper
+    from sleeper import sleeper  # type: ignore[import-not-found]
 
     return sleeper
 

@@ -77,7 +77,7 @@ async def test_all_runs_that_wait_are_looked_at(server: str, monkeypatch) -> Non
     with temporary_settings({PREFECT_API_URL: server}):
         ids = await _runs()
         unwanted: set[UUID] = set()
-        ends = [on_state(UNWANTED, str(id_), lambda i=id_: unwanted.add(i)) for id_ in ids]
+        ends = [on_state(UNWANTED, str(id_), lambda i=id_: unwanted.add(i)) for id_ in ids]  # type: ignore[misc]
         await _cancel([ids[0], ids[-1]])
         async with get_client() as client:
             await client.delete_flow_run(ids[60])

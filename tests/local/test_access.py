@@ -38,7 +38,7 @@ def ecs(tmp_path_factory):
     container = {**DEFINITION["containerDefinitions"][0], "command": ["touch", str(canary)]}
     with LocalECS(Settings(latencies={}, quota_scale=None, execute=True)) as ecs:
         ecs.client("ecs").register_task_definition(family="etl", containerDefinitions=[container])
-        ecs.canary = canary
+        ecs.canary = canary  # type: ignore[attr-defined]
         yield ecs
 
 
@@ -243,7 +243,7 @@ def test_boto3_is_told_in_awss_words(ecs):
         ("ec2", "describe_vpcs", "InvalidClientTokenId"),
         ("sts", "get_caller_identity", "InvalidClientTokenId"),
     ):
-        client = boto3.client(service, **make, **keys)
+        client = boto3.client(service, **make, **keys)  # type: ignore[call-overload]
         with pytest.raises(botocore.exceptions.ClientError, match="access key") as error:
             getattr(client, call)()
         assert error.value.response["Error"]["Code"] == code

@@ -303,7 +303,7 @@ def test_a_member_is_made_where_it_is_missing():
         "platform": {"family": "LINUX"},
     }
     matching.rewrite(document, "containers[0]", None)
-    assert [c["name"] for c in document["containers"]] == ["b"]
+    assert [c["name"] for c in document["containers"]] == ["b"]  # type: ignore[index]
 
 
 # -- over HTTP -------------------------------------------------------------------------------------

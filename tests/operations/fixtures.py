@@ -81,7 +81,7 @@ def _said_once() -> Iterator[None]:
     reads the metadata of every package.
     """
     registered: set[tuple[type[Block], str | None]] = set()
-    register = Block.register_type_and_schema.aio
+    register = Block.register_type_and_schema.aio  # type: ignore[attr-defined]
     collections = load_prefect_collections()
 
     async def once(cls: type[Block], client: PrefectClient | None = None) -> None:
@@ -111,7 +111,7 @@ async def _forget_everything() -> None:
         for slug in ("pinned-ecs-task", "ecs-task"):
             try:
                 documents = await client.read_block_documents_by_type(slug)
-            except Exception:  # nobody has saved one yet
+            except Exception:  # noqa: BLE001 - nobody has saved one yet
                 continue
             for document in documents:
                 await client.delete_block_document(document.id)
@@ -144,7 +144,7 @@ def deploy(prefect: None) -> Callable[..., None]:
     """``deploy("flow/name", "BLOCK", {path: value})`` makes a deployment with overrides."""
 
     def deploy(name: str, block: str, overrides: Mapping[str, Any] | None = None) -> None:
-        asyncio.run(_deploy(*name.split("/"), block.rsplit("/", 1)[-1], dict(overrides or {})))
+        asyncio.run(_deploy(*name.split("/"), block.rsplit("/", 1)[-1], dict(overrides or {})))  # type: ignore[call-arg]
 
     return deploy
 

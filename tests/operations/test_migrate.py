@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prefect import get_client
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.deployments import Deployment
+from prefect.deployments import Deployment  # type: ignore[attr-defined]
 from prefect_aws import AwsCredentials
 from prefect_aws.ecs import ECSTask
 
@@ -40,7 +40,7 @@ def deploy_plain(prefect):
         flow, deployment = name.split("/")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            Deployment(
+            Deployment(  # type: ignore[call-arg, unused-coroutine]
                 name=deployment,
                 flow_name=flow,
                 infrastructure=ECSTask.load(block),

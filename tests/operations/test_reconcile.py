@@ -126,7 +126,7 @@ class World:
             runs = await client.read_flow_runs()
         return {r.id: (r.state.type.value, r.state.message or "") for r in runs if r.state}
 
-    def live(self) -> set[str]:
+    def live(self) -> set[str]:  # type: ignore[valid-type]
         return set(self.client.list_tasks()["taskArns"])
 
 

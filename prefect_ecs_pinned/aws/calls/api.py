@@ -97,7 +97,7 @@ def _newest(client: Any, family: str) -> int:
     """
     try:
         answer = client.describe_task_definition(taskDefinition=family)
-    except Exception as exception:
+    except Exception as exception:  # noqa: BLE001 - classified below, whatever it is
         failure = exception
     else:
         return int(member(answer, "taskDefinition", "DescribeTaskDefinition")["revision"])

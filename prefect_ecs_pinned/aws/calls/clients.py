@@ -148,7 +148,7 @@ class Clients:
             threads = self._threads.get(call.purpose, self._others)
             ready = True
             answer = await threads.run(lambda: call.work(client))
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - classified, whatever it is
             failure = exception
         else:
             if answer is not None:  # None: the work has thought better of making the call

@@ -32,7 +32,7 @@ def _model(service: str) -> Mapping[str, Any]:
         _loaders.append(botocore.session.get_session().get_component("data_loader"))
     try:
         model: Mapping[str, Any] = _loaders[0].load_service_model(service, "service-2")
-    except Exception:  # no such service, or a loader that is no more
+    except Exception:  # noqa: BLE001 - no such service, or a loader that is no more
         return {}
     return model
 

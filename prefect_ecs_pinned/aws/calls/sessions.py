@@ -194,7 +194,7 @@ class Sessions:
     async def _make(self, what: str, make: Callable[[], Any]) -> Any:
         try:
             made = await self._threads.run(make)
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - of any credential provider: classified
             failure = exception
         else:
             self._failure = None

@@ -260,7 +260,7 @@ class Launching:
                 task = await task_lookup.named(submission, reaction.arn, self._api, self._clock)
             else:
                 task = await task_lookup.find(submission, self._api, self._clock)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - unknown: the task may run
             fault = error if isinstance(error, Fault) else unreadable(error, "DescribeTasks")
             logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
             raise outcomes.may_run(submission.what(), fault) from fault

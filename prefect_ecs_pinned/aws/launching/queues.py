@@ -95,7 +95,7 @@ class QuotaQueue:
         try:
             self._tick(self._clock.now())
         finally:  # whatever is raised: no count stays too high
-            self.line.ended(key)
+            self.line.count_ended(key)
         self.line.breakers.ended(key[0])
         self._changed.set()
 

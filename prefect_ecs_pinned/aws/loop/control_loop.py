@@ -153,9 +153,11 @@ class LoopClock:
     """The real clock, for a running event loop (see `ports.Clock`)."""
 
     def now(self) -> float:
+        """Seconds of a clock that never goes back."""
         return time.monotonic()
 
     async def wait(self, seconds: float) -> None:
+        """Let so many seconds pass."""
         await asyncio.sleep(seconds)
 
 
@@ -174,6 +176,7 @@ class ThreadsafeQueue(Generic[T]):
         self._waiting: asyncio.Future[None] | None = None
 
     def put(self, item: T) -> None:
+        """Hand an item over; from any thread."""
         with contextlib.suppress(RuntimeError):  # the receiver's loop has closed
             self._threadsafe.call_soon(partial(self._arrive, item))
 
@@ -183,6 +186,7 @@ class ThreadsafeQueue(Generic[T]):
             self._waiting.set_result(None)
 
     async def get(self) -> T:
+        """The next item; waits for it, in the loop of the receiver."""
         while not self._items:
             self._waiting = asyncio.get_running_loop().create_future()
             try:

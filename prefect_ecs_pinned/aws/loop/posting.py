@@ -75,7 +75,7 @@ class ThreadsafeCalls:
         for call in self._take():
             try:
                 call()
-            except (Exception, asyncio.CancelledError) as exception:
+            except (Exception, asyncio.CancelledError) as exception:  # noqa: BLE001 - the loop reports it
                 # Without the call's arguments: they may be answers with secrets in them.
                 name = getattr(getattr(call, "func", call), "__qualname__", "a call")
                 message = f"Exception in {name}, which another thread has posted"

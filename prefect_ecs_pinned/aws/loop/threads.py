@@ -106,7 +106,7 @@ class Threads:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
             try:
                 result = call()
-            except BaseException as exception:
+            except BaseException as exception:  # noqa: BLE001 - handed to whoever waits
                 self._returned()
                 calls.call_soon(partial(_settle, future, None, exception))
             else:

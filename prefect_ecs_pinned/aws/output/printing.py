@@ -212,7 +212,7 @@ class Printing:
 def _print(channel: Channel, line: str, several: bool) -> bool:
     try:
         channel.sink(line, several)
-    except BaseException:  # what it means is said where the run ends: lines are missing
+    except BaseException:  # noqa: BLE001 - said where the run ends: lines are missing
         return False
     return True
 

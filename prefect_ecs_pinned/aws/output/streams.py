@@ -148,7 +148,7 @@ class Output:
             more = False
             try:
                 more = await read()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - read again, and said
                 name = type(error).__name__
                 text = f"Reading log group {group.name} has failed, and is tried again: {name}"
                 group.log_once(logging.WARNING, text)
@@ -176,7 +176,7 @@ class Output:
         follow.since = max(follow.since, min(event.at, self._now_ms()))
         try:
             follow.sink(event.text, self._several())
-        except BaseException as error:  # a sink's own: nothing is awaited here
+        except BaseException as error:  # noqa: BLE001 - a sink's own: nothing is awaited here
             if not follow.broken:
                 follow.group.log(
                     logging.WARNING,

@@ -39,6 +39,7 @@ class LinkedRevision:
 
     @property
     def arn(self) -> str:
+        """Its ARN."""
         return str(self.described["taskDefinitionArn"])
 
     @cached_property

@@ -65,6 +65,7 @@ class Watch:
 
 
 def waits_for_instances(task: Snapshot) -> bool:
+    """Whether it may be that a capacity provider adds instances for the task."""
     return task.status == "PROVISIONING" and task.scales_out
 
 

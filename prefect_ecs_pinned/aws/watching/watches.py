@@ -74,6 +74,7 @@ class Watches:
         return len(self._by_arn)
 
     def arns(self) -> list[str]:
+        """ARNs of the tasks that are watched."""
         return list(self._by_arn)
 
     def __contains__(self, arn: object) -> bool:
@@ -84,6 +85,7 @@ class Watches:
         return min(self._intervals, default=0.0)
 
     def add(self, watch: Watch) -> None:
+        """Watch a task; several may watch the same."""
         arn = watch.task.task_arn
         self._by_arn[arn] = (*self._by_arn.get(arn, ()), watch)
         self._intervals[watch.interval] += 1
@@ -162,7 +164,7 @@ class Watches:
         """Put news; whether that succeeded. If not, the next poll tries again."""
         try:
             watch.queue.put(news)
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - a receiver's own: concerns its run alone
             since = (watch.trouble or {}).get(Trouble.UNDELIVERABLE, self._clock.now())
             watch.trouble = {**(watch.trouble or {}), Trouble.UNDELIVERABLE: since}
             if self._clock.now() - since > PATIENCE[Trouble.UNDELIVERABLE]:
@@ -188,7 +190,7 @@ class Watches:
             if task.status == UNKNOWN_STATUS:
                 raise ValueError("a task without lastStatus")
             self._seen(watch, task)
-        except Exception as exception:  # concerns this watch alone
+        except Exception as exception:  # noqa: BLE001 - concerns this watch alone
             self._in_trouble(watch, Trouble.UNREADABLE, exception, log=True)
 
     def _seen(self, watch: Watch, task: Snapshot) -> None:

@@ -53,10 +53,12 @@ class Subject:
 
     @property
     def name(self) -> str:
+        """Of the configuration."""
         return self.configuration.name
 
     @property
     def spec(self) -> RunSpec:
+        """Of the configuration."""
         return self.configuration.spec
 
     @cached_property

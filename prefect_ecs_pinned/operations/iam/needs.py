@@ -79,6 +79,7 @@ class Needs:
 
     @property
     def tasks(self) -> str:
+        """ARNs of the tasks of the cluster."""
         return self.ecs(f"task/{self.cluster}/*")
 
 

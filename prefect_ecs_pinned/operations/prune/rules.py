@@ -135,6 +135,7 @@ def duration(text: str) -> timedelta:
 
 
 def ago(age: timedelta) -> str:
+    """An age in words, such as ``3d ago``."""
     seconds = max(0, int(age.total_seconds()))
     for unit in ("d", "h", "m"):
         if seconds >= _UNITS[unit]:
