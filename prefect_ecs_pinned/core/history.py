@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefect_ecs_pinned.core.reaction import NO_ROOM, Said, is_odd, may_have_started, undecided
+from prefect_ecs_pinned.core.reaction import (
+    NO_ROOM,
+    Said,
+    interrupts,
+    is_odd,
+    may_have_started,
+    undecided,
+)
 
 
 @dataclass
@@ -22,15 +29,31 @@ class History:
     refusals: int = 0
     _undecided_since: float | None = None
     _odd_since: float | None = None
+    _interrupted: bool = False
+    _asked_at: float = 0.0
 
     def add(self, said: Said, asked_at: float) -> None:
         """Keep what an answer says about the ones to come."""
         if may_have_started(said) and self.lost_at is None:
             self.lost_at = asked_at
         self._undecided_since = _since(self._undecided_since, undecided(said), asked_at)
+        self._count_odd(said, asked_at)
+        self._asked_at = asked_at
+        self.refusals += said.kind in NO_ROOM
+
+    def _count_odd(self, said: Said, asked_at: float) -> None:
+        """Throttles and lost answers interrupt a series of odd ones: they say nothing of the call.
+
+        The time from them to the next answer is not counted. A series that they began anew might
+        never end.
+        """
+        if self._odd_since is not None and self._interrupted:
+            self._odd_since += asked_at - self._asked_at
+        self._interrupted = interrupts(said)
+        if self._interrupted:
+            return
         self._odd_since = _since(self._odd_since, is_odd(said), asked_at)
         self.odd_answers = self.odd_answers + 1 if is_odd(said) else 0
-        self.refusals += said.kind in NO_ROOM
 
     def undecided(self, now: float) -> float:
         """For how long ECS has not answered, or not got to deciding."""

@@ -49,7 +49,8 @@ class Known:
         last_try: Its clock has run out, and this was the call that it is owed.
         undecided: Seconds since the first of an unbroken series of calls that ECS has not
             answered, or has not got to deciding about.
-        odd: Seconds since the first of an unbroken series of answers that no table knows.
+        odd: Seconds of a series of answers that no table knows; those in between that say nothing
+            of the call (`interrupts`) are not counted, and do not break it.
         odd_answers: How many they are.
         may_renew: Another revision can be asked for.
         may_heal: Other subnets can be asked for.
@@ -200,6 +201,11 @@ def _decided(said: Said, known: Known) -> Retry | Wait | Renew | Fail:
 def is_odd(said: Said) -> bool:
     """Whether an answer counts towards those that are waited out for a bounded time only."""
     return said.kind in (Kind.UNKNOWN, Kind.CONFLICT, Kind.NO_DEFINITION)
+
+
+def interrupts(said: Said) -> bool:
+    """Whether an answer says nothing of the call: it neither adds to a series nor ends it."""
+    return said.kind in (Kind.THROTTLED, Kind.HIDDEN_THROTTLE) or undecided(said)
 
 
 def may_have_started(said: Said) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import inspect
 from collections import Counter
-from itertools import count
+from itertools import count, cycle
 
 import pytest
 
@@ -20,6 +20,7 @@ from prefect_ecs_pinned.core.breakers import Breaker, Breakers
 from prefect_ecs_pinned.core.capacity import Shortage
 from prefect_ecs_pinned.core.queueing import Group, Queue
 from prefect_ecs_pinned.core.task_state import Snapshot
+from prefect_ecs_pinned.errors import PinnedECSError
 from tests.aws.fakes import FakeTasks, arn
 from tests.aws.virtual import VirtualClock
 
@@ -203,6 +204,53 @@ async def test_a_task_whose_answer_names_no_cluster_is_stopped_where_it_was_laun
     task = submission.outcome.result()
     assert await clock.run(launching.withdraw(submission)) is None
     assert stops == [("etl", task.task_arn)]
+
+
+# -- answers in turn -------------------------------------------------------------------------------
+
+ODD = {
+    "unknown": Fault(Kind.UNKNOWN, "RunTask", "BrandNewException", "no"),
+    "in band": {"tasks": [], "failures": [{"reason": "BRANDNEW"}]},
+    "conflict": Fault(Kind.CONFLICT, "RunTask", "ConflictException", "no"),
+    "not found": Fault(Kind.NO_DEFINITION, "RunTask", "ClientException", "not found"),
+}
+BETWEEN = {
+    "throttle": Fault(Kind.THROTTLED, "RunTask", "ThrottlingException", "Rate exceeded"),
+    "hidden": Fault(Kind.HIDDEN_THROTTLE, "RunTask", "ClientException", "Rate exceeded"),
+    "lost": Fault(Kind.OUTCOME_UNKNOWN, "RunTask", "502", "Bad Gateway"),
+    "unreachable": Fault(Kind.UNREACHABLE, "RunTask", "EndpointConnectionError", "no route"),
+    "denied": Fault(Kind.DENIED, "RunTask", "AccessDeniedException", "no", worked=True),
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("pattern", ["ob", "oob", "obb"])
+async def test_what_says_nothing_of_a_call_does_not_keep_it_alive(
+    api, clock, launching, pattern, odd, between
+):
+    """Answers that nobody knows, and throttles or a flaky proxy in between: it ends, in minutes."""
+    answers = cycle([ODD[odd] if which == "o" else BETWEEN[between] for which in pattern])
+    api.answer = lambda _: next(answers)
+    submission = launching.submit(REQUEST, 300.0)
+    await clock.run(asyncio.wait((submission.outcome,)), limit=900.0)
+    assert isinstance(submission.outcome.exception(), PinnedECSError)
+    assert not api.tasks
+
+
+async def test_throttles_do_not_count_as_time_of_an_answer_that_nobody_knows(api, clock, launching):
+    """One such answer, twenty minutes of throttles, another one: the launch goes on."""
+    at = iter([ODD["unknown"]])
+
+    def answer(_):
+        if (odd := next(at, None)) is not None:
+            return odd
+        if clock.now() < 1200:
+            return BETWEEN["throttle"]
+        return ODD["unknown"] if clock.now() < 1210 else None
+
+    api.answer = answer
+    assert isinstance(await outcome(clock, launching), Snapshot)
 
 
 # -- the queue's own bookkeeping -------------------------------------------------------------------
