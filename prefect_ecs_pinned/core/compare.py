@@ -71,10 +71,12 @@ class Desired:
     Attributes:
         definition: In RegisterTaskDefinition's shape, without our label.
         container_name: Name of the Prefect container.
+        added_to: Names of the containers that were there before it, when it was none of them.
     """
 
     definition: Mapping[str, Any] = field(repr=False)  # variables may be secrets
     container_name: str = PREFECT_CONTAINER
+    added_to: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def family(self) -> str:

@@ -144,6 +144,17 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
     return definition
 
 
+def added_to(spec: DefinitionSpec) -> tuple[str, ...]:
+    """Names, fit to be shown, of the base's containers, if the Prefect container is none of them.
+
+    `build` adds it to them, as `ECSTask` does.
+    """
+    base = spec.base or {}
+    if prefect_container(base, spec.container_name) is not None:
+        return ()
+    return tuple(named(c.get("name")) for c in base.get("containerDefinitions") or ())
+
+
 def family_name(given: str) -> str:
     """A family of a name that somebody has given: the name, if ECS accepts it.
 

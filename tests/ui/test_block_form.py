@@ -70,24 +70,30 @@ def test_every_field_explains_itself_once(create: Form) -> None:
 
 def test_every_json_editor_has_a_placeholder(create: Form) -> None:
     editors = create.page.locator("textarea")
-    assert editors.count() == 9
+    assert editors.count() == 11
     for editor in editors.all():
         assert (editor.get_attribute("placeholder") or "")[:1] in ("[", "{")
 
 
 def test_choices_are_selects(create: Form) -> None:
-    offered = {name: create.options(titled(name)) for name in ("launch_type", "registration")}
+    selects = ("launch_type", "registration")
+    offered = {name: create.options(titled(name)) for name in selects}
     assert offered == {
-        "launch_type": ["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT"],
+        "launch_type": ["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"],
         "registration": ["on-change", "never"],
     }
     assert create.options(titled("assign_public_ip")) == ["None", "ENABLED", "DISABLED"]
+    assert create.options(titled("propagate_tags")) == ["None", "TASK_DEFINITION", "NONE"]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("cpu", "0"),
+        ("ephemeral_storage", "20"),
+        ("ephemeral_storage", "201"),
+        ("capacity_provider_strategy", '[{"capacityProvider'),
+        ("task_definition_tags", "{team: data}"),
         ("memory", "5"),
         ("launch_timeout_seconds", "-1"),
         ("task_start_timeout_seconds", "0"),

@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 
 from prefect_ecs_pinned.aws.calls.faults import presentable
 from prefect_ecs_pinned.aws.calls.models import input_shape
-from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.definition import DefinitionSpec, added_to, build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.shown import named
@@ -50,7 +50,7 @@ def make(spec: DefinitionSpec) -> Desired:
     """
     definition = build(spec)
     check_definition(definition)
-    desired = Desired(definition, spec.container_name)
+    desired = Desired(definition, spec.container_name, added_to(spec))
     label = labelled(definition, desired.fingerprint, spec.container_name)
     size = len(_json(label).encode())
     if size > DEFINITION_LIMIT:
