@@ -38,14 +38,13 @@ from prefect_ecs_pinned.core.placement import (
     check_fields,
     check_strategy,
 )
-from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.runs import run as running
-from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.request import launch_request
-from prefect_ecs_pinned.runs.revision import definition_spec
+from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
@@ -368,17 +367,17 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def preview(self) -> str:
         """The task definition and the RunTask request, as YAML, as far as they may be shown."""
         spec, text = run_spec(self), ""
-        linked = (not spec.task_definition and spec.task_definition_arn) or None
+        linked = named_revision(spec)
         region = self.aws_credentials.region_name or "<loaded from client at runtime>"
-        desired = Desired({})  # what a linked revision holds is not read
-        if not linked:
+        if linked:  # what it holds is not read
+            desired = unread(spec, linked)
+        else:
             desired = make(definition_spec(spec, region))
             definition = shown(desired.definition, DEFINITION)
             text += "---\n# Task definition\n" + yaml.dump(definition) + "\n"
         subnets = f"<loaded from {spec.vpc_id or 'the default VPC'} at runtime>"
         checked_request(spec, desired, linked, ["subnet"])
-        revision = spec.task_definition_arn or "<pinned at runtime>"
-        request = launch_request(spec, desired, linked, subnets, revision)
+        request = launch_request(spec, desired, linked, subnets, linked or "<pinned at runtime>")
         return text + "---\n# Task run request\n" + yaml.dump(shown(request, REQUEST))
 
     @staticmethod
