@@ -63,7 +63,7 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
             "Capacity providers instead of a launch type, as a JSON list: at most 20, all of "
             "Fargate or none, weights from 0 to 1000, one `base` from 0 to 100000. Default: none; "
             "without a launch type, the cluster's own.",
-            '[{"capacityProvider": "etl-instances", "weight": 1}]',
+            '[{"capacityProvider": "instances", "weight": 1}]',
             {
                 "maxItems": MOST_PROVIDERS,
                 "items": {
