@@ -32,6 +32,7 @@ from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.patches import patched
 from prefect_ecs_pinned.core.placement import (
     LEAST_STORAGE,
     MOST_STORAGE,
@@ -39,7 +40,7 @@ from prefect_ecs_pinned.core.placement import (
     check_strategy,
 )
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
-from prefect_ecs_pinned.core.shown import part, shown
+from prefect_ecs_pinned.core.shown import named, part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.runs import run as running
 from prefect_ecs_pinned.runs.check import checked_request, unread
@@ -180,6 +181,10 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def _default_for_cleared_text(cls, value: Any, field: Any) -> Any:  # noqa: N805
         return value or field.default
 
+    @validator("launch_type", pre=True)
+    def _none_for_the_forms_none(cls, value: Any) -> Any:  # noqa: N805
+        return None if value in ("", form.NO_LAUNCH_TYPE) else value
+
     @validator("platform_version", "propagate_tags", "capacity_provider_strategy", pre=True)
     def _none_for_cleared(cls, value: Any) -> Any:  # noqa: N805
         return value or None
@@ -268,15 +273,15 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         for name, reference in value.items():
             if not _SECRET_ARN.match(reference):
                 raise ValueError(
-                    f"secrets[{name!r}] is not an ARN of a secret. hint: give the ARN of a secret "
-                    "in Secrets Manager or of a parameter in SSM, never the secret itself"
+                    f"secrets[{named(name)!r}] is not an ARN of a secret. hint: give the ARN of a "
+                    "secret in Secrets Manager or of a parameter in SSM, never the secret itself"
                 )
         return value
 
     @root_validator(skip_on_failure=True)
     def _secrets_are_consistent(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
         secrets, env = values.get("secrets") or {}, values.get("env") or {}
-        clash = sorted(name for name in secrets if env.get(name) is not None)
+        clash = sorted(named(name) for name in secrets if env.get(name) is not None)
         if clash:
             raise ValueError(
                 f"{', '.join(clash)} stands in env and in secrets; in clear it would override "
@@ -421,6 +426,5 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     def _has_access_to(self, cluster: str) -> bool:
         """Whether a task of that cluster may be one of this block's."""
-        patches = self.task_customizations.patch
-        named = [p.get("value") for p in patches if p.get("path") == "/cluster"] or [self.cluster]
-        return named[-1] is None or cluster_name(named[-1]) == cluster_name(cluster)
+        named = patched(self.task_customizations.patch, "cluster", self.cluster)
+        return not isinstance(named, str) or cluster_name(named) == cluster_name(cluster)

@@ -15,6 +15,7 @@ from typing import Any
 from prefect_ecs_pinned.core.canonical import task_size
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.placement import check_placement, placed, providers, runs_on_fargate
+from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.core.tags import tags_of
 from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 
@@ -275,6 +276,15 @@ def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> No
         )
 
 
+def is_text(written: str) -> bool:
+    """Whether a text can be sent: not if it has half of a character."""
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _range(offered: Sequence[int]) -> str:
     if isinstance(offered, range):
         return f"{offered[0]} to {offered[-1]} in steps of {offered.step}"
@@ -283,7 +293,14 @@ def _range(offered: Sequence[int]) -> str:
 
 def _check_overrides(request: Mapping[str, Any]) -> None:
     overrides = request.get("overrides") or {}
-    size = len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False))
+    written = json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)
+    if not is_text(written):
+        raise ConfigurationError(
+            "cannot launch",
+            "the overrides hold half of a character (a lone surrogate)",
+            "correct env, command or task_customizations",
+        )
+    size = len(written)
     if size <= OVERRIDES_LIMIT - SUBMISSION_CHARACTERS:
         return
     variables = [
@@ -292,14 +309,15 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
         for variable in container.get("environment", [])
     ]
     variables.sort(key=lambda variable: len(variable.get("value") or ""), reverse=True)
-    largest = [str(v.get("name", "")) for v in variables[:_NAMED_VARIABLES]]
+    largest = [named(v.get("name", "")) for v in variables[:_NAMED_VARIABLES]]
+    lengths = [len(v.get("value") or "") for v in variables[:_NAMED_VARIABLES]]
     raise OverridesTooLarge(
         "cannot launch",
         f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}, "
         f"{SUBMISSION_CHARACTERS} of which are kept for the launch's own id",
         "move large values into the task definition, a secret or a file; the largest variables "
         "are "
-        + ", ".join(f"{v.get('name', '')} ({len(v.get('value') or '')})" for v in variables[:3]),
+        + ", ".join(f"{name} ({length})" for name, length in zip(largest, lengths, strict=True)),
         size=size,
         largest=largest,
     )

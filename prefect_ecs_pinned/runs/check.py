@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.api import check_run_task
+from prefect_ecs_pinned.aws.calls.models import input_shape
+from prefect_ecs_pinned.aws.pinning.registrable import check_values
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import check, check_reserved
@@ -72,7 +74,7 @@ def unread(spec: RunSpec, revision: str) -> Desired:
     if spec.placed_on in FARGATE_LAUNCH_TYPES or spec.subnets or spec.security_groups:
         return awsvpc
     try:
-        launch_request(spec, bare, revision, ["subnet"])
+        launch_request(spec, bare, revision, ["subnet"], revision)
     except ConfigurationError:
         return awsvpc
     return bare
@@ -96,6 +98,8 @@ def well_formed_request(
     request = launch_request(spec, desired, revision, subnets, family, default)
     check_reserved(request)
     check_run_task({"taskDefinition": family, **request})
+    if spec.task_customizations:  # what else is sent has values of the fields' own types
+        check_values(request, input_shape("ecs", "RunTask"), _WHAT)
     _check_limits(request)
     if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)

@@ -17,7 +17,7 @@ from prefect_ecs_pinned.core.request import (
     run_task_request,
     stated_sizes,
 )
-from prefect_ecs_pinned.core.shown import json_pointer, patch_operation, plain
+from prefect_ecs_pinned.core.shown import json_pointer, named, patch_operation, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -189,7 +189,7 @@ def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
     variables (``PREFECT_API_KEY``) give way to secrets, and an explicit ``env`` is refused.
     """
     explicit = {name for name, value in spec.env.items() if value is not None}
-    clash = sorted(desired.secret_names & explicit)
+    clash = sorted(map(named, desired.secret_names & explicit))
     if clash:
         raise ConfigurationError(
             "cannot set variables in clear",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from prefect_ecs_pinned.aws.launching.clusters import REMEMBERED_SECONDS, Clusters
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.launching.clusters import REMEMBERED_SECONDS, Clusters
 from prefect_ecs_pinned.errors import Unavailable
 from tests.aws.virtual import VirtualClock
 

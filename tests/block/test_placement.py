@@ -339,3 +339,12 @@ async def test_the_cluster_is_not_asked_where_something_else_decides(world: Worl
     ):
         await world.run(world.block(**fields))
     assert world.calls("DescribeClusters") == 0
+
+
+@pytest.mark.parametrize("cleared", [None, "", "None"])
+def test_a_launch_type_that_was_cleared_is_none(cleared):
+    """The form offers "None": Prefect's UI stores no null where there is a default."""
+    assert "None" in PinnedECSTask.schema()["properties"]["launch_type"]["enum"]
+    for fields in ({}, {"capacity_provider_strategy": MINE}):
+        block = PinnedECSTask(image="flows:1", launch_type=cleared, **fields)
+        assert block.launch_type is None

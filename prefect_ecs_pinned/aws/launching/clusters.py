@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
-from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.aws.calls.ports import Clock, ClusterApi
 from prefect_ecs_pinned.aws.calls.retrying import PATIENCE_SECONDS, retry
+from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.core.shown import plain
 
 logger = logging.getLogger(__name__)

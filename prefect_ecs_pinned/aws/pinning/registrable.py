@@ -81,6 +81,28 @@ def understood(definition: Any) -> dict[str, Any]:
     return result
 
 
+def check_values(request: Mapping[str, Any], shape: Any, what: str) -> None:
+    """Refuse values of a request that botocore lets pass, and ECS does not read.
+
+    These are truths and numbers out of range where a whole number belongs, and text that is none.
+
+    Args:
+        request: Of the shape, as botocore's validator has it.
+        shape: botocore's.
+        what: What cannot be done.
+
+    Raises:
+        ConfigurationError: There is one; the message has its path.
+    """
+    try:
+        _read(request, shape, "")
+    except ConfigurationError as error:
+        why = error.why
+    else:
+        return
+    raise ConfigurationError(what, why, "correct task_customizations; see API_RunTask")
+
+
 def check_definition(definition: Mapping[str, Any]) -> None:
     """Refuse a definition that botocore, or a documented limit of ECS, would not let pass.
 
