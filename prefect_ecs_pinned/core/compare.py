@@ -152,7 +152,7 @@ class Observed:
     digests: Digests = field(repr=False)
     named: Mapping[str, Digests] = field(default_factory=dict, repr=False)
     roles: Roles = ()
-    tags: Tags | None = None
+    tags: Tags | None = field(default=None, repr=False)
     tags_asked: bool = False
     registered_by: str = ""
     proves: str | None = None

@@ -73,11 +73,11 @@ class DefinitionSpec:
     memory: int | None = None
     execution_role_arn: str | None = None
     logs: Mapping[str, str] | None = field(default=None, repr=False)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     unset: frozenset[str] = frozenset()
     sized: bool = True
     container_name: str = PREFECT_CONTAINER
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def key(self) -> str:
         """A text that is equal for equal specs: what a built definition is remembered by."""
