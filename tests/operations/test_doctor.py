@@ -303,8 +303,7 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
         ),
         "container",
         WARN,
-        "'prefect' of prefecthq/prefect:2-latest is added to those of the definition, which are "
-        "'etl', 'side=***'",
+        "is added to those of the definition, which are 'etl', 'side=***'",
     ),
     "no Region": (
         stored(lambda data: data["aws_credentials"].pop("region_name")),
