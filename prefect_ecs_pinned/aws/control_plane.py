@@ -22,6 +22,7 @@ from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRI
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
 from prefect_ecs_pinned.aws.events import Listener, ignore
+from prefect_ecs_pinned.aws.launching.clusters import Clusters, Strategy
 from prefect_ecs_pinned.aws.launching.launch import MOST_CALLS, Launching, Submission
 from prefect_ecs_pinned.aws.launching.network import Network
 from prefect_ecs_pinned.aws.launching.progress import Progress
@@ -78,6 +79,7 @@ class _Verbs:
     stopping: Stopping
     watching: Watching
     network: Network
+    clusters: Clusters
     output: Output
     progress: Progress
     clock: Clock
@@ -196,6 +198,14 @@ class ControlPlane:
             return await self._on_loop().network.subnets(vpc_id)
 
         return known if known is not None else await self._loop.run(look_up())
+
+    async def default_strategy(self, cluster: str) -> Strategy | None:
+        """See `Clusters.default_strategy`."""
+
+        async def look_up() -> Strategy | None:
+            return await self._on_loop().clusters.default_strategy(cluster)
+
+        return await self._loop.run(look_up())
 
     async def pin(self, desired: Desired, may_register: bool) -> Pin:
         """See `Pinning.resolve`."""
@@ -420,6 +430,7 @@ class ControlPlane:
                     ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock, stopping
                 ),
                 network=Network(Ec2Api(clients), clock, self._waits.reads),
+                clusters=Clusters(ecs, clock, self._waits.reads),
                 output=Output(logs, clock, in_region=logs.in_region),
                 progress=Progress(launching.snapshot, self._emit_event, clock),
                 clock=clock,

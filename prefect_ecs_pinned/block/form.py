@@ -5,6 +5,8 @@ The UI draws its form from the block's JSON schema. Its habits, as observed with
 - A top-level property stands where its integer ``position`` puts it; PostgreSQL loses the order
   of keys, so nothing else holds.
 - ``description`` is Markdown, in one line. ``example`` is the placeholder, of a JSON editor too.
+- It takes ``maxItems`` for the longest text of a JSON editor, so no list has any here.
+- A select offers no choice for null when the property has a default.
 - The browser checks what is required, JSON syntax, lengths and numeric bounds, and nothing else:
   the class's validators do not run when the form is saved.
 
@@ -17,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_ecs_pinned.core.placement import MOST_BASE, MOST_PROVIDERS, MOST_WEIGHT
+from prefect_ecs_pinned.core.placement import MOST_BASE, MOST_WEIGHT
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,16 @@ SECTIONS: Mapping[str, Mapping[str, Shown]] = {
         "launch_type": Shown(
             "Launch Type",
             "`FARGATE`, `FARGATE_SPOT` (cheaper; AWS may stop the task with two minutes' notice), "
-            "`EC2`, `EXTERNAL` or `MANAGED_INSTANCES`. Default: `FARGATE`; clear it for a capacity "
-            "provider strategy, except beside `MANAGED_INSTANCES`.",
+            "`EC2`, `EXTERNAL` or `MANAGED_INSTANCES`; `None` for a capacity provider strategy, "
+            "except beside `MANAGED_INSTANCES`, or for the cluster's own. Default: `FARGATE`.",
         ),
         "capacity_provider_strategy": Shown(
             "Capacity Provider Strategy",
             "Capacity providers instead of a launch type, as a JSON list: at most 20, all of "
             "Fargate or none, weights from 0 to 1000, one `base` from 0 to 100000. Default: none; "
             "without a launch type, the cluster's own.",
-            '[{"capacityProvider": "etl-instances", "weight": 1}]',
+            '[{"capacityProvider": "instances", "weight": 1}]',
             {
-                "maxItems": MOST_PROVIDERS,
                 "items": {
                     "type": "object",
                     "required": ["capacityProvider"],
@@ -298,6 +299,10 @@ FIELDS: Mapping[str, Shown] = {
     name: shown for section in SECTIONS.values() for name, shown in section.items()
 }
 
+#: What the UI offers for no launch type. It has no such choice for a field with a default, so a
+#: strategy could not be set in the form; the class takes it for null.
+NO_LAUNCH_TYPE = "None"
+
 #: Not shown: it has one value, which tells blocks apart.
 HIDDEN = "type"
 
@@ -318,6 +323,7 @@ def present(schema: dict[str, Any]) -> None:
         )
         if shown.example != "":
             properties[name]["example"] = shown.example
+    properties["launch_type"]["enum"].append(NO_LAUNCH_TYPE)
     _choose_credentials(properties["aws_credentials"])
     added = [name for name in properties if name not in FIELDS]
     for position, name in enumerate(added, start=len(FIELDS)):

@@ -32,20 +32,20 @@ from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.patches import patched
 from prefect_ecs_pinned.core.placement import (
     LEAST_STORAGE,
     MOST_STORAGE,
     check_fields,
     check_strategy,
 )
-from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
-from prefect_ecs_pinned.core.shown import part, shown
+from prefect_ecs_pinned.core.shown import named, part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.runs import run as running
-from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.request import launch_request
-from prefect_ecs_pinned.runs.revision import definition_spec
+from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
@@ -181,6 +181,10 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def _default_for_cleared_text(cls, value: Any, field: Any) -> Any:  # noqa: N805
         return value or field.default
 
+    @validator("launch_type", pre=True)
+    def _none_for_the_forms_none(cls, value: Any) -> Any:  # noqa: N805
+        return None if value in ("", form.NO_LAUNCH_TYPE) else value
+
     @validator("platform_version", "propagate_tags", "capacity_provider_strategy", pre=True)
     def _none_for_cleared(cls, value: Any) -> Any:  # noqa: N805
         return value or None
@@ -269,15 +273,15 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         for name, reference in value.items():
             if not _SECRET_ARN.match(reference):
                 raise ValueError(
-                    f"secrets[{name!r}] is not an ARN of a secret. hint: give the ARN of a secret "
-                    "in Secrets Manager or of a parameter in SSM, never the secret itself"
+                    f"secrets[{named(name)!r}] is not an ARN of a secret. hint: give the ARN of a "
+                    "secret in Secrets Manager or of a parameter in SSM, never the secret itself"
                 )
         return value
 
     @root_validator(skip_on_failure=True)
     def _secrets_are_consistent(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
         secrets, env = values.get("secrets") or {}, values.get("env") or {}
-        clash = sorted(name for name in secrets if env.get(name) is not None)
+        clash = sorted(named(name) for name in secrets if env.get(name) is not None)
         if clash:
             raise ValueError(
                 f"{', '.join(clash)} stands in env and in secrets; in clear it would override "
@@ -369,17 +373,17 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def preview(self) -> str:
         """The task definition and the RunTask request, as YAML, as far as they may be shown."""
         spec, text = run_spec(self), ""
-        linked = (not spec.task_definition and spec.task_definition_arn) or None
+        linked = named_revision(spec)
         region = self.aws_credentials.region_name or "<loaded from client at runtime>"
-        desired = Desired({})  # what a linked revision holds is not read
-        if not linked:
+        if linked:  # what it holds is not read
+            desired = unread(spec, linked)
+        else:
             desired = make(definition_spec(spec, region))
             definition = shown(desired.definition, DEFINITION)
             text += "---\n# Task definition\n" + yaml.dump(definition) + "\n"
         subnets = f"<loaded from {spec.vpc_id or 'the default VPC'} at runtime>"
         checked_request(spec, desired, linked, ["subnet"])
-        revision = spec.task_definition_arn or "<pinned at runtime>"
-        request = launch_request(spec, desired, linked, subnets, revision)
+        request = launch_request(spec, desired, linked, subnets, linked or "<pinned at runtime>")
         return text + "---\n# Task run request\n" + yaml.dump(shown(request, REQUEST))
 
     @staticmethod
@@ -423,6 +427,5 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     def _has_access_to(self, cluster: str) -> bool:
         """Whether a task of that cluster may be one of this block's."""
-        patches = self.task_customizations.patch
-        named = [p.get("value") for p in patches if p.get("path") == "/cluster"] or [self.cluster]
-        return named[-1] is None or cluster_name(named[-1]) == cluster_name(cluster)
+        named = patched(self.task_customizations.patch, "cluster", self.cluster)
+        return not isinstance(named, str) or cluster_name(named) == cluster_name(cluster)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from prefect_ecs_pinned.cli import console, options
-from prefect_ecs_pinned.cli.plan import warn_of_difference, warn_of_open_image
+from prefect_ecs_pinned.cli.plan import (
+    warn_of_added_container,
+    warn_of_difference,
+    warn_of_open_image,
+)
 
 
 def pin(
@@ -26,6 +30,7 @@ def pin(
         reason = f" ({made.reason})" if made.reason else ""
         console.say(f"{made.how}: {made.arn} for {', '.join(made.used_by)}{reason}")
         warn_of_open_image(made.image_unset, made.image)
+        warn_of_added_container(made.used_by, made.added)
         warn_of_difference(made.arn, made.differs)
     if json:
         console.print_json(pins)

@@ -40,6 +40,7 @@ def plan(
     needed = sum(step.action == REGISTER for step in steps)
     for step in steps:
         warn_of_open_image(step.image_unset, step.image)
+        warn_of_added_container(step.used_by, step.added)
         warn_of_difference(step.revision or "", step.differs)
         if step.refused:
             console.warn(
@@ -68,6 +69,14 @@ def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
             f"{', '.join(names)}: image is unset, and stands for {image} here; whoever loads the "
             "block with another Prefect version needs another revision. Set image."
         )
+
+
+def warn_of_added_container(names: tuple[str, ...], added: str) -> None:
+    """Say that a definition had no container of the name of the one that runs flows."""
+    from prefect_ecs_pinned.operations.containers import HINT
+
+    if added:
+        console.warn(f"{', '.join(names)}: {added}: {HINT}")
 
 
 def _show(step: Step) -> None:

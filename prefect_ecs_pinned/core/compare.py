@@ -72,10 +72,12 @@ class Desired:
     Attributes:
         definition: In RegisterTaskDefinition's shape, without our label.
         container_name: Name of the Prefect container.
+        added_to: Names of the containers that were there before it, when it was none of them.
     """
 
     definition: Mapping[str, Any] = field(repr=False)  # variables may be secrets
     container_name: str = PREFECT_CONTAINER
+    added_to: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def family(self) -> str:
@@ -153,7 +155,7 @@ class Observed:
     digests: Digests = field(repr=False)
     named: Mapping[str, Digests] = field(default_factory=dict, repr=False)
     roles: Roles = ()
-    tags: Tags | None = None
+    tags: Tags | None = field(default=None, repr=False)
     tags_asked: bool = False
     registered_by: str = ""
     proves: str | None = None

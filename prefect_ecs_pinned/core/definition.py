@@ -73,11 +73,11 @@ class DefinitionSpec:
     memory: int | None = None
     execution_role_arn: str | None = None
     logs: Mapping[str, str] | None = field(default=None, repr=False)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     unset: frozenset[str] = frozenset()
     sized: bool = True
     container_name: str = PREFECT_CONTAINER
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def key(self) -> str:
         """A text that is equal for equal specs: what a built definition is remembered by."""
@@ -142,6 +142,17 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
     if not definition.get("tags"):  # ECS refuses an empty list
         definition.pop("tags", None)
     return definition
+
+
+def added_to(spec: DefinitionSpec) -> tuple[str, ...]:
+    """Names, fit to be shown, of the base's containers, if the Prefect container is none of them.
+
+    `build` adds it to them, as `ECSTask` does.
+    """
+    base = spec.base or {}
+    if prefect_container(base, spec.container_name) is not None:
+        return ()
+    return tuple(named(c.get("name")) for c in base.get("containerDefinitions") or ())
 
 
 def family_name(given: str) -> str:

@@ -73,13 +73,19 @@ def label(definition: Mapping[str, Any]) -> str | None:
 def labelled(
     definition: Mapping[str, Any], value: str, container: str = PREFECT_CONTAINER
 ) -> dict[str, Any]:
-    """A copy of a definition that has ``value`` as its label, ready to be registered."""
-    containers = [
-        {**c, "dockerLabels": {**(c.get("dockerLabels") or {}), FINGERPRINT_LABEL: value}}
-        if c.get("name") == container
-        else c
-        for c in definition.get("containerDefinitions", [])
-    ]
+    """A copy of a definition that has ``value`` as its only label, ready to be registered.
+
+    A definition that was pasted may have another one on another container, which would be read.
+    """
+    containers = []
+    for c in definition.get("containerDefinitions", []):
+        labels = c.get("dockerLabels") or {}
+        others = {name: text for name, text in labels.items() if name != FINGERPRINT_LABEL}
+        if c.get("name") == container:
+            c = {**c, "dockerLabels": {**others, FINGERPRINT_LABEL: value}}
+        elif len(others) < len(labels):
+            c = {**c, "dockerLabels": others}
+        containers.append(c)
     return {**definition, "containerDefinitions": containers}
 
 

@@ -42,6 +42,54 @@ def on_fargate_providers(strategy: Sequence[Mapping[str, Any]] | None) -> bool:
     )
 
 
+def runs_on_fargate(
+    request: Mapping[str, Any],
+    definition: Mapping[str, Any],
+    default: Sequence[Mapping[str, Any]] | None = None,
+) -> bool | None:
+    """Whether a request runs on Fargate; None when that is not known.
+
+    API_RunTask, "capacityProviderStrategy": "If no capacityProviderStrategy or launchType is
+    specified, the defaultCapacityProviderStrategy for the cluster is used."
+
+    Args:
+        request: The RunTask request, customizations applied, of any shape.
+        definition: The definition that it will run.
+        default: The cluster's default strategy; empty: it has none, and tasks go to EC2; None: it
+            is not known.
+    """
+    if launch_type := request.get("launchType"):
+        return bool(launch_type == "FARGATE")
+    strategy = request.get("capacityProviderStrategy")
+    if not strategy:
+        required = list(definition.get("requiresCompatibilities") or [])
+        if required and ("FARGATE" not in required or len(required) == 1):
+            return "FARGATE" in required
+        if not default:
+            return None if default is None else False
+        strategy = default
+    on_fargate = [name in FARGATE_PROVIDERS for name, _ in providers(strategy)]
+    return None if any(on_fargate) and not all(on_fargate) else any(on_fargate)
+
+
+def providers(strategy: Any) -> list[tuple[Any, bool]]:
+    """The capacity providers of a strategy, of any shape, and whether each takes tasks.
+
+    API_CapacityProviderStrategyItem, "weight": of several providers, those "with a weight of 0
+    can't be used to place tasks"; a ``base`` counts for itself.
+    """
+    listed = strategy if isinstance(strategy, list | tuple) else ()
+    items = [item for item in listed if isinstance(item, Mapping)]
+    takes = [bool(item.get("weight") or item.get("base")) for item in items]
+    return [
+        (
+            name if isinstance(name := item.get("capacityProvider"), str) else None,
+            it or not any(takes),
+        )
+        for item, it in zip(items, takes, strict=True)
+    ]
+
+
 def placed(launch_type: str | None, strategy: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
     """The members of a RunTask request for a launch type and a strategy, either or none of them.
 
@@ -91,12 +139,17 @@ def check_fields(
     check_placement(request, {"requiresCompatibilities": [MANAGED_INSTANCES]} if managed else {})
 
 
-def check_placement(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+def check_placement(
+    request: Mapping[str, Any],
+    definition: Mapping[str, Any],
+    default: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
     """Refuse what ECS would refuse of where a request is to be placed.
 
     Args:
         request: The RunTask request, customizations applied.
         definition: The definition that it will run.
+        default: See `runs_on_fargate`.
 
     Raises:
         ConfigurationError: It can not be launched.
@@ -106,7 +159,7 @@ def check_placement(request: Mapping[str, Any], definition: Mapping[str, Any]) -
     if request.get("launchType") and request.get("capacityProviderStrategy"):
         raise _both("the request has a launch type and a capacity provider strategy")
     check_strategy(request.get("capacityProviderStrategy") or [])
-    _check_fargate_only(request, definition)
+    _check_fargate_only(request, runs_on_fargate(request, definition, default))
     _check_execute_command(request, definition)
 
 
@@ -156,12 +209,12 @@ def _check_item(item: Any, where: str) -> None:
             )
 
 
-def _check_fargate_only(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+def _check_fargate_only(request: Mapping[str, Any], on_fargate: bool | None) -> None:
     storage = (request.get("overrides") or {}).get("ephemeralStorage") or {}
     version = request.get("platformVersion")
     fields = {"platform_version": version, "ephemeral_storage": storage}
     stated = [name for name, value in fields.items() if value]
-    if stated and _off_fargate(request, definition):
+    if stated and on_fargate is False:
         raise ConfigurationError(
             _WHAT,
             f"{' and '.join(stated)} can be set on Fargate only",
@@ -173,16 +226,6 @@ def _check_fargate_only(request: Mapping[str, Any], definition: Mapping[str, Any
             f"ephemeral_storage can not be set on platform version {plain(version)}",
             "set platform_version to 1.4.0 or later, or leave it empty",
         )
-
-
-def _off_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
-    """Whether a request is sure not to run on Fargate: a cluster may have a default of its own."""
-    if launch_type := request.get("launchType"):
-        return str(launch_type) != "FARGATE"
-    if strategy := request.get("capacityProviderStrategy"):
-        return not on_fargate_providers(strategy)
-    required = definition.get("requiresCompatibilities") or []
-    return bool(required) and "FARGATE" not in required
 
 
 def _check_execute_command(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:

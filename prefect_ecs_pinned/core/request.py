@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_ecs_pinned.core.canonical import task_size
-from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
-from prefect_ecs_pinned.core.placement import check_placement, placed
+from prefect_ecs_pinned.core.placement import check_placement, placed, providers, runs_on_fargate
+from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.core.tags import tags_of
 from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 
@@ -208,16 +208,16 @@ def launch_type_of(request: Mapping[str, Any]) -> str:
     """The quota that a RunTask request draws on: FARGATE, FARGATE_SPOT, or EC2.
 
     A capacity provider with a name of its own is one for EC2 (API_RunTask,
-    "capacityProviderStrategy"); a request that says nothing counts as FARGATE.
+    "capacityProviderStrategy"). What is not known counts as FARGATE: a request that leaves it to
+    the cluster, and a strategy that has FARGATE beside others. One that mixes Fargate with
+    instances is refused before it comes to that (`core.placement`).
     """
-    strategy = request.get("capacityProviderStrategy")
-    items = strategy if isinstance(strategy, list) else []  # a patched one may be anything
-    providers = [item.get("capacityProvider") for item in items if isinstance(item, Mapping)]
-    if "FARGATE" in providers:
+    names = [name for name, takes in providers(request.get("capacityProviderStrategy")) if takes]
+    if "FARGATE" in names:
         return "FARGATE"
-    if "FARGATE_SPOT" in providers:
+    if "FARGATE_SPOT" in names:
         return "FARGATE_SPOT"
-    if providers or request.get("launchType") in _ON_INSTANCES:
+    if names or request.get("launchType") in _ON_INSTANCES:
         return "EC2"
     return "FARGATE"
 
@@ -237,12 +237,17 @@ def check_reserved(request: Mapping[str, Any]) -> None:
             )
 
 
-def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+def check(
+    request: Mapping[str, Any],
+    definition: Mapping[str, Any],
+    default: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
     """Refuse what ECS would refuse, before anything is registered or launched.
 
     Args:
         request: The RunTask request, customizations applied.
         definition: The definition that it will run.
+        default: The cluster's default strategy; see `core.placement.runs_on_fargate`.
 
     Raises:
         ConfigurationError: A reserved member is set, it can not be placed so, or the size does
@@ -250,21 +255,13 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
         OverridesTooLarge: The overrides are longer than ECS accepts.
     """
     check_reserved(request)
-    check_placement(request, definition)
-    _check_size(request, definition)
+    check_placement(request, definition, default)
+    if runs_on_fargate(request, definition, default):
+        _check_size(request, definition)
     _check_overrides(request)
 
 
-def on_fargate(request: Mapping[str, Any], definition: Mapping[str, Any]) -> bool:
-    """Whether a request is sure to run on Fargate: a cluster may have a default of its own."""
-    if request.get("launchType") or request.get("capacityProviderStrategy"):
-        return launch_type_of(request) in FARGATE_LAUNCH_TYPES
-    return list(definition.get("requiresCompatibilities") or []) == ["FARGATE"]
-
-
 def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
-    if not on_fargate(request, definition):
-        return
     overrides = request.get("overrides") or {}
     cpu = task_size(overrides.get("cpu") or definition.get("cpu") or "")
     memory = task_size(overrides.get("memory") or definition.get("memory") or "")
@@ -279,6 +276,15 @@ def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> No
         )
 
 
+def is_text(written: str) -> bool:
+    """Whether a text can be sent: not if it has half of a character."""
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _range(offered: Sequence[int]) -> str:
     if isinstance(offered, range):
         return f"{offered[0]} to {offered[-1]} in steps of {offered.step}"
@@ -287,7 +293,14 @@ def _range(offered: Sequence[int]) -> str:
 
 def _check_overrides(request: Mapping[str, Any]) -> None:
     overrides = request.get("overrides") or {}
-    size = len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False))
+    written = json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)
+    if not is_text(written):
+        raise ConfigurationError(
+            "cannot launch",
+            "the overrides hold half of a character (a lone surrogate)",
+            "correct env, command or task_customizations",
+        )
+    size = len(written)
     if size <= OVERRIDES_LIMIT - SUBMISSION_CHARACTERS:
         return
     variables = [
@@ -296,14 +309,15 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
         for variable in container.get("environment", [])
     ]
     variables.sort(key=lambda variable: len(variable.get("value") or ""), reverse=True)
-    largest = [str(v.get("name", "")) for v in variables[:_NAMED_VARIABLES]]
+    largest = [named(v.get("name", "")) for v in variables[:_NAMED_VARIABLES]]
+    lengths = [len(v.get("value") or "") for v in variables[:_NAMED_VARIABLES]]
     raise OverridesTooLarge(
         "cannot launch",
         f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}, "
         f"{SUBMISSION_CHARACTERS} of which are kept for the launch's own id",
         "move large values into the task definition, a secret or a file; the largest variables "
         "are "
-        + ", ".join(f"{v.get('name', '')} ({len(v.get('value') or '')})" for v in variables[:3]),
+        + ", ".join(f"{name} ({length})" for name, length in zip(largest, lengths, strict=True)),
         size=size,
         largest=largest,
     )

@@ -27,6 +27,10 @@ Rule: TypeAlias = Union[Callable[[Any], Any], Mapping[str, "Rule"], "list[Rule]"
 #: Texts that are shorter are no secrets, and are part of many words.
 _SHORTEST_HIDDEN = 4
 
+#: Bits of the largest number that AWS has (Smithy's long). Python writes none of thousands of
+#: digits.
+_MOST_BITS = 64
+
 #: Commands that hold nothing of the user's: those that Prefect gives to a flow run by itself
 #: (prefect 2.20, ``Infrastructure._base_flow_run_command``).
 _PREFECTS_COMMANDS = (["python", "-m", "prefect.engine"], ["prefect", "flow-run", "execute"])
@@ -85,6 +89,8 @@ def plain(value: Any) -> Any:
     """Text that names something, a number, a truth, None; of a URL not its user and password."""
     if isinstance(value, str):
         return _USER_OF_URL.sub(HIDDEN, value)
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return HIDDEN
     return value if value is None or isinstance(value, bool | int | float) else HIDDEN
 
 

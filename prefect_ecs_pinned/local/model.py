@@ -121,7 +121,9 @@ class EmbeddedECS:
             raise throttled()
 
     def _admit_fargate(self, request: Mapping[str, Any], region: str) -> bool:
-        launch_type, provider = run_task.placement(request)
+        clusters = self._region(region).clusters
+        name = str(request.get("cluster") or "default").rsplit("/", 1)[-1]
+        launch_type, provider = run_task.placement(request, clusters.get(name, {}))
         if launch_type != "FARGATE":
             return True
         spot = "spot " if provider == "FARGATE_SPOT" else ""
@@ -204,7 +206,7 @@ class EmbeddedECS:
         definition = region.definitions.find(request["taskDefinition"], "RunTask")
         if definition is None:
             raise client("TaskDefinition not found.")
-        run_task.check(request, definition, self.settings.container_instances)
+        run_task.check(request, definition, cluster, self.settings.container_instances)
         self._check_subnets(region, request)
         arns: list[str] = []
         for _ in range(int(request.get("count") or 1)):
@@ -224,7 +226,7 @@ class EmbeddedECS:
         request: Mapping[str, Any],
         definition: Mapping[str, Any],
     ) -> Task:
-        launch_type, provider = run_task.placement(request)
+        launch_type, provider = run_task.placement(request, cluster)
         on_instances = provider is not None and launch_type == "EC2"
         task = Task(
             arn=tasks.new_arn(region.name, cluster["clusterName"]),

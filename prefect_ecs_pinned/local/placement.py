@@ -53,7 +53,7 @@ class Room:
             RunTask's failures, none when there is room, and the number of the instance, None on
             Fargate and where instances have no size.
         """
-        where = bucket(request)
+        where = bucket(request, cluster)
         if where != "EC2":
             return self._quota(where, request, definition, cluster), None
         capacity, size = self._settings.capacity, self._settings.instance_size
@@ -81,7 +81,7 @@ class Room:
         used = sum(
             task_size("cpu", task.request, task.definition)
             for task in self._live()
-            if bucket(task.request) == where
+            if task.launch_type == "FARGATE" and (task.provider or "FARGATE") == where
         )
         if used + task_size("cpu", request, definition) <= quota * 1024:
             return []

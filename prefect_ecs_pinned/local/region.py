@@ -64,7 +64,11 @@ class Region:
 
     def create_cluster(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """CreateCluster."""
-        return {"cluster": self.add_cluster(request.get("clusterName") or "default")}
+        cluster = self.add_cluster(request.get("clusterName") or "default")
+        for name in ("capacityProviders", "defaultCapacityProviderStrategy"):
+            if name in request:
+                cluster[name] = list(request[name])
+        return {"cluster": cluster}
 
     def describe_clusters(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """DescribeClusters."""

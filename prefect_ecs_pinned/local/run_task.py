@@ -31,31 +31,50 @@ CAPACITY_REFUSAL = "RESOURCE:MEMORY"
 _FARGATE = ("FARGATE", "FARGATE_SPOT")
 
 
-def placement(request: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Launch type and capacity provider of a request."""
+def placement(request: Mapping[str, Any], cluster: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Launch type and capacity provider of a request: its own, else the cluster's default.
+
+    Of several providers it is the first that may take tasks.
+    """
     strategy = request.get("capacityProviderStrategy") or []
-    if strategy and request.get("launchType"):
+    launch_type = request.get("launchType")
+    if strategy and launch_type:
         raise invalid(
             "Specifying both a launch type and capacity provider strategy is not supported."
         )
-    if strategy:
-        provider = strategy[0]["capacityProvider"]
-        return ("FARGATE" if provider in _FARGATE else "EC2"), provider
-    return request.get("launchType") or "EC2", None
+    if not strategy and not launch_type:
+        strategy = cluster.get("defaultCapacityProviderStrategy") or []
+    if not strategy:
+        return launch_type or "EC2", None
+    names = [item["capacityProvider"] for item in strategy]
+    if len({name in _FARGATE for name in names}) > 1:
+        raise invalid(
+            "A capacity provider strategy cannot contain a mix of capacity providers using Auto "
+            "Scaling groups and Fargate providers."
+        )
+    weighted = [i["capacityProvider"] for i in strategy if i.get("weight") or i.get("base")]
+    provider = (weighted or names)[0]
+    return ("FARGATE" if provider in _FARGATE else "EC2"), provider
 
 
-def bucket(request: Mapping[str, Any]) -> str:
+def bucket(request: Mapping[str, Any], cluster: Mapping[str, Any]) -> str:
     """Whose quota a request draws on: FARGATE, FARGATE_SPOT, or EC2 for all others."""
-    launch_type, provider = placement(request)
+    launch_type, provider = placement(request, cluster)
     return (provider or launch_type) if launch_type == "FARGATE" else "EC2"
 
 
-def check(request: Mapping[str, Any], definition: Mapping[str, Any], instances: int) -> None:
+def check(
+    request: Mapping[str, Any],
+    definition: Mapping[str, Any],
+    cluster: Mapping[str, Any],
+    instances: int,
+) -> None:
     """Refuse a request as ECS does.
 
     Args:
         request: RunTask's parameters.
         definition: The revision that it names.
+        cluster: The cluster, as DescribeClusters answers it.
         instances: Container instances of the cluster.
     """
     if definition["status"] != "ACTIVE":
@@ -67,7 +86,7 @@ def check(request: Mapping[str, Any], definition: Mapping[str, Any], instances: 
             "startedBy can have at most 128 letters, numbers, hyphens, slashes and underscores."
         )
     check_tags(request.get("tags") or [])
-    launch_type, _ = placement(request)
+    launch_type, _ = placement(request, cluster)
     if launch_type in ("EC2", "EXTERNAL") and not instances:
         raise invalid("No Container Instances were found in your cluster.")
     if launch_type == "FARGATE" and "FARGATE" not in definition["compatibilities"]:

@@ -27,6 +27,7 @@ class Pinned:
         image_unset: Names of those that leave the image open: it follows the Prefect version of
             whoever loads the block.
         differs: Members that ECS describes otherwise than wanted; see `aws.pinning.resolving.Pin`.
+        added: See `containers.added`.
     """
 
     used_by: tuple[str, ...]
@@ -38,6 +39,7 @@ class Pinned:
     image: str
     image_unset: tuple[str, ...]
     differs: tuple[str, ...] = ()
+    added: str = ""
 
 
 async def pin(
@@ -79,4 +81,5 @@ async def _pinned(target: Target) -> Pinned:
         image=desired.image,
         image_unset=target.image_unset,
         differs=pin.differs,
+        added=target.added,
     )

@@ -21,6 +21,7 @@ from prefect_ecs_pinned.core.shown import shown
 from prefect_ecs_pinned.errors import RegistrationRefused, TaskDefinitionNotFound
 from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.configuration import Configuration
+from prefect_ecs_pinned.operations.containers import added
 from prefect_ecs_pinned.runs.prepare import Prepared, prepare
 
 #: What a `Step` does. ``given``: the revision that is linked is used as it is.
@@ -61,6 +62,7 @@ class Step:
         image_unset: Names of those that leave the image open.
         refused: Names of those whose launches are refused until it is registered.
         differs: Members that ECS describes otherwise than wanted; see `aws.pinning.resolving.Pin`.
+        added: See `containers.added`.
     """
 
     used_by: tuple[str, ...]
@@ -77,6 +79,7 @@ class Step:
     image_unset: tuple[str, ...]
     refused: tuple[str, ...]
     differs: tuple[str, ...] = ()
+    added: str = ""
 
 
 @dataclass
@@ -109,6 +112,12 @@ class Target:
     def image_unset(self) -> tuple[str, ...]:
         """Names of those that state no image."""
         return tuple(c.name for c, _ in self.members if c.image_unset)
+
+    @property
+    def added(self) -> str:
+        """See `Step`."""
+        said = (added(prepared.desired) for _, prepared in self.members)
+        return next(filter(None, said), "")
 
 
 async def plan(
@@ -186,6 +195,7 @@ async def step(target: Target) -> Step:
             c.name for c, p in target.members if action == REGISTER and not p.may_register
         ),
         differs=differs,
+        added=target.added,
     )
 
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.api import check_run_task
+from prefect_ecs_pinned.aws.calls.models import input_shape
+from prefect_ecs_pinned.aws.pinning.registrable import check_values
+from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import check, check_reserved
 from prefect_ecs_pinned.core.shown import named
@@ -36,7 +39,11 @@ _WHAT = "cannot launch"
 
 
 def checked_request(
-    spec: RunSpec, desired: Desired, revision: str | None, subnets: Sequence[str]
+    spec: RunSpec,
+    desired: Desired,
+    revision: str | None,
+    subnets: Sequence[str],
+    default: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The RunTask request of a run, of which is known that ECS can take it.
 
@@ -45,19 +52,40 @@ def checked_request(
         desired: The definition that it will run; without containers when a revision was not read.
         revision: A revision that is used as it is.
         subnets: Those that were looked up, or what stands for them.
+        default: The cluster's default strategy, as far as it is known.
 
     Raises:
         ConfigurationError: ECS cannot.
     """
     if "containerDefinitions" in desired.definition:
         check_network(spec, desired)
-    request = well_formed_request(spec, desired, revision, subnets)
-    check(request, desired.definition)
+    request = well_formed_request(spec, desired, revision, subnets, default)
+    check(request, desired.definition, default)
     return request
 
 
+def unread(spec: RunSpec, revision: str) -> Desired:
+    """What stands for a revision that is named and not read: one that the fields and patches fit.
+
+    On Fargate, and where subnets or security groups are set, it has a network of its own (awsvpc),
+    since another could not be launched; elsewhere only if the patches do not fit without.
+    """
+    bare, awsvpc = Desired({}), Desired({"networkMode": "awsvpc"})
+    if spec.placed_on in FARGATE_LAUNCH_TYPES or spec.subnets or spec.security_groups:
+        return awsvpc
+    try:
+        launch_request(spec, bare, revision, ["subnet"], revision)
+    except ConfigurationError:
+        return awsvpc
+    return bare
+
+
 def well_formed_request(
-    spec: RunSpec, desired: Desired, revision: str | None, subnets: Sequence[str]
+    spec: RunSpec,
+    desired: Desired,
+    revision: str | None,
+    subnets: Sequence[str],
+    default: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """As `checked_request`, for `doctor`, which has checks of their own for the rest.
 
@@ -67,9 +95,11 @@ def well_formed_request(
         ConfigurationError: A member is unknown, of another type, or beyond a limit.
     """
     family = str(desired.definition.get("family", "")) or "unknown"
-    request = launch_request(spec, desired, revision, subnets, family)
+    request = launch_request(spec, desired, revision, subnets, family, default)
     check_reserved(request)
     check_run_task({"taskDefinition": family, **request})
+    if spec.task_customizations:  # what else is sent has values of the fields' own types
+        check_values(request, input_shape("ecs", "RunTask"), _WHAT)
     _check_limits(request)
     if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)

@@ -1,7 +1,7 @@
 """From a run's spec to what is pinned and what is sent, before anything is changed.
 
 Everything that can be known to be wrong is found here. Only reads are made: of the linked
-revision, and of the VPC's subnets.
+revision, of the VPC's subnets, and of the cluster where it alone decides about a public IP.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.runs.check import checked_request
-from prefect_ecs_pinned.runs.request import check_network, looks_up_subnets, subnets_of
+from prefect_ecs_pinned.runs.request import (
+    check_network,
+    looks_up_subnets,
+    subnets_of,
+    undecided_cluster,
+)
 from prefect_ecs_pinned.runs.revision import choose, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -59,6 +64,9 @@ async def prepare(spec: RunSpec, plane: ControlPlane) -> Prepared:
     looked_up = looks_up_subnets(spec, desired)
     subnets = list(await plane.subnets(spec.vpc_id)) if looked_up else []
     request = checked_request(spec, desired, revision, subnets)
+    if cluster := undecided_cluster(spec, desired, request):
+        default = await plane.default_strategy(cluster)
+        request = checked_request(spec, desired, revision, subnets, default)
     flow_run_id = spec.flow_run_id or ""
     return Prepared(
         desired=desired,

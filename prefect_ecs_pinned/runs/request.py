@@ -9,15 +9,15 @@ from jsonpatch import JsonPatch, JsonPatchException
 from jsonpointer import JsonPointerException
 
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
+from prefect_ecs_pinned.core.placement import runs_on_fargate
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import (
     LaunchSpec,
     Sizes,
-    on_fargate,
     run_task_request,
     stated_sizes,
 )
-from prefect_ecs_pinned.core.shown import json_pointer, patch_operation, plain
+from prefect_ecs_pinned.core.shown import json_pointer, named, patch_operation, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -40,6 +40,7 @@ def launch_request(
     revision: str | None,
     subnets: Sequence[str] | str,
     task_definition: str = "",
+    default: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The RunTask request of a run, customizations applied last.
 
@@ -49,6 +50,7 @@ def launch_request(
         revision: A revision that is used as it is: its sizes are its own.
         subnets: Those that were looked up, or what stands for them; see `looks_up_subnets`.
         task_definition: ``taskDefinition`` of the request; the family unless given.
+        default: The cluster's default strategy, as far as it is known; see `undecided_cluster`.
 
     Raises:
         ConfigurationError: A variable is given in clear that a secret provides, or a
@@ -75,7 +77,7 @@ def launch_request(
         request["startedBy"] = spec.flow_run_id  # a task can be found by it (ListTasks)
     if not _has_network(desired):
         return _customized(request, spec.task_customizations)
-    return _placed(spec, request, desired, spec.subnets or subnets)
+    return _placed(spec, request, desired, spec.subnets or subnets, default)
 
 
 def _members(spec: RunSpec) -> dict[str, Any]:
@@ -114,12 +116,31 @@ def subnets_of(request: Mapping[str, Any]) -> Any:
     return (network.get("awsvpcConfiguration") or {}).get("subnets")
 
 
+def undecided_cluster(spec: RunSpec, desired: Desired, request: Mapping[str, Any]) -> str | None:
+    """The cluster whose default strategy decides whether a task gets a public IP; None if none.
+
+    Args:
+        spec: The run's.
+        desired: The definition that it will run.
+        request: Its request, customizations applied.
+    """
+    if spec.assign_public_ip or not _has_network(desired):
+        return None
+    if runs_on_fargate(request, desired.definition) is not None:
+        return None
+    return str(request.get("cluster") or "default")
+
+
 def _has_network(desired: Desired) -> bool:
     return desired.definition.get("networkMode") == "awsvpc"
 
 
 def _placed(
-    spec: RunSpec, request: Mapping[str, Any], desired: Desired, subnets: Sequence[str] | str
+    spec: RunSpec,
+    request: Mapping[str, Any],
+    desired: Desired,
+    subnets: Sequence[str] | str,
+    default: Sequence[Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """A request with its network, customized.
 
@@ -141,7 +162,7 @@ def _placed(
         except ConfigurationError as error:
             misfit = misfit or error
             continue
-        if on_fargate(customized, desired.definition) == guess:
+        if bool(runs_on_fargate(customized, desired.definition, default)) == guess:
             return customized
         if guess == on_fargate_by_fields:
             made.append(customized)
@@ -168,7 +189,7 @@ def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
     variables (``PREFECT_API_KEY``) give way to secrets, and an explicit ``env`` is refused.
     """
     explicit = {name for name, value in spec.env.items() if value is not None}
-    clash = sorted(desired.secret_names & explicit)
+    clash = sorted(map(named, desired.secret_names & explicit))
     if clash:
         raise ConfigurationError(
             "cannot set variables in clear",

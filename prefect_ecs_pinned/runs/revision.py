@@ -10,6 +10,7 @@ from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.aws.pinning.registrable import make, understood
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import DefinitionSpec
+from prefect_ecs_pinned.core.patches import patched
 from prefect_ecs_pinned.core.plan import Desired, differences
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
@@ -79,22 +80,15 @@ def named_revision(spec: RunSpec) -> str | None:
     if named is not None and not isinstance(named, str):
         raise ConfigurationError(
             "cannot apply task_customizations",
-            "they set a taskDefinition that is no text",
-            "give the ARN or the name of a revision",
+            "they set a taskDefinition that is no text, or is another member's",
+            "give the ARN or the name of a revision as a value",
         )
     return named
 
 
-def patched_revision(spec: RunSpec) -> str | None:
+def patched_revision(spec: RunSpec) -> Any:
     """The ``taskDefinition`` that the customizations set, if they do."""
-    revision = None
-    for patch in spec.task_customizations:
-        value = patch.get("value")  # None for an operation that removes
-        if patch.get("path") == "/taskDefinition":
-            revision = value
-        elif patch.get("path") == "" and isinstance(value, dict):
-            revision = value.get("taskDefinition")
-    return revision
+    return patched(spec.task_customizations, "taskDefinition", None)
 
 
 def definition_spec(

@@ -57,7 +57,9 @@ def test_bounds_of_placement_are_the_apis() -> None:
     """The browser checks them; the class does so again."""
     storage, strategy = PROPERTIES["ephemeral_storage"], PROPERTIES["capacity_provider_strategy"]
     assert (storage["minimum"], storage["maximum"]) == (21, 200)
-    assert strategy["maxItems"] == 20
+    assert not {name for name, shown in PROPERTIES.items() if "maxItems" in shown}, (
+        "the UI takes it for the longest text"
+    )
     item = strategy["items"]["properties"]
     assert (item["weight"]["minimum"], item["weight"]["maximum"]) == (0, 1000)
     assert (item["base"]["minimum"], item["base"]["maximum"]) == (0, 100_000)

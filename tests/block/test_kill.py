@@ -106,6 +106,27 @@ async def test_a_patched_cluster_counts(world: World):
         await block.kill(f"etl::{UNKNOWN_TASK}")
 
 
+WHOLE = {"cluster": "patched", "taskDefinition": "etl:1"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "cluster"),
+    [
+        ({"op": "add", "path": "", "value": WHOLE}, "patched"),
+        ({"op": "test", "path": "/cluster", "value": "etl"}, "etl"),
+        ({"op": "copy", "from": "/startedBy", "path": "/cluster"}, "any"),
+        ({"op": "remove", "path": "/cluster"}, "any"),
+        ({"op": "move", "from": "/cluster", "path": "/group"}, "any"),
+        ({"op": "add", "path": "/cluster", "value": 7}, "any"),
+    ],
+)
+def test_a_run_can_be_cancelled_wherever_its_patches_took_it(world: World, patch, cluster):
+    """Whichever operation says so; what it makes of the cluster may be known to AWS alone."""
+    block = world.block(cluster="etl", task_customizations=[patch])
+    assert block._has_access_to(cluster)
+    assert block._has_access_to("another") is (cluster == "any")
+
+
 @pytest.mark.parametrize(
     ("code", "message", "words"),
     [

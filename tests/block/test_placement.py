@@ -305,3 +305,46 @@ async def test_one_that_lacks_them_is_no_revision_for_never(world: World):
     )
     with pytest.raises(ConfigurationError, match="task_definition_tags would change tags"):
         await block.run()
+
+
+# -- the cluster's own strategy -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("default", "expected"), [(SPOT, "ENABLED"), (MINE, None), (None, None)])
+async def test_the_clusters_own_strategy_decides_about_the_public_ip(
+    world: World, fresh, default, expected
+):
+    """Asked once for all runs, and where nothing else decides."""
+    name = f"default-{expected}-{default is None}"
+    strategy = {"defaultCapacityProviderStrategy": default} if default else {}
+    world.ecs.model.answer("CreateCluster", {"clusterName": name, **strategy}, "us-east-1")
+    either = {"networkMode": "awsvpc", "requiresCompatibilities": ["EC2", "FARGATE"]}
+    block = world.block(launch_type=None, task_definition=either, cluster=name)
+    for _ in range(2):
+        launched = await world.run(block)
+        network = launched.request["networkConfiguration"]["awsvpcConfiguration"]
+        assert network.get("assignPublicIp") == expected
+    assert world.calls("DescribeClusters") == 1
+
+
+async def test_the_cluster_is_not_asked_where_something_else_decides(world: World, fresh):
+    """A launch type, a strategy, the definition, the field; or there is no network."""
+    awsvpc = {"networkMode": "awsvpc", "cpu": "1024", "memory": "2048"}
+    for fields in (
+        {},
+        {"launch_type": "EC2", "task_definition": awsvpc},
+        {"capacity_provider_strategy": MINE, "task_definition": awsvpc},
+        {"launch_type": None, "task_definition": {"networkMode": "bridge"}},
+        {"launch_type": None, "task_definition": awsvpc, "assign_public_ip": "DISABLED"},
+    ):
+        await world.run(world.block(**fields))
+    assert world.calls("DescribeClusters") == 0
+
+
+@pytest.mark.parametrize("cleared", [None, "", "None"])
+def test_a_launch_type_that_was_cleared_is_none(cleared):
+    """The form offers "None": Prefect's UI stores no null where there is a default."""
+    assert "None" in PinnedECSTask.schema()["properties"]["launch_type"]["enum"]
+    for fields in ({}, {"capacity_provider_strategy": MINE}):
+        block = PinnedECSTask(image="flows:1", launch_type=cleared, **fields)
+        assert block.launch_type is None

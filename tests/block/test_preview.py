@@ -16,9 +16,13 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import shown
-from tests.block.conftest import EXECUTION_ROLE, SECRET, World
+from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.runs.prepare import prepare
+from tests.block.conftest import EXECUTION_ROLE, SECRET, World, a_definition
 
 #: No secret among them, whatever other tests have set: `ECSTask` would show it.
 SETTINGS = partial(
@@ -65,6 +69,59 @@ def test_a_linked_revision_is_named_and_not_described(world: World):
     assert request["taskDefinition"] == "etl:3"
     assert "# Task definition" not in text
     assert not world.ecs.calls
+
+
+NETWORK = "/networkConfiguration/awsvpcConfiguration"
+PATCHES = {
+    "another public IP": [
+        {"op": "replace", "path": f"{NETWORK}/assignPublicIp", "value": "DISABLED"}
+    ],
+    "no public IP": [{"op": "remove", "path": f"{NETWORK}/assignPublicIp"}],
+    "a group": [{"op": "add", "path": f"{NETWORK}/securityGroups/-", "value": "sg-1"}],
+    "subnets": [{"op": "replace", "path": f"{NETWORK}/subnets", "value": ["subnet-1"]}],
+    "to instances": [
+        {"op": "remove", "path": "/launchType"},
+        {"op": "add", "path": "/capacityProviderStrategy", "value": [{"capacityProvider": "own"}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("launch_type", ["FARGATE", "EC2", None])
+@pytest.mark.parametrize("patched", [False, True], ids=["linked", "patched in"])
+@pytest.mark.parametrize("patches", PATCHES.values(), ids=PATCHES)
+async def test_a_linked_revision_with_patches_is_shown_as_it_runs(
+    world: World, launch_type, patched, patches
+):
+    """It is not read; what its runs send is shown all the same, or refused by both."""
+    arn = world.register(a_definition("previewed", requiresCompatibilities=["EC2", "FARGATE"]))
+    named = {"op": "add", "path": "/taskDefinition", "value": arn}
+    fields = {"image": None, "launch_type": launch_type, "task_definition_arn": arn}
+    if patched:
+        fields |= {"image": "other:1", "task_definition_arn": None}
+        patches = [named, *patches]
+    block = world.block(task_customizations=patches, subnets=["subnet-0"], **fields)
+    sent, previewed = await _prepared(world, block), _previewed(block)
+    if isinstance(sent, ConfigurationError):
+        assert str(previewed) == str(sent)
+        return
+    for member in ("networkConfiguration", "launchType", "capacityProviderStrategy"):
+        assert previewed.get(member) == sent.get(member)
+    assert previewed["taskDefinition"] == arn
+
+
+def _previewed(block: PinnedECSTask) -> Any:
+    try:
+        (request,) = sections(block.preview())
+    except ConfigurationError as error:
+        return error
+    return request
+
+
+async def _prepared(world: World, block: PinnedECSTask) -> Any:
+    try:
+        return (await prepare(run_spec(block), block._control_plane())).request
+    except ConfigurationError as error:
+        return error
 
 
 def test_subnets_and_secrets_are_shown(world: World):

@@ -131,3 +131,30 @@ async def test_on_ec2_the_instances_role_may_read_secrets(world: World):
     """No execution role is needed there."""
     launched = await world.run(world.block(launch_type="EC2", secrets={"KEY": SECRET}))
     assert launched.container["secrets"] == [{"name": "KEY", "valueFrom": SECRET}]
+
+
+LIKE_A_NAME = "TOKEN=hunter2"
+
+
+async def test_a_value_in_the_place_of_a_name_is_not_quoted(world: World):
+    """``TOKEN=value`` is what people write where ``TOKEN`` belongs; a name ends at the "="."""
+    fields = {"execution_role_arn": EXECUTION_ROLE, "secrets": {LIKE_A_NAME: SECRET}}
+    refused = [
+        lambda: world.block(secrets={LIKE_A_NAME: "x"}),
+        lambda: world.block(env={LIKE_A_NAME: "x"}, **fields),
+        lambda: world.block(env={LIKE_A_NAME: "x" * 9000}).preview(),
+        lambda: world.block(
+            env={LIKE_A_NAME: "x"},
+            task_definition={
+                "executionRoleArn": EXECUTION_ROLE,
+                "containerDefinitions": [
+                    {"name": "prefect", "secrets": [{"name": LIKE_A_NAME, "valueFrom": SECRET}]}
+                ],
+            },
+        ).preview(),
+    ]
+    for refuse in refused:
+        with pytest.raises((ValidationError, ConfigurationError)) as error:
+            refuse()
+        assert "TOKEN=***" in str(error.value)
+        assert "hunter2" not in f"{error.value} {error.value!r}"

@@ -80,6 +80,31 @@ def test_a_member_that_ecs_describes_otherwise_is_told(pinned_ecs, save, ecs, co
     assert ecs.calls["RegisterTaskDefinition"]["calls"] == 1
 
 
+@pytest.mark.parametrize("command", ["plan", "pin", "doctor"])
+@pytest.mark.parametrize("linked", [False, True], ids=["own", "linked"])
+def test_a_container_that_is_added_to_others_is_told(pinned_ecs, save, ecs, command, linked):
+    """Whose definition has one of another name runs two; one that lists it means it."""
+    others = [{"name": "etl", "image": "e:1"}, {"name": "side", "image": "s:1"}]
+    meant = [{"name": "prefect", "image": "e:1"}, *others]
+
+    def saved(containers):
+        fields = {"task_definition": {"containerDefinitions": containers}}
+        if linked:
+            fargate = {"requiresCompatibilities": ["FARGATE"], "cpu": "1024", "memory": "2048"}
+            definition = {**fields["task_definition"], **fargate, "networkMode": "awsvpc"}
+            registered = ecs.client("ecs").register_task_definition(family="theirs", **definition)
+            fields = {"task_definition_arn": registered["taskDefinition"]["taskDefinitionArn"]}
+        save("etl", **fields, **SUBNETS)
+        said = pinned_ecs(command, "etl")
+        return " ".join((said.out + said.err).split())
+
+    text = saved(others)
+    assert "'prefect' of flows:1 is added to those of the definition" in text
+    assert "which are 'etl', 'side'" in text or "which are 'side', 'etl'" in text
+    assert "in container_name" in text
+    assert "is added to" not in saved(meant)
+
+
 def test_a_family_that_was_written_in_lower_case_is_named(pinned_ecs, save):
     """By `doctor`, and by the error of whoever may not register; not when it has a revision."""
     save("old", family="teametl", **SUBNETS)

@@ -78,3 +78,15 @@ def test_the_label_travels_and_does_not_count():
     sent = labelled(definition, fingerprint(definition))
     assert label(echo(sent)) == fingerprint(definition)
     assert fingerprint(sent) == fingerprint(definition)
+
+
+@pytest.mark.parametrize("name", ["prefect", "etl"])
+def test_a_definition_bears_one_label(name):
+    """Of a pasted revision whose own label stood on another container, that would be read."""
+    stale = {"prefect-ecs-pinned.fingerprint": "v1:old", "team": "data"}
+    containers = [{"name": other, "dockerLabels": stale} for other in ("prefect", "side", "etl")]
+    made = labelled({"containerDefinitions": containers}, "v1:new", name)
+    assert label(made) == "v1:new"
+    assert fingerprint(made, name) == fingerprint({"containerDefinitions": containers}, name)
+    assert [c["dockerLabels"].get("team") for c in made["containerDefinitions"]] == ["data"] * 3
+    assert str(made).count("v1:") == 1

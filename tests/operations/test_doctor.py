@@ -125,7 +125,8 @@ def test_a_healthy_set_up_passes(healthy):
     findings = healthy.examine()
     assert {f.status for f in findings} == {OK}
     assert {f.check for f in findings} == {
-        "loads", "agent", "picked up", "Region", "credentials", "definition", "image set", "size",
+        "loads", "agent", "picked up", "Region", "credentials", "definition", "image set",
+        "container", "size",
         "overrides", "Prefect API URL", "cluster", "subnets", "security groups", "roles", "image",
         "log group", "secrets", "revision", "revisions left",
     }  # fmt: skip
@@ -293,6 +294,16 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
         "image set",
         WARN,
         "prefecthq/prefect",
+    ),
+    "a container of another name": (
+        stored(
+            lambda data: data.update(
+                task_definition={"containerDefinitions": [{"name": "etl"}, {"name": "side=x"}]}
+            )
+        ),
+        "container",
+        WARN,
+        "is added to those of the definition, which are 'etl', 'side=***'",
     ),
     "no Region": (
         stored(lambda data: data["aws_credentials"].pop("region_name")),

@@ -423,3 +423,19 @@ def test_all_covers_what_deployments_override(save, deploy):
     to_ecs = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
     assert allows(every, "iam:PassRole", TASK_ROLE, to_ecs)
     assert not allows(every, "iam:PassRole", TASK_ROLE, {})
+
+
+@pytest.mark.parametrize("role", [Role.agent, Role.ci])
+def test_the_cluster_may_be_looked_at_where_its_default_strategy_decides(save, role):
+    """Whoever prepares a launch asks for it then; nobody else may."""
+    either = {"networkMode": "awsvpc", "requiresCompatibilities": ["EC2", "FARGATE"]}
+    fields = {"cluster": "etl", "subnets": ["subnet-1"], "task_definition": either}
+    for more, asked in (
+        ({"launch_type": None}, True),
+        ({"launch_type": None, "assign_public_ip": "DISABLED"}, False),
+        ({}, False),
+    ):
+        save("iam", **fields, **more)
+        document = asyncio.run(policy("iam", role=role))
+        assert allows(document, "ecs:DescribeClusters", CLUSTER, {}) is asked
+        assert ("ecs:DescribeClusters" in actions(document)) is asked

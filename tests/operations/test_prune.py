@@ -441,7 +441,7 @@ def test_durations(text, seconds):
     assert duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "d", "30", "1.5d", "-1d"])
+@pytest.mark.parametrize("text", ["", "d", "30", "1.5d", "-1d", "²d", "9" * 30 + "d"])
 def test_other_durations_are_refused(text):
     """With a hint."""
     with pytest.raises(ConfigurationError, match="write it as 30d"):

@@ -10,6 +10,7 @@ from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.request import undecided_cluster
 from prefect_ecs_pinned.runs.revision import definition_spec
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -17,18 +18,20 @@ BASE = RunSpec(default_family="prefect-etl", log_prefix="ECSTask", image="flows:
 AWSVPC = {"networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"]}
 SPOT = [{"capacityProvider": "FARGATE_SPOT", "weight": 1}]
 OWN = [{"capacityProvider": "own-instances", "weight": 1}]
+TYPE = "/launchType"
 PUBLIC_IP = "/networkConfiguration/awsvpcConfiguration/assignPublicIp"
 
 
-def request_of(**fields):
+def request_of(default=None, **fields):
     """The request of a run with these fields, checked."""
     spec = replace(BASE, **fields)
-    return checked_request(spec, make(definition_spec(spec, "us-east-1")), None, ["subnet-1"])
+    desired = make(definition_spec(spec, "us-east-1"))
+    return checked_request(spec, desired, None, ["subnet-1"], default)
 
 
-def public_ip(**fields):
+def public_ip(default=None, **fields):
     """``assignPublicIp`` of a run's request; None without."""
-    network = request_of(**fields)["networkConfiguration"]["awsvpcConfiguration"]
+    network = request_of(default, **fields)["networkConfiguration"]["awsvpcConfiguration"]
     return network.get("assignPublicIp")
 
 
@@ -85,6 +88,93 @@ TO_EC2 = [{"op": "remove", "path": "/launchType"}, add("/capacityProviderStrateg
 def test_a_public_ip_is_for_what_runs_on_fargate(fields, expected):
     """Asked of the patched request; what is stated is sent as stated."""
     assert public_ip(**fields) == expected
+
+
+ON_BOTH = {"networkMode": "awsvpc", "requiresCompatibilities": ["EC2", "FARGATE"]}
+SPOT_AND_FARGATE = [*SPOT, {"capacityProvider": "FARGATE", "base": 1}]
+
+
+@pytest.mark.parametrize(
+    ("default", "expected"),
+    [(None, None), ([], None), (OWN, None), (SPOT, "ENABLED"), (SPOT_AND_FARGATE, "ENABLED")],
+)
+@pytest.mark.parametrize("definition", [{"networkMode": "awsvpc"}, ON_BOTH])
+@pytest.mark.parametrize(
+    "fields", [{"launch_type": None}, {"task_customizations": [{"op": "remove", "path": TYPE}]}]
+)
+def test_the_clusters_default_decides_where_nothing_else_does(
+    fields, definition, default, expected
+):
+    """Of the patched request: what names a launch type or a provider is not asked about."""
+    if "launch_type" not in fields and "requiresCompatibilities" not in definition:
+        fields = {**fields, "launch_type": "EC2"}
+    assert public_ip(default, task_definition=definition, **fields) == expected
+    stated = {**fields, "assign_public_ip": "DISABLED"}
+    assert public_ip(default, task_definition=definition, **stated) == "DISABLED"
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ({"launch_type": None, "task_definition": {"networkMode": "awsvpc"}}, "default"),
+        (
+            {"launch_type": None, "task_definition": ON_BOTH, "cluster": "etl"},
+            "etl",
+        ),
+        (
+            {
+                "launch_type": None,
+                "task_definition": {"networkMode": "awsvpc"},
+                "task_customizations": [add("/cluster", "patched")],
+            },
+            "patched",
+        ),
+        (
+            {
+                "launch_type": "EC2",
+                "task_definition": {"networkMode": "awsvpc"},
+                "task_customizations": [{"op": "remove", "path": TYPE}],
+            },
+            "default",
+        ),
+        ({}, None),
+        ({"launch_type": "EC2", "task_definition": {"networkMode": "awsvpc"}}, None),
+        ({"launch_type": None, "task_definition": AWSVPC}, None),
+        ({"launch_type": None}, None),
+        ({"launch_type": "MANAGED_INSTANCES"}, None),
+        ({"launch_type": None, "capacity_provider_strategy": OWN}, None),
+        ({"launch_type": None, "capacity_provider_strategy": SPOT}, None),
+        (
+            {
+                "launch_type": None,
+                "task_definition": {"networkMode": "awsvpc"},
+                "assign_public_ip": "ENABLED",
+            },
+            None,
+        ),
+    ],
+)
+def test_the_cluster_is_asked_only_where_it_decides(fields, asked):
+    spec = replace(BASE, **fields)
+    desired = make(definition_spec(spec, "us-east-1"))
+    request = checked_request(spec, desired, None, ["subnet-1"])
+    assert undecided_cluster(spec, desired, request) == asked
+
+
+@pytest.mark.parametrize(
+    ("default", "fields", "why"),
+    [
+        (OWN, {"platform_version": "1.4.0"}, "on Fargate only"),
+        ([], {"ephemeral_storage": 40}, "on Fargate only"),
+        (SPOT, {"cpu": 256, "memory": 4096}, "no size with cpu 256"),
+    ],
+)
+def test_what_the_clusters_default_can_not_run(default, fields, why):
+    """Known only when the cluster was asked; otherwise left to ECS."""
+    fields = {**fields, "launch_type": None, "task_definition": ON_BOTH}
+    assert request_of(**fields)
+    with pytest.raises(ConfigurationError, match=why):
+        request_of(default, **fields)
 
 
 @pytest.mark.parametrize("op", ["replace", "remove"])

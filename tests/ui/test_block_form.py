@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -70,24 +72,32 @@ def test_every_field_explains_itself_once(create: Form) -> None:
 
 def test_every_json_editor_has_a_placeholder(create: Form) -> None:
     editors = create.page.locator("textarea")
-    assert editors.count() == 9
+    assert editors.count() == 11
     for editor in editors.all():
         assert (editor.get_attribute("placeholder") or "")[:1] in ("[", "{")
 
 
 def test_choices_are_selects(create: Form) -> None:
-    offered = {name: create.options(titled(name)) for name in ("launch_type", "registration")}
+    selects = ("launch_type", "registration")
+    offered = {name: create.options(titled(name)) for name in selects}
     assert offered == {
-        "launch_type": ["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT"],
+        "launch_type": [
+            *("FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES", "None")
+        ],
         "registration": ["on-change", "never"],
     }
     assert create.options(titled("assign_public_ip")) == ["None", "ENABLED", "DISABLED"]
+    assert create.options(titled("propagate_tags")) == ["None", "TASK_DEFINITION", "NONE"]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("cpu", "0"),
+        ("ephemeral_storage", "20"),
+        ("ephemeral_storage", "201"),
+        ("capacity_provider_strategy", '[{"capacityProvider'),
+        ("task_definition_tags", "{team: data}"),
         ("memory", "5"),
         ("launch_timeout_seconds", "-1"),
         ("task_start_timeout_seconds", "0"),
@@ -147,29 +157,52 @@ def test_a_block_is_made_changed_loaded_and_runs_a_flow(
         "local"
     )
 
-    loaded = _load(stage)
-    assert loaded == {
+    expected = {
         "launch_timeout_seconds": 900,  # cleared: back to its default
         "cpu": None,
         "labels": {"team": "data"},
         "configure_cloudwatch_logs": True,
         "task_watch_poll_interval": 1.0,
-        "key": stage.environment["AWS_ACCESS_KEY_ID"],
     }
+    key = stage.environment["AWS_ACCESS_KEY_ID"]
+    assert _load(stage, "from-the-form", expected) == {**expected, "key": key}
     assert _run_a_flow(stage) == "COMPLETED"
     (revision,) = stage.ecs("revisions")
     assert revision["family"] == "prefect-from-the-form"
 
 
+def test_a_strategy_takes_the_place_of_the_launch_type(create: Form, stage: Stage) -> None:
+    """Which has a default, and can be cleared in the form all the same; also when edited."""
+    strategy = [{"capacityProvider": "etl", "weight": 1}]
+    create.write("Block Name", "on-instances")
+    create.choose(titled("launch_type"), "None")
+    create.write(titled("capacity_provider_strategy"), json.dumps(strategy))
+    create.press("Create")
+    create.page.wait_for_url(SAVED)
+    expected = {"launch_type": None, "capacity_provider_strategy": strategy}
+    assert _load(stage, "on-instances", expected) == expected
+
+    create.page.goto(create.page.url + "/edit")
+    edit = Form(create.page)
+    expect(edit.field(titled("launch_type"))).to_be_visible()
+    assert edit.chosen(titled("launch_type")) == "None"
+    edit.choose(titled("launch_type"), "EC2")
+    edit.write(titled("capacity_provider_strategy"), "")
+    edit.press("Save")
+    create.page.wait_for_url(SAVED)
+    expected = {"launch_type": "EC2", "capacity_provider_strategy": None}
+    assert _load(stage, "on-instances", expected) == expected
+
+
 _LOAD = """
 import json, sys
 from prefect_ecs_pinned import PinnedECSTask
-block = PinnedECSTask.load("from-the-form")
-names = ["launch_timeout_seconds", "cpu", "labels", "configure_cloudwatch_logs",
-         "task_watch_poll_interval"]
+path, block, *names = sys.argv[1:]
+block = PinnedECSTask.load(block)
 found = {name: getattr(block, name) for name in names}
-found["key"] = block.aws_credentials.aws_access_key_id
-open(sys.argv[1], "w").write(json.dumps(found))
+if block.aws_credentials.aws_access_key_id is not None:
+    found["key"] = block.aws_credentials.aws_access_key_id
+open(path, "w").write(json.dumps(found))
 """
 
 _FLOW = """
@@ -181,12 +214,10 @@ def greet():
 """
 
 
-def _load(stage: Stage) -> Any:
-    import json
-    import sys
-
+def _load(stage: Stage, block: str, names: Iterable[str]) -> Any:
+    """Fields of a saved block, as a process of its own loads it; and its access key, if any."""
     path = stage.home / "loaded.json"
-    stage.run("load", [sys.executable, "-c", _LOAD, str(path)])
+    stage.run("load", [sys.executable, "-c", _LOAD, str(path), block, *names])
     return json.loads(path.read_text())
 
 

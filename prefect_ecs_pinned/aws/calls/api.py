@@ -108,7 +108,7 @@ def _newest(client: Any, family: str) -> int:
 
 
 class EcsApi:
-    """`ports.TaskDefinitionApi`, `ports.LaunchApi` and `ports.WatchApi`."""
+    """`ports.TaskDefinitionApi`, `ports.LaunchApi`, `ports.WatchApi` and `ports.ClusterApi`."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -132,6 +132,11 @@ class EcsApi:
         )
         definition: Mapping[str, Any] = member(answer, "taskDefinition", "DescribeTaskDefinition")
         return {**definition, "tags": answer.get("tags") or []} if tags else definition
+
+    async def describe_cluster(self, cluster: str) -> Mapping[str, Any] | None:
+        answer = await self._clients.call("ecs", "DescribeClusters", clusters=[cluster])
+        found: Sequence[Mapping[str, Any]] = items(answer, "clusters", "DescribeClusters")
+        return next(iter(found), None)
 
     async def caller_arn(self) -> str:
         answer = await self._clients.call("sts", "GetCallerIdentity")

@@ -92,6 +92,13 @@ class NetworkApi(Protocol):
         """DescribeSubnets' ``Subnets`` of a VPC."""
 
 
+class ClusterApi(Protocol):
+    """The call of `clusters`."""
+
+    async def describe_cluster(self, cluster: str) -> Mapping[str, Any] | None:
+        """DescribeClusters' item of a cluster, by name or ARN; None when there is none."""
+
+
 class OutputApi(Protocol):
     """The calls of `output`."""
 

@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 
 from prefect_ecs_pinned.aws.calls.faults import presentable
 from prefect_ecs_pinned.aws.calls.models import input_shape
-from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.definition import DefinitionSpec, added_to, build
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.shown import named
@@ -50,7 +50,7 @@ def make(spec: DefinitionSpec) -> Desired:
     """
     definition = build(spec)
     check_definition(definition)
-    desired = Desired(definition, spec.container_name)
+    desired = Desired(definition, spec.container_name, added_to(spec))
     label = labelled(definition, desired.fingerprint, spec.container_name)
     size = len(_json(label).encode())
     if size > DEFINITION_LIMIT:
@@ -79,6 +79,28 @@ def understood(definition: Any) -> dict[str, Any]:
     shape = input_shape("ecs", "RegisterTaskDefinition")
     result: dict[str, Any] = _read(definition, shape, "")
     return result
+
+
+def check_values(request: Mapping[str, Any], shape: Any, what: str) -> None:
+    """Refuse values of a request that botocore lets pass, and ECS does not read.
+
+    These are truths and numbers out of range where a whole number belongs, and text that is none.
+
+    Args:
+        request: Of the shape, as botocore's validator has it.
+        shape: botocore's.
+        what: What cannot be done.
+
+    Raises:
+        ConfigurationError: There is one; the message has its path.
+    """
+    try:
+        _read(request, shape, "")
+    except ConfigurationError as error:
+        why = error.why
+    else:
+        return
+    raise ConfigurationError(what, why, "correct task_customizations; see API_RunTask")
 
 
 def check_definition(definition: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ from prefect_ecs_pinned.operations.doctor.look import Look
 from prefect_ecs_pinned.operations.doctor.network_checks import security_groups, subnets
 from prefect_ecs_pinned.operations.doctor.request_checks import (
     api_url,
+    container,
     image_is_set,
     overrides,
     size,
@@ -47,6 +48,7 @@ Check = Callable[[Subject], Awaitable[list[Answer]]]
 #: Name of a check -> the check, in the order in which they are shown.
 CHECKS: dict[str, Check] = {
     "image set": image_is_set,
+    "container": container,
     "size": size,
     "overrides": overrides,
     "Prefect API URL": api_url,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check
 from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.operations.containers import HINT, added
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
 from prefect_ecs_pinned.operations.doctor.subject import Subject
 
@@ -85,17 +86,6 @@ async def image_is_set(subject: Subject) -> list[Answer]:
     """The image does not follow the Prefect version of whoever loads the block."""
     image = subject.desired.image
     if subject.configuration.image_unset:
-        given = (subject.spec.task_definition or {}).get("containerDefinitions") or []
-        others = [repr(named(c.get("name"))) for c in given]
-        own = repr(named(subject.spec.container_name))
-        if others and own not in others:
-            return [
-                warn(
-                    f"a container {own} of {image} is added to those of the "
-                    f"definition, which are {', '.join(others)}",
-                    "name the one that runs the flow in container_name, or set image",
-                )
-            ]
         return [
             warn(
                 f"image is unset, and stands for {image} here; whoever loads the block with "
@@ -104,3 +94,10 @@ async def image_is_set(subject: Subject) -> list[Answer]:
             )
         ]
     return [ok(image)]
+
+
+async def container(subject: Subject) -> list[Answer]:
+    """The container that runs the flow is one of the definition's, or the only one."""
+    if said := added(subject.desired):
+        return [warn(said, HINT)]
+    return [ok(named(subject.spec.container_name))]

@@ -13,12 +13,14 @@ from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import hidden_texts, plain
 from prefect_ecs_pinned.errors import (
     AccessDenied,
+    PinnedECSError,
     TaskDefinitionInactive,
     TaskDefinitionNotFound,
 )
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.doctor.look import Look
 from prefect_ecs_pinned.runs.check import well_formed_request
+from prefect_ecs_pinned.runs.request import undecided_cluster
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -98,7 +100,20 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
 
     desired, revision = await choose(spec, region, read, make_now)
     request = well_formed_request(spec, desired, revision, [_LOOKED_UP])
+    if cluster := undecided_cluster(spec, desired, request):
+        default = await _default_strategy(cluster, look)
+        request = well_formed_request(spec, desired, revision, [_LOOKED_UP], default)
     return Subject(configuration, look, region, account, desired, revision, request)
+
+
+async def _default_strategy(cluster: str, look: Look) -> list[Mapping[str, Any]] | None:
+    """See `aws.launching.clusters`."""
+    try:
+        answer = await look.ask("ecs", "DescribeClusters", clusters=[cluster])
+    except PinnedECSError:
+        return None  # the check of the cluster says why
+    found = [c.get("defaultCapacityProviderStrategy") or [] for c in answer["clusters"]]
+    return found[0] if found else None
 
 
 async def _linked(spec: RunSpec, look: Look, tags: bool) -> LinkedRevision | None:

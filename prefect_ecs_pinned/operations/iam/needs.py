@@ -16,7 +16,7 @@ from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
 from prefect_ecs_pinned.runs.check import checked_request
-from prefect_ecs_pinned.runs.request import looks_up_subnets
+from prefect_ecs_pinned.runs.request import looks_up_subnets, undecided_cluster
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -40,6 +40,7 @@ class Needs:
         tags_definition: Registering sets tags.
         reads_tags: Families whose revisions' tags are read.
         cluster: Name of the cluster.
+        asks_cluster: Its default strategy is looked up.
         roles: ARNs of the roles that are handed to ECS.
         has_network: Tasks have a network of their own (awsvpc).
         looks_up_network: Subnets are looked up.
@@ -59,6 +60,7 @@ class Needs:
     tags_definition: bool
     reads_tags: frozenset[str]
     cluster: str
+    asks_cluster: bool
     roles: frozenset[str]
     has_network: bool
     looks_up_network: bool
@@ -108,6 +110,7 @@ async def needs(configuration: Configuration) -> Needs:
         tags_definition=bool(desired.definition.get("tags")),
         reads_tags=frozenset(_reads_tags(spec, desired) if given is None else ()),
         cluster=cluster_name(request.get("cluster") or "default"),
+        asks_cluster=undecided_cluster(spec, desired, request) is not None,
         roles=frozenset(
             name if name.startswith("arn:") else f"arn:{partition}:iam::{account}:role/{name}"
             for name in roles

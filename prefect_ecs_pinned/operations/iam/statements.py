@@ -48,6 +48,7 @@ def _agent(found: Sequence[Needs]) -> list[Statement]:
             *_pin(found),
             _pass_roles(found),
             _network(found),
+            _default_strategy(found),
             _output(found),
         ]
     )
@@ -56,7 +57,9 @@ def _agent(found: Sequence[Needs]) -> list[Statement]:
 def _ci(found: Sequence[Needs]) -> list[Statement]:
     found = [replace(n, registers=n.revision is None) for n in found]
     passing = [n for n in found if n.registers]
-    return _without_empty([*_pin(found), _pass_roles(passing), _network(found)])
+    return _without_empty(
+        [*_pin(found), _pass_roles(passing), _network(found), _default_strategy(found)]
+    )
 
 
 def _operator(found: Sequence[Needs]) -> list[Statement]:
@@ -146,6 +149,11 @@ def _network(found: Sequence[Needs]) -> Statement:
     looked_up = any(n.looks_up_network for n in found)
     actions = ["ec2:DescribeSubnets", "ec2:DescribeVpcs"]
     return _allow("LookUpNetwork", actions, ["*"] if looked_up else [])
+
+
+def _default_strategy(found: Sequence[Needs]) -> Statement:
+    asked = [n.ecs(f"cluster/{n.cluster}") for n in found if n.asks_cluster]
+    return _allow("LookUpDefaultStrategy", ["ecs:DescribeClusters"], asked)
 
 
 def _output(found: Sequence[Needs]) -> Statement:

@@ -20,7 +20,6 @@ from pydantic.v1 import ValidationError
 from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
-from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks import (
     SLUG,
@@ -31,7 +30,7 @@ from prefect_ecs_pinned.operations.blocks import (
     read_document,
 )
 from prefect_ecs_pinned.operations.migrate.changes import SOURCE_START_TIMEOUT, Change, changes
-from prefect_ecs_pinned.runs.check import checked_request
+from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 
 #: Slug of `ECSTask`.
@@ -161,9 +160,9 @@ def _check_requests(block: PinnedECSTask) -> None:
         ConfigurationError: Every launch would be refused.
     """
     spec = run_spec(block)
-    # A linked revision is not read: it is taken for one with a network, where more patches fit.
-    revision, desired = named_revision(spec), Desired({"networkMode": "awsvpc"})
-    if not revision:
+    if revision := named_revision(spec):
+        desired = unread(spec, revision)
+    else:
         desired = make(definition_spec(spec, block.aws_credentials.region_name or "us-east-1"))
     checked_request(spec, desired, revision, ["subnet"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -117,6 +118,9 @@ class Needs:
         return ""
 
 
+#: Enough for centuries of seconds, and never too many for `timedelta`, in weeks.
+_DIGITS = re.compile(r"[0-9]{1,8}")
+
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -127,7 +131,7 @@ def duration(text: str) -> timedelta:
         ConfigurationError: It is none of these.
     """
     number, unit = text[:-1], text[-1:]
-    if not number.isdigit() or unit not in _UNITS:
+    if not _DIGITS.fullmatch(number) or unit not in _UNITS:
         raise ConfigurationError(
             f"cannot read the duration {text!r}", hint="write it as 30d, 12h, 45m or 10s"
         )
