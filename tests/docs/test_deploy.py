@@ -128,6 +128,7 @@ def test_the_agents_role_is_what_the_command_line_prints() -> None:
         tags_definition=False,
         reads_tags=frozenset(),
         cluster="etl",
+        asks_cluster=False,
         roles=frozenset({"arn:aws:iam::123456789012:role/execution"}),
         has_network=True,
         looks_up_network=True,

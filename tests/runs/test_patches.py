@@ -122,8 +122,8 @@ def test_a_patch_is_refused_or_makes_a_request_that_can_be_sent() -> None:
                 assert_said(error)
     assert sent > DOCUMENTS // 50
     assert len(refused) > DOCUMENTS // 2
-    for error in refused:
-        assert_said(error)
+    for refusal in refused:
+        assert_said(refusal)
 
 
 def assert_said(error: Exception) -> None:
