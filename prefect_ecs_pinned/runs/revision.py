@@ -70,7 +70,7 @@ async def make_now(spec: DefinitionSpec) -> Desired:
 
 
 def named_revision(spec: RunSpec) -> str | None:
-    """The revision that is named: by the customizations before ``task_definition_arn``.
+    """The revision that is named: by the request before ``task_definition_arn``.
 
     Raises:
         ConfigurationError: It is no text.
@@ -78,7 +78,7 @@ def named_revision(spec: RunSpec) -> str | None:
     named: Any = patched_revision(spec) or spec.task_definition_arn
     if named is not None and not isinstance(named, str):
         raise ConfigurationError(
-            "cannot apply task_customizations",
+            f"cannot apply {_request_field(spec)}",
             "they set a taskDefinition that is no text",
             "give the ARN or the name of a revision",
         )
@@ -86,8 +86,8 @@ def named_revision(spec: RunSpec) -> str | None:
 
 
 def patched_revision(spec: RunSpec) -> str | None:
-    """The ``taskDefinition`` that the customizations set, if they do."""
-    revision = None
+    """The ``taskDefinition`` of the request, if the job's or the customizations set it."""
+    revision = (spec.job_request or {}).get("taskDefinition")
     for patch in spec.task_customizations:
         value = patch.get("value")  # None for an operation that removes
         if patch.get("path") == "/taskDefinition":
@@ -95,6 +95,10 @@ def patched_revision(spec: RunSpec) -> str | None:
         elif patch.get("path") == "" and isinstance(value, dict):
             revision = value.get("taskDefinition")
     return revision
+
+
+def _request_field(spec: RunSpec) -> str:
+    return "task_customizations" if spec.task_customizations else "task_run_request"
 
 
 def definition_spec(
