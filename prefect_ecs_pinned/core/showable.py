@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prefect_ecs_pinned.core.shown import Rule, arn, known_command, named, number, patches, plain
+from prefect_ecs_pinned.core.shown import (
+    Rule,
+    arn,
+    known_command,
+    named,
+    number,
+    part,
+    patches,
+    plain,
+)
 
 _NAMED: Rule = [{"name": named}]  # of a variable or a property; not its value
 _TAGS: Rule = [{"key": named}]
@@ -283,11 +292,25 @@ FIELDS: Mapping[str, Rule] = {
 }
 
 #: Of what a run asks for (`runs.spec`): as of a block's fields, and what its face adds.
-RUN: Rule = {
+RUN: Mapping[str, Rule] = {
     **FIELDS,
     "default_family": plain,
     "log_prefix": plain,
     "flow_run_id": plain,
     "inherited_env": _NAMES_ONLY,
     "cloudwatch_logs": _LOG_OPTIONS,
+    "network_configuration": part(part(REQUEST, "networkConfiguration"), "awsvpcConfiguration"),
+    "job_request": REQUEST,
+    "made_for": plain,
+}
+
+#: Of the configuration of a work pool's job.
+JOB: Rule = {
+    **RUN,
+    "task_run_request": REQUEST,
+    "cloudwatch_logs_prefix": plain,
+    "match_latest_revision_in_family": number,
+    "prefect_api_key_secret_arn": arn,
+    "prefect_api_auth_string_secret_arn": arn,
+    "max_live_tasks": number,
 }
