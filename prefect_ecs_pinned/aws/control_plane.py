@@ -1,4 +1,4 @@
-"""Composition root: what all runs of a process share, per credentials and Region.
+"""What all runs of a process share, per credentials and Region.
 
 ``shared`` finds or makes the control plane of an access. The Prefect agent rebuilds its block
 for every flow run, so nothing that is to be remembered may live on a block.
@@ -10,50 +10,32 @@ import asyncio
 import contextlib
 import os
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from prefect_ecs_pinned.aws.calls.api import Ec2Api, EcsApi, LogsApi
-from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
-from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
-from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
 from prefect_ecs_pinned.aws.events import Listener, ignore
-from prefect_ecs_pinned.aws.launching.clusters import Clusters, Strategy
-from prefect_ecs_pinned.aws.launching.launch import MOST_CALLS, Launching, Submission
-from prefect_ecs_pinned.aws.launching.network import Network
-from prefect_ecs_pinned.aws.launching.progress import Progress
-from prefect_ecs_pinned.aws.loop.control_loop import (
-    ControlLoop,
-    LoopClock,
-    ThreadsafeCalls,
-    ThreadsafeQueue,
-)
+from prefect_ecs_pinned.aws.launching.clusters import Strategy
+from prefect_ecs_pinned.aws.launching.handover import Launch
+from prefect_ecs_pinned.aws.launching.submission import Submission
+from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, ThreadsafeQueue
 from prefect_ecs_pinned.aws.loop.registry import Registry
-from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.aws.output.followed import Followed
 from prefect_ecs_pinned.aws.output.printing import Sink
-from prefect_ecs_pinned.aws.output.streams import Output
 from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
-from prefect_ecs_pinned.aws.pinning.registrable import make
-from prefect_ecs_pinned.aws.pinning.resolving import Pin, Pinning
-from prefect_ecs_pinned.aws.stopping import Outcome, Stopping, StopResult
-from prefect_ecs_pinned.aws.watching.watcher import News, Watch, Watching
+from prefect_ecs_pinned.aws.pinning.resolving import Pin
+from prefect_ecs_pinned.aws.stopping import Outcome
+from prefect_ecs_pinned.aws.verbs import Verbs
+from prefect_ecs_pinned.aws.watching.watcher import News, Watch
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
-from prefect_ecs_pinned.errors import PinnedECSError, TaskFateUnknown, Unavailable
-
-#: Threads for DescribeTasks and StopTask, and for every call but these and RunTask.
-_WATCHING_CALLS = 2
-_OTHER_CALLS = 2
-
-#: Built definitions that are remembered; a deployment needs one or two.
-_REMEMBERED_DEFINITIONS = 1024
+from prefect_ecs_pinned.errors import TaskFateUnknown, Unavailable
 
 #: Control planes that are kept although no run uses them, and for how many seconds: an agent needs
 #: one for each set of credentials that its deployments use, and credentials may change all the
@@ -64,70 +46,7 @@ _KEPT_SECONDS = 600.0
 #: Seconds between looks for control planes that nobody has asked for in that time.
 _TIDY_SECONDS = 60.0
 
-
 _CLOSED = "the control plane has been closed"
-
-
-@dataclass
-class _Verbs:
-    """Everything that is made on the control loop, and used there only."""
-
-    clients: Clients
-    ecs: EcsApi
-    pinning: Pinning
-    launching: Launching
-    stopping: Stopping
-    watching: Watching
-    network: Network
-    clusters: Clusters
-    output: Output
-    progress: Progress
-    clock: Clock
-    region: str = ""
-    definitions: OrderedDict[str, Desired] = field(default_factory=OrderedDict)
-
-
-@dataclass(eq=False)
-class Launch:
-    """A launch that was asked for; made on the caller's event loop.
-
-    Attributes:
-        outcome: Of the caller's event loop: the launched task, or the `PinnedECSError`.
-        submission: None until the control loop has taken it up.
-    """
-
-    outcome: asyncio.Future[Snapshot] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    submission: Submission | None = None
-    _threadsafe: ThreadsafeCalls = field(default_factory=ThreadsafeCalls.here)
-
-    @property
-    def stopped(self) -> Snapshot | None:
-        """The task that was started before the launch was withdrawn, when ECS stops it."""
-        return self.submission.stopped if self.submission is not None else None
-
-    def settle(self, done: asyncio.Future[Snapshot]) -> None:
-        """Hand the submission's outcome over to the caller's event loop."""
-        if done.cancelled():
-            self.fail(PinnedECSError("cannot launch", _CLOSED))
-        elif (error := done.exception()) is not None:
-            self.fail(error)
-        else:
-            self._settle(lambda: self.outcome.set_result(done.result()))
-
-    def fail(self, error: BaseException) -> None:
-        """Hand an error over to the caller's event loop."""
-
-        def fail() -> None:
-            self.outcome.set_exception(error)
-            self.outcome.exception()  # its caller may be gone
-
-        self._settle(fail)
-
-    def _settle(self, settle: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the caller's loop has closed
-            self._threadsafe.call_soon(lambda: None if self.outcome.done() else settle())
 
 
 @dataclass(eq=False)
@@ -150,13 +69,10 @@ class ControlPlane:
 
     def __init__(self, access: Access, emit: Listener = ignore, waits: Waits = AGENT) -> None:
         self._access = access
-        self._waits = waits
-        self._emit_event = emit
         self._loop = ControlLoop()
-        #: The verbs, once they have been made.
-        self._made: list[_Verbs] = []
+        self._verbs = Verbs.of(access, emit, waits)
         #: Called by `close`, or when the last run that uses this has gone.
-        self._let_go = weakref.finalize(self, _let_go, self._loop, self._made, os.getpid())
+        self._let_go = weakref.finalize(self, _let_go, self._loop, self._verbs, os.getpid())
         self._let_go.atexit = False  # threads are daemons, and the process is ending
 
     async def region(self) -> str:
@@ -165,7 +81,12 @@ class ControlPlane:
         Raises:
             PinnedECSError: There is none, or no credentials.
         """
-        return self._access.region or await self._loop.run(self._find_region())
+        if self._access.region:
+            return self._access.region
+        try:
+            return await self._loop.run(self._verbs.clients.region())
+        except Fault as fault:
+            raise as_error(fault, "cannot reach AWS") from fault
 
     def hidden(self) -> frozenset[str]:
         """The texts of the credentials that no message may show."""
@@ -178,43 +99,31 @@ class ControlPlane:
             ConfigurationError: It can not become a definition.
         """
         key = spec.key()
-        known = self._made[0].definitions.get(key) if self._made else None
-        return known if known is not None else await self._loop.run(self._build(key, spec))
+        if (known := self._verbs.definitions.remembered(key)) is not None:
+            return known
+        return await self._loop.run(self._verbs.definitions.build(key, spec))
 
     async def linked(self, identifier: str, tags: bool = False) -> LinkedRevision:
         """See `Pinning.linked`."""
-        known = self._made[0].pinning.remembered_link(identifier, tags) if self._made else None
-
-        async def describe() -> LinkedRevision:
-            return await self._on_loop().pinning.linked(identifier, tags)
-
-        return known if known is not None else await self._loop.run(describe())
+        if (known := self._verbs.pinning.remembered_link(identifier, tags)) is not None:
+            return known
+        return await self._loop.run(self._verbs.pinning.linked(identifier, tags))
 
     async def subnets(self, vpc_id: str | None) -> Sequence[str]:
         """See `Network.subnets`."""
-        known = self._made[0].network.remembered(vpc_id) if self._made else None
-
-        async def look_up() -> Sequence[str]:
-            return await self._on_loop().network.subnets(vpc_id)
-
-        return known if known is not None else await self._loop.run(look_up())
+        if (known := self._verbs.network.remembered(vpc_id)) is not None:
+            return known
+        return await self._loop.run(self._verbs.network.subnets(vpc_id))
 
     async def default_strategy(self, cluster: str) -> Strategy | None:
         """See `Clusters.default_strategy`."""
-
-        async def look_up() -> Strategy | None:
-            return await self._on_loop().clusters.default_strategy(cluster)
-
-        return await self._loop.run(look_up())
+        return await self._loop.run(self._verbs.clusters.default_strategy(cluster))
 
     async def pin(self, desired: Desired, may_register: bool) -> Pin:
         """See `Pinning.resolve`."""
-        known = self._made[0].pinning.remembered(desired) if self._made else None
-
-        async def resolve() -> Pin:
-            return await self._on_loop().pinning.resolve(desired, may_register)
-
-        return known if known is not None else await self._loop.run(resolve())
+        if (known := self._verbs.pinning.remembered(desired)) is not None:
+            return known
+        return await self._loop.run(self._verbs.pinning.resolve(desired, may_register))
 
     def launch(
         self,
@@ -246,36 +155,25 @@ class ControlPlane:
             started_by: See `Launching.submit`.
             container_name: Name of the Prefect container.
         """
-        launch = Launch()
+        launch, pinning, network = Launch(), self._verbs.pinning, self._verbs.network
 
         async def renew(stale: str) -> str:
             assert desired is not None
-            return (await self._on_loop().pinning.renew(desired, stale, may_register)).arn
+            return (await pinning.renew(desired, stale, may_register)).arn
 
-        async def heal(gone: Sequence[str]) -> Sequence[str]:
-            return await self._on_loop().network.replaced(vpc_id, gone)
+        def submit() -> Submission:
+            self._verbs.progress.begin()  # what may fail comes before what is launched
+            return self._verbs.launching.submit(
+                request,
+                budget,
+                renew=renew if desired is not None else None,
+                definition=desired.definition if desired is not None else definition,
+                heal=partial(network.replaced, vpc_id) if subnets_found else None,
+                started_by=started_by,
+                container_name=container_name,
+            )
 
-        def submit() -> None:
-            try:
-                self._on_loop().progress.begin()  # what may fail comes before what is launched
-                submission = self._on_loop().launching.submit(
-                    request,
-                    budget,
-                    renew=renew if desired is not None else None,
-                    definition=desired.definition if desired is not None else definition,
-                    heal=heal if subnets_found else None,
-                    started_by=started_by,
-                    container_name=container_name,
-                )
-                launch.submission = submission
-                submission.outcome.add_done_callback(launch.settle)
-            except Exception as error:  # noqa: BLE001 - handed to the caller's event loop
-                launch.fail(error)
-
-        try:
-            self._loop.call(submit)
-        except RuntimeError:
-            launch.fail(PinnedECSError("cannot launch", _CLOSED))
+        launch.begin(self._loop, submit)
         return launch
 
     async def withdraw(self, launch: Launch) -> Snapshot | None:
@@ -287,13 +185,12 @@ class ControlPlane:
         Raises:
             MayRun: A task may be running that nobody can find.
         """
+        return await self._loop.run(self._withdraw(launch))
 
-        async def withdraw() -> Snapshot | None:
-            if launch.submission is None:  # `submit`, which came before this, has failed
-                return None
-            return await asyncio.shield(self._on_loop().launching.withdraw(launch.submission))
-
-        return await self._loop.run(withdraw())
+    async def _withdraw(self, launch: Launch) -> Snapshot | None:
+        if launch.submission is None:  # what came before this has failed
+            return None
+        return await asyncio.shield(self._verbs.launching.withdraw(launch.submission))
 
     def watch(
         self, task: Snapshot, interval: float, start_timeout: float, queue: ThreadsafeQueue[News]
@@ -303,7 +200,7 @@ class ControlPlane:
 
         def watch() -> None:
             try:
-                watching = self._on_loop().watching
+                watching = self._verbs.watching
                 watched.watch = watching.watch(task, interval, start_timeout, queue)
             except Exception as error:  # noqa: BLE001 - handed to the caller's event loop
                 what = f"cannot watch task {task.task_arn}"
@@ -320,7 +217,7 @@ class ControlPlane:
 
         def forget() -> None:
             if watched.watch is not None:
-                self._on_loop().watching.forget(watched.watch)
+                self._verbs.watching.forget(watched.watch)
 
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(forget)
@@ -330,7 +227,7 @@ class ControlPlane:
 
         def ended() -> None:
             if launch.submission is not None:
-                self._on_loop().launching.task_stopped(launch.submission)
+                self._verbs.launching.task_stopped(launch.submission)
 
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(ended)
@@ -344,7 +241,7 @@ class ControlPlane:
             sink: Called with each line on a thread that does nothing else: it may wait, and raise.
             region: The Region of the log group; empty: that of the access.
         """
-        followed = Followed(self._loop, lambda: self._on_loop().output, sink)
+        followed = Followed(self._loop, self._verbs.output, sink)
         followed.begin(group, stream, region)
         return followed
 
@@ -369,11 +266,8 @@ class ControlPlane:
             PinnedECSError: There is no such task or cluster, or AWS refused; or it is not known
                 yet whether it stops, and the stop is repeated in the background.
         """
-
-        async def stop() -> StopResult:
-            return await self._on_loop().stopping.stop(cluster, task, reason, shown=shown)
-
-        result = await self._loop.run(stop())
+        stopping = self._verbs.stopping
+        result = await self._loop.run(stopping.stop(cluster, task, reason, shown=shown))
         what = f"cannot stop task {task!r} in cluster {cluster!r}"
         if result.outcome is Outcome.UNKNOWN:
             what += " yet (this is repeated for up to an hour)"
@@ -389,12 +283,11 @@ class ControlPlane:
         ``calling``, the tasks ``launched`` and ``live``, the ``rate`` in calls a second, and the
         ``throttles``. ``watching``: how many tasks are watched.
         """
+        return await self._loop.run(self._snapshot())
 
-        async def snapshot() -> dict[str, Any]:
-            verbs = self._on_loop()
-            return {"launching": verbs.launching.snapshot(), "watching": verbs.watching.live()}
-
-        return await self._loop.run(snapshot())
+    async def _snapshot(self) -> dict[str, Any]:
+        launching, watching = self._verbs.launching, self._verbs.watching
+        return {"launching": launching.snapshot(), "watching": watching.live()}
 
     def tidy_up(self) -> None:
         """Let go of idle control planes from time to time, for as long as this one is there."""
@@ -403,58 +296,6 @@ class ControlPlane:
     def close(self) -> None:
         """Let go of everything; runs that are being watched get no more changes."""
         self._let_go()
-
-    def _on_loop(self) -> _Verbs:
-        """The verbs; made by the first who asks, on the control loop."""
-        if not self._made:
-            clock = LoopClock()
-            clients = Clients(
-                self._access,
-                Threads(_OTHER_CALLS, "call", all_at_once=True),
-                Threads(MOST_CALLS, "launch"),
-                connections=MOST_CALLS,
-                watching=Threads(_WATCHING_CALLS, "watch", all_at_once=True),
-                clock=clock,
-            )
-            ecs, logs = EcsApi(clients), LogsApi(clients)
-            stopping = Stopping(ecs, clock)
-            launching = Launching(ecs, clock, stopping)
-            reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
-            verbs = _Verbs(
-                clients=clients,
-                ecs=ecs,
-                pinning=Pinning(ecs, reads, clock, self._emit_event, self._waits),
-                launching=launching,
-                stopping=stopping,
-                watching=Watching(
-                    ecs, Pacer(DESCRIBE_TASKS, clock, probing=False), clock, stopping
-                ),
-                network=Network(Ec2Api(clients), clock, self._waits.reads),
-                clusters=Clusters(ecs, clock, self._waits.reads),
-                output=Output(logs, clock, in_region=logs.in_region),
-                progress=Progress(launching.snapshot, self._emit_event, clock),
-                clock=clock,
-            )
-            self._made.append(verbs)
-        return self._made[0]
-
-    async def _find_region(self) -> str:
-        verbs = self._on_loop()
-        if not verbs.region:
-            try:
-                verbs.region = await verbs.clients.region()
-            except Fault as fault:
-                raise as_error(fault, "cannot reach AWS") from fault
-        return verbs.region
-
-    async def _build(self, key: str, spec: DefinitionSpec) -> Desired:
-        definitions = self._on_loop().definitions
-        if key not in definitions:
-            desired = make(spec)  # its fingerprint is computed, once, before others share it
-            definitions[key] = desired
-            if len(definitions) > _REMEMBERED_DEFINITIONS:
-                definitions.popitem(last=False)
-        return definitions[key]
 
 
 _planes: Registry[ControlPlane] = Registry(_KEPT_PLANES, _KEPT_SECONDS)
@@ -486,21 +327,15 @@ def forget_all() -> None:
         plane.close()
 
 
-def _let_go(loop: ControlLoop, made: list[_Verbs], process: int) -> None:
+def _let_go(loop: ControlLoop, verbs: Verbs, process: int) -> None:
     """End what a control plane has begun: launches that nobody awaits, threads, connections."""
     if os.getpid() != process:
         return  # a forked child: none of it exists here, and the loop's files are the parent's
-    if not made:
-        loop.close()
-        return
-    verbs = made[0]
 
     async def wind_down() -> None:
         try:
-            await verbs.launching.close()
-            await verbs.watching.close()
+            await verbs.close()
         finally:
-            verbs.clients.close()
             loop.close()
 
     with contextlib.suppress(RuntimeError):  # closed already

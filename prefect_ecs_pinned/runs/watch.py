@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_ecs_pinned.aws.control_plane import ControlPlane, Launch
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
 from prefect_ecs_pinned.aws.output.followed import Followed
 from prefect_ecs_pinned.aws.output.stderr import write_line

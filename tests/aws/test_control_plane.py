@@ -18,6 +18,7 @@ import pytest
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import shared
+from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, LoopClosed, ThreadsafeQueue
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.task_state import Snapshot
@@ -55,7 +56,7 @@ def access(ecs: LocalECS, key: str = "a") -> Access:
 SPEC = DefinitionSpec(family="f", region="us-east-1", image="flows:1", launch_type="EC2")
 
 
-async def launch(plane: control_plane.ControlPlane, **members: Any) -> control_plane.Launch:
+async def launch(plane: control_plane.ControlPlane, **members: Any) -> Launch:
     desired = await plane.desired(SPEC)
     pin = await plane.pin(desired, True)
     request = {"taskDefinition": pin.arn, "launchType": "EC2", **members}

@@ -63,12 +63,7 @@ class World:
     def __init__(self, loop: ControlLoop) -> None:
         self.loop = loop
         self.logs = Logs()
-        self._output: list[Output] = []
-
-    def output(self) -> Output:
-        if not self._output:
-            self._output.append(Output(self.logs, LoopClock()))
-        return self._output[0]
+        self.output = Output(self.logs, LoopClock())
 
     def follow(self, stream: str, sink: Any) -> Followed:
         followed = Followed(self.loop, self.output, sink)
@@ -136,13 +131,12 @@ async def test_a_control_loop_that_stands_still_keeps_no_run(loop, monkeypatch, 
     assert sum("Output was cut" in r.getMessage() for r in caplog.records) == 1
 
 
-async def test_output_that_cannot_be_made_keeps_no_run(loop):
+async def test_output_that_cannot_be_followed_keeps_no_run(loop, monkeypatch):
     """What fails on the control loop has no caller there."""
 
-    def fail() -> Output:
-        raise RuntimeError("no clients")
-
-    followed = Followed(loop, fail, lambda *_: None)
+    output = Output(Logs(), LoopClock())
+    monkeypatch.setattr(output, "follow", lambda *_: 1 / 0)
+    followed = Followed(loop, output, lambda *_: None)
     followed.begin("g", "s", "")
     assert await asyncio.wait_for(followed.finish(), 10) == 0
     followed.abandon()
@@ -163,6 +157,6 @@ async def test_a_run_that_is_cancelled_reads_no_more(loop):
         await finishing
 
     async def following() -> int:
-        return world.output().following()
+        return world.output.following()
 
     assert await loop.run(following()) == 0

@@ -42,16 +42,6 @@ async def test_no_more_threads_than_the_limit():
     threads.close()
 
 
-async def test_all_threads_may_come_with_the_first_call():
-    """Then there are as many with two hundred runs as with a thousand."""
-    threads = Threads(3, "eager", all_at_once=True)
-    await threads.run(lambda: None)
-    assert alive("eager") == 3
-    await asyncio.gather(*(threads.run(lambda: None) for _ in range(50)))
-    assert alive("eager") == 3
-    threads.close()
-
-
 async def test_few_threads_do_for_calls_that_follow_each_other():
     """One that has just answered is there for the next."""
     threads = Threads(64, "follow")

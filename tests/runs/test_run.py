@@ -16,6 +16,7 @@ import pytest
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
@@ -177,7 +178,7 @@ async def test_an_interruption_is_reported(plane):
     arn = "arn:aws:ecs:us-east-1:123456789012:task/c/t"
     task = Snapshot(arn, "c", "STOPPED", exit_code=0, ran=True)
     ending = Ending(spec(), plane, host)
-    launched = Launched(control_plane.Launch(), task, "c::t", Desired({}))
+    launched = Launched(Launch(), task, "c::t", Desired({}))
     assert await ending.finished(launched, replace(task, stop_code="SpotInterruption"))
     assert host.reports == [("interruption", "SpotInterruption")]
     assert await ending.finished(launched, replace(task, stop_code="EssentialContainerExited"))

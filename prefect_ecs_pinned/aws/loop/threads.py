@@ -38,14 +38,11 @@ class Threads:
     Args:
         limit: The most threads at once; further calls queue, first in, first out.
         name: Name of the threads, after `THREAD_NAMES`.
-        all_at_once: Start all of them for the first call, so that their number tells nothing
-            but whether there is work.
     """
 
-    def __init__(self, limit: int, name: str, all_at_once: bool = False) -> None:
+    def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
         self._name = name
-        self._all_at_once = all_at_once
         self._ready = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._count = 0
@@ -57,12 +54,11 @@ class Threads:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         with self._ready:
             self._jobs.append((call, future, ThreadsafeCalls.here()))
-            room = self._limit - self._count
-            more = room if self._all_at_once else min(room, len(self._jobs) > self._free)
+            more = self._count < self._limit and len(self._jobs) > self._free
             self._count += more
             self._free += more
             self._ready.notify()
-        for _ in range(more):
+        if more:
             self._grow()
         result: T = await future
         return result

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 
 from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop
 from prefect_ecs_pinned.aws.output import printing
@@ -29,13 +28,11 @@ class Followed:
 
     Args:
         loop: The control loop.
-        output: Returns the output of the control plane; called on the control loop.
+        output: That of the control plane; used on the control loop.
         sink: Called with each line on a thread that does nothing else: it may wait, and raise.
     """
 
-    def __init__(
-        self, loop: ControlLoop, output: Callable[[], Output], sink: printing.Sink
-    ) -> None:
+    def __init__(self, loop: ControlLoop, output: Output, sink: printing.Sink) -> None:
         self._loop = loop
         self._output = output
         self._lines = printing.shared().channel(sink)
@@ -45,7 +42,7 @@ class Followed:
         """Have the stream followed; awaits nothing, so nobody is cancelled half-way."""
 
         def follow() -> None:
-            self._follow = self._output().follow(group, stream, self._lines.put, region)
+            self._follow = self._output.follow(group, stream, self._lines.put, region)
 
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(follow)
@@ -62,7 +59,7 @@ class Followed:
 
         async def finish() -> None:
             if self._follow is not None:  # this comes after `follow`, on the same loop
-                await self._output().finish(self._follow)
+                await self._output.finish(self._follow)
 
         reading = asyncio.ensure_future(self._loop.run(finish()))
         try:
@@ -79,7 +76,7 @@ class Followed:
 
         def abandon() -> None:
             if self._follow is not None:
-                self._output().abandon(self._follow)
+                self._output.abandon(self._follow)
 
         with contextlib.suppress(RuntimeError):  # the control plane has been closed
             self._loop.call(abandon)

@@ -1,0 +1,87 @@
+"""Composition root: how the verbs are put together, once per credentials and Region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect_ecs_pinned.aws.calls.api import Ec2Api, EcsApi, LogsApi
+from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.concurrency import MOST_CALLS
+from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.calls.retrying import Waits
+from prefect_ecs_pinned.aws.events import Listener
+from prefect_ecs_pinned.aws.launching.clusters import Clusters
+from prefect_ecs_pinned.aws.launching.launch import Launching
+from prefect_ecs_pinned.aws.launching.network import Network
+from prefect_ecs_pinned.aws.launching.progress import Progress
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.aws.loop.threads import Threads
+from prefect_ecs_pinned.aws.output.streams import Output
+from prefect_ecs_pinned.aws.pinning.definitions import Definitions
+from prefect_ecs_pinned.aws.pinning.resolving import Pinning
+from prefect_ecs_pinned.aws.stopping import Stopping
+from prefect_ecs_pinned.aws.watching.watcher import Watching
+
+#: Threads for DescribeTasks and StopTask, and for every call but these and RunTask.
+_WATCHING_CALLS = 2
+_OTHER_CALLS = 2
+
+
+@dataclass
+class Verbs:
+    """All that works on a control loop. It is used there only, but for what is remembered."""
+
+    clients: Clients
+    definitions: Definitions
+    pinning: Pinning
+    launching: Launching
+    stopping: Stopping
+    watching: Watching
+    network: Network
+    clusters: Clusters
+    output: Output
+    progress: Progress
+
+    @classmethod
+    def of(cls, access: Access, emit: Listener, waits: Waits) -> Verbs:
+        """Those of one set of credentials; nothing runs before the first is used.
+
+        Args:
+            access: The credentials and Region.
+            emit: Called with events, on the control loop.
+            waits: How long what may pass is waited out.
+        """
+        clock = LoopClock()
+        clients = Clients(
+            access,
+            Threads(_OTHER_CALLS, "call"),
+            Threads(MOST_CALLS, "launch"),
+            connections=MOST_CALLS,
+            watching=Threads(_WATCHING_CALLS, "watch"),
+            clock=clock,
+        )
+        ecs, logs = EcsApi(clients), LogsApi(clients)
+        stopping = Stopping(ecs, clock)
+        launching = Launching(ecs, clock, stopping)
+        reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
+        polls = Pacer(DESCRIBE_TASKS, clock, probing=False)
+        return cls(
+            clients=clients,
+            definitions=Definitions(),
+            pinning=Pinning(ecs, reads, clock, emit, waits),
+            launching=launching,
+            stopping=stopping,
+            watching=Watching(ecs, polls, clock, stopping),
+            network=Network(Ec2Api(clients), clock, waits.reads),
+            clusters=Clusters(ecs, clock, waits.reads),
+            output=Output(logs, clock, in_region=logs.in_region),
+            progress=Progress(launching.snapshot, emit, clock),
+        )
+
+    async def close(self) -> None:
+        """Withdraw what is open, and let go of threads and connections."""
+        try:
+            await self.launching.close()
+            await self.watching.close()
+        finally:
+            self.clients.close()
