@@ -19,7 +19,7 @@ help: ## Show what can be made
 demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, on this machine
 	$(BIN)/pinned-ecs demo --runs 100
 
-test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers
+test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers (4 minutes)
 	$(BIN)/pytest -n 3 --dist loadgroup
 
 test-prefect3: .venv3/.dev ## Run the tests of Prefect 3: the worker, and what both majors share

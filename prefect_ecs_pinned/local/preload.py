@@ -18,6 +18,7 @@ import json
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -217,5 +218,10 @@ def _signal_group(pid: int, number: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever holds the channel
-    with tempfile.TemporaryDirectory(prefix="pinned-ecs-") as folder:  # only this user may enter
-        Spawner(socket.socket(fileno=int(sys.argv[1])), Path(folder)).serve()
+    # Only this user may enter. No TemporaryDirectory: the first fork that ended would remove it,
+    # since a fork runs the exit functions that it has got from here.
+    folder = Path(tempfile.mkdtemp(prefix="pinned-ecs-"))
+    try:
+        Spawner(socket.socket(fileno=int(sys.argv[1])), folder).serve()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -78,3 +78,20 @@ def test_every_setting_and_fault_is_explained(hook: ModuleType) -> None:
         assert len(row[1]) > 5, name
     for kind in KINDS:
         assert f"- `{kind}`: " in text
+
+
+def test_the_map_names_what_is_there() -> None:
+    """Every path of the page for contributors, from the root or from the package."""
+    root = HOOK.parents[2]
+    text = (HOOK.parents[1] / "contributing.md").read_text()
+    paths = set(re.findall(r"`((?:[\w.*]+/)+[\w.*]*|\w+\.py)`", text))
+    missing = [
+        path
+        for path in sorted(paths)
+        if not any(
+            any(base.glob(path.rstrip("/")))
+            for base in (root, root / "prefect_ecs_pinned", root / "tests")
+        )
+    ]
+    assert len(paths) > 30
+    assert missing == []
