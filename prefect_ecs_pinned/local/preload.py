@@ -18,6 +18,7 @@ import json
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -217,5 +218,9 @@ def _signal_group(pid: int, number: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever holds the channel
-    with tempfile.TemporaryDirectory(prefix="pinned-ecs-") as folder:  # only this user may enter
-        Spawner(socket.socket(fileno=int(sys.argv[1])), Path(folder)).serve()
+    # Only this user may enter. No `TemporaryDirectory`: forks inherit it, and would clean it up.
+    private = Path(tempfile.mkdtemp(prefix="pinned-ecs-"))
+    try:
+        Spawner(socket.socket(fileno=int(sys.argv[1])), private).serve()
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
