@@ -10,14 +10,17 @@ LOCKED ?= yes
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint lint-workflows format types layers docs bench clean
 .PHONY: faults coverage
-.PHONY: test-prefect3 test-all types-prefect3 lock
+.PHONY: demo-worker test-prefect3 test-all types-prefect3 lock
 .PHONY: test-ui test-docs test-walkthroughs test-packaging test-wheel test-matrix screenshots
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.local ## Run a hundred real flow runs through one pinned revision, on this machine
-	$(BIN)/pinned-ecs demo --runs 100
+	$(BIN)/pinned-ecs demo --runs 100 $(ARGS)
+
+demo-worker: .venv3/.local ## The same through a worker of Prefect 3 (ARGS="--worker ecs": ECSWorker)
+	$(BIN3)/pinned-ecs demo --runs 100 $(ARGS)
 
 test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers (4 minutes)
 	$(BIN)/pytest -n 3 --dist loadgroup

@@ -8,31 +8,47 @@ import typer
 
 
 class BlockKind(str, Enum):
-    """Which block takes the load."""
+    """Which block takes the load, under Prefect 2."""
 
     pinned = "pinned-ecs-task"
     plain = "ecs-task"
+
+
+class WorkerKind(str, Enum):
+    """Which type of worker takes the load, under Prefect 3."""
+
+    pinned = "pinned-ecs"
+    plain = "ecs"
 
 
 def demo(
     runs: int = typer.Option(100, min=1, help="Flow runs in each round."),
     rounds: int = typer.Option(1, min=1, help="How often the loop is run."),
     change_image: bool = typer.Option(
-        False, "--change-image", help="Add a round with another image in the block."
+        False, "--change-image", help="Add a round with another image."
     ),
-    block: BlockKind = typer.Option(
-        BlockKind.pinned, help="ecs-task puts the same load through the plain ECSTask."
+    block: BlockKind | None = typer.Option(
+        None,
+        help="Prefect 2: ecs-task puts the same load through the plain ECSTask.",
+    ),
+    worker: WorkerKind | None = typer.Option(
+        None,
+        help="Prefect 3: ecs puts the same load through the plain ECSWorker.",
     ),
     json: bool = typer.Option(False, "--json", help="Print the summary as JSON on stdout."),
     keep: bool = typer.Option(
         False, "--keep", help="Leave everything up, and print the exports to look around."
     ),
 ) -> None:
-    """Run a hundred real flow runs: embedded ECS, Prefect server, agent and block, all real."""
+    """Run a hundred real flow runs: embedded ECS, Prefect server, agent or worker, all real."""
     from prefect_ecs_pinned.operations.demo import DemoSettings, run_demo
 
+    if block and worker:
+        raise typer.BadParameter("it is either --block or --worker")
+    chosen = block or worker
+    kind = chosen.value if chosen else None
     settings = DemoSettings(
-        runs=runs, rounds=rounds, change_image=change_image, block=block.value, keep=keep
+        runs=runs, rounds=rounds, change_image=change_image, kind=kind, keep=keep
     )
     summary = run_demo(settings, as_json=json)
     if not summary.succeeded:

@@ -172,6 +172,8 @@ class Spawner:
         if peer.socket.fileno() >= 0:
             self._selector.unregister(peer.socket)
             peer.socket.close()
+        for descriptor in peer.take(len(peer.descriptors)):
+            os.close(descriptor)
 
     def _reap(self) -> None:
         os.read(self._wakeup, 4096)

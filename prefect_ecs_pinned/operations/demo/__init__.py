@@ -1,4 +1,6 @@
-"""The main job on one machine: a loop of flow runs, an agent, a block, an ECS. All are real.
+"""The main job on one machine: a loop of flow runs, a Prefect server, an ECS. All are real.
+
+What takes the flow runs is an agent with a block (Prefect 2) or a worker (Prefect 3).
 
 Nothing in the way of a flow run knows that this is a demo: it sets the stage with the commands
 that a user types, then looks on.

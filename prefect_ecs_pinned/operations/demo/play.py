@@ -8,17 +8,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from prefect_ecs_pinned.operations.demo.stage import AGENT_SETTINGS, Stage
-
-#: Images that the demo's block names. Nothing is pulled: the embedded ECS runs commands here.
-FIRST_IMAGE = "prefecthq/prefect:2-latest"
-CHANGED_IMAGE = "prefecthq/prefect:2.20-python3.11"
+from prefect_ecs_pinned.operations.demo.faces import OURS, default_kind, face_of
+from prefect_ecs_pinned.operations.demo.stage import Stage
 
 #: Seconds that a round may take for each run, and at least.
 _SECONDS_PER_RUN = 10.0
@@ -37,15 +35,16 @@ class DemoSettings:
     Attributes:
         runs: Flow runs a round.
         rounds: How often the loop is run.
-        change_image: Whether a further round follows with another image in the block.
-        block: ``pinned-ecs-task`` or ``ecs-task``.
+        change_image: Whether a further round follows with another image.
+        kind: Which of `faces.KINDS` takes the load; None for this package's, under the
+            installed Prefect.
         keep: Whether to leave everything up until Ctrl-C.
     """
 
     runs: int = 100
     rounds: int = 1
     change_image: bool = False
-    block: str = "pinned-ecs-task"
+    kind: str | None = None
     keep: bool = False
 
 
@@ -78,40 +77,43 @@ class Round:
 
 @dataclass
 class Summary:
-    """What a demo came to."""
+    """What a demo came to; ``kind`` has taken the load, see `faces.KINDS`."""
 
-    block: str
+    kind: str
     runs: int
     seconds: float = 0.0
     rounds: list[Round] = field(default_factory=list)
 
     @property
     def succeeded(self) -> bool:
-        """Every flow run has completed; the plain class is not expected to."""
+        """Every flow run has completed; Prefect's own are not expected to."""
         complete = all(r.states.get("COMPLETED", 0) == self.runs for r in self.rounds)
-        return complete or self.block != "pinned-ecs-task"
+        return complete or self.kind not in OURS
 
 
 def run_demo(settings: DemoSettings, as_json: bool = False) -> Summary:
     """Play a demo, talking on stderr, and print the summary on stdout.
 
     Raises:
+        ConfigurationError: The kind needs the other major of Prefect.
         PinnedECSError: A command of the demo failed.
     """
     console = Console(stderr=True)
-    summary = Summary(settings.block, settings.runs)
+    face = face_of(settings.kind)
+    summary = Summary(settings.kind or default_kind(), settings.runs)
     began = time.monotonic()
     with _terminable(), Stage() as stage:
-        _set(stage, settings, console)
-        plan = [(f"round {n}", FIRST_IMAGE) for n in range(1, settings.rounds + 1)]
+        do = partial(_do, stage, console)
+        with console.status("Starting an embedded ECS and a Prefect server"):
+            stage.start_servers()
+        shutil.copy(Path(__file__).with_name("healthcheck.py"), stage.flows)
+        face.set(stage, do)
+        console.print(f"[dim]$ {face.started}[/dim]", soft_wrap=True)
+        for number in range(1, settings.rounds + 1):
+            summary.rounds.append(_play_round(stage, settings, f"round {number}", console))
         if settings.change_image:
-            plan.append(("changed image", CHANGED_IMAGE))
-        image = FIRST_IMAGE
-        for name, wanted in plan:
-            if wanted != image:
-                _save_block(stage, settings, wanted, console)
-                image = wanted
-            summary.rounds.append(_play_round(stage, settings, name, console))
+            face.change_image(stage, do)
+            summary.rounds.append(_play_round(stage, settings, "changed image", console))
         summary.seconds = time.monotonic() - began
         _print(summary, as_json)
         if settings.keep:
@@ -136,37 +138,11 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _set(stage: Stage, settings: DemoSettings, console: Console) -> None:
-    with console.status("Starting an embedded ECS and a Prefect server"):
-        stage.start_servers()
-    shutil.copy(Path(__file__).with_name("healthcheck.py"), stage.flows)
-    module = "prefect_ecs_pinned" if settings.block == "pinned-ecs-task" else "prefect_aws.ecs"
-    _do(stage, console, "register", stage.prefect("block", "register", "-m", module))
-    _save_block(stage, settings, FIRST_IMAGE, console)
-    build = stage.prefect(
-        *("deployment", "build", "healthcheck.py:healthcheck"),
-        *("-n", "prod", "-q", "prod", "-a", "-ib", f"{settings.block}/default"),
-        *("--path", str(stage.flows), "--skip-upload"),
-        *("--output", "healthcheck-deployment.yaml"),
-    )
-    _do(stage, console, "build", build)
-    wanted = " ".join(f"{name}={value}" for name, value in AGENT_SETTINGS.items())
-    console.print(
-        f"[dim]$ {wanted} prefect agent start -p default-agent-pool -q prod[/dim]", soft_wrap=True
-    )
-    stage.start_agent()
-
-
 def _do(stage: Stage, console: Console, name: str, command: list[str]) -> None:
     shown = " ".join(Path(word).name if word.startswith("/") else word for word in command)
     console.print(f"[dim]$ {shown}[/dim]", soft_wrap=True)
     with console.status(f"Running {name}"):
         stage.run(name, command)
-
-
-def _save_block(stage: Stage, settings: DemoSettings, image: str, console: Console) -> None:
-    script = stage.python("save_block.py", settings.block, stage.ecs_url, image)
-    _do(stage, console, "save", script)
 
 
 def _play_round(stage: Stage, settings: DemoSettings, name: str, console: Console) -> Round:
@@ -267,7 +243,7 @@ def _print(summary: Summary, as_json: bool) -> None:
         out.print_json(data=asdict(summary))
         return
     for played in summary.rounds:
-        table = Table(title=f"{summary.block}, {played.name}", title_justify="left")
+        table = Table(title=f"{summary.kind}, {played.name}", title_justify="left")
         table.add_column("what")
         table.add_column("number", justify="right")
         for state, number in played.states.items():
