@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prefect_ecs_pinned.core.shown import Rule, arn, known_command, named, number, patches, plain
+from prefect_ecs_pinned.core.shown import (
+    Rule,
+    arn,
+    known_command,
+    named,
+    number,
+    part,
+    patches,
+    plain,
+)
 
 _NAMED: Rule = [{"name": named}]  # of a variable or a property; not its value
 _TAGS: Rule = [{"key": named}]
@@ -290,4 +299,7 @@ RUN: Rule = {
     "flow_run_id": plain,
     "inherited_env": _NAMES_ONLY,
     "cloudwatch_logs": _LOG_OPTIONS,
+    "network_configuration": part(part(REQUEST, "networkConfiguration"), "awsvpcConfiguration"),
+    "job_request": REQUEST,
+    "made_for": plain,
 }

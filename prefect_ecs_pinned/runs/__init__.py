@@ -1,12 +1,12 @@
-"""What a flow run does on ECS, whoever hosts it: a Prefect block today, a worker next.
+"""What a flow run does on ECS, whoever hosts it: a Prefect 2 block, or a Prefect 3 worker.
 
 A *face* makes a `RunSpec` (`spec`) of its own fields, and a `Host` (`host`) of what Prefect
-offers. `run.run` goes on from there, with the control plane of the run's credentials:
+offers. A run has two halves, with the control plane of its credentials:
 
-- `prepare` decides what is registered and what is sent: `revision` chooses the definition,
+- `launch` pins what `prepare` has decided, and launches: `revision` chooses the definition,
   `request` makes the RunTask request.
-- `run` pins, launches, and brings the run to its end.
-- `watch` follows the task, and its output, until it has stopped.
+- `watch` follows the task, and its output, until it has stopped; `ending` reports how it ended.
 
+`run.run` is both, one after the other; a worker leaves `run.follow` to a service of its own.
 Commands use the same functions on the same specs. Nothing here knows Prefect or pydantic.
 """

@@ -18,6 +18,7 @@ from prefect_ecs_pinned.core.request import (
     stated_sizes,
 )
 from prefect_ecs_pinned.core.shown import json_pointer, named, patch_operation, plain
+from prefect_ecs_pinned.core.starting import laid_over, left_open, variables_of
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
 
@@ -42,7 +43,7 @@ def launch_request(
     task_definition: str = "",
     default: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The RunTask request of a run, customizations applied last.
+    """The RunTask request of a run: the job's own first, customizations applied last.
 
     Args:
         spec: The run's.
@@ -56,7 +57,11 @@ def launch_request(
         ConfigurationError: A variable is given in clear that a secret provides, or a
             customization does not apply.
     """
-    sizes = Sizes() if revision is not None else stated_sizes(desired.definition, desired.container)
+    start = spec.job_request or {}
+    sizes = Sizes()
+    if revision is None:
+        stated = stated_sizes(desired.definition, desired.container)
+        sizes = left_open(stated, start, spec.container_name)
     launch = LaunchSpec(
         environment=_environment(spec, desired),
         command=spec.command,
@@ -73,11 +78,13 @@ def launch_request(
         members=_members(spec),
     )
     request = run_task_request(launch, task_definition or desired.family, sizes, None)
+    if start:
+        request = laid_over(start, request, spec.container_name)
     if spec.flow_run_id:
-        request["startedBy"] = spec.flow_run_id  # a task can be found by it (ListTasks)
+        request.setdefault("startedBy", spec.flow_run_id)  # a task can be found by it (ListTasks)
     if not _has_network(desired):
         return _customized(request, spec.task_customizations)
-    return _placed(spec, request, desired, spec.subnets or subnets, default)
+    return _placed(spec, request, desired, subnets, default)
 
 
 def _members(spec: RunSpec) -> dict[str, Any]:
@@ -107,7 +114,13 @@ def check_network(spec: RunSpec, desired: Desired) -> None:
 
 def looks_up_subnets(spec: RunSpec, desired: Desired) -> bool:
     """Whether the subnets of a request are those of the VPC."""
-    return _has_network(desired) and not spec.subnets
+    return _has_network(desired) and not (spec.subnets or _given_network(spec).get("subnets"))
+
+
+def _given_network(spec: RunSpec) -> Mapping[str, Any]:
+    """The awsvpcConfiguration to start from."""
+    network = (spec.job_request or {}).get("networkConfiguration") or {}
+    return spec.network_configuration or network.get("awsvpcConfiguration") or {}
 
 
 def subnets_of(request: Mapping[str, Any]) -> Any:
@@ -172,12 +185,20 @@ def _placed(
 
 
 def _network(spec: RunSpec, subnets: Sequence[str] | str, on_fargate: bool) -> dict[str, Any]:
-    """``networkConfiguration``, in the shape that `ECSTask` sends."""
+    """``networkConfiguration``, in the shape that `ECSTask` sends.
+
+    One that is given with its subnets gets no public IP that it does not ask for.
+    """
+    given = _given_network(spec)
+    wanted = spec.subnets or given.get("subnets") or subnets
     configuration: dict[str, Any] = {
-        "subnets": subnets if isinstance(subnets, str) else list(subnets),
-        "securityGroups": list(spec.security_groups or []),
+        **given,
+        "subnets": wanted if isinstance(wanted, str) else list(wanted),
     }
-    if assign := spec.assign_public_ip or ("ENABLED" if on_fargate else None):
+    if spec.security_groups or not given:
+        configuration["securityGroups"] = list(spec.security_groups or [])
+    by_default = "ENABLED" if on_fargate and not given.get("subnets") else None
+    if assign := spec.assign_public_ip or given.get("assignPublicIp") or by_default:
         configuration["assignPublicIp"] = assign
     return {"awsvpcConfiguration": configuration}
 
@@ -188,7 +209,8 @@ def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
     A variable in clear overrides the definition's secret of the same name, so inherited
     variables (``PREFECT_API_KEY``) give way to secrets, and an explicit ``env`` is refused.
     """
-    explicit = {name for name, value in spec.env.items() if value is not None}
+    start = variables_of(spec.job_request or {}, spec.container_name)
+    explicit = {name for name, value in {**start, **spec.env}.items() if value is not None}
     clash = sorted(map(named, desired.secret_names & explicit))
     if clash:
         raise ConfigurationError(

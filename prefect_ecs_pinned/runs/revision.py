@@ -71,7 +71,7 @@ async def make_now(spec: DefinitionSpec) -> Desired:
 
 
 def named_revision(spec: RunSpec) -> str | None:
-    """The revision that is named: by the customizations before ``task_definition_arn``.
+    """The revision that is named: by the request before ``task_definition_arn``.
 
     Raises:
         ConfigurationError: It is no text.
@@ -79,7 +79,7 @@ def named_revision(spec: RunSpec) -> str | None:
     named: Any = patched_revision(spec) or spec.task_definition_arn
     if named is not None and not isinstance(named, str):
         raise ConfigurationError(
-            "cannot apply task_customizations",
+            f"cannot apply {_request_field(spec)}",
             "they set a taskDefinition that is no text, or is another member's",
             "give the ARN or the name of a revision as a value",
         )
@@ -87,8 +87,13 @@ def named_revision(spec: RunSpec) -> str | None:
 
 
 def patched_revision(spec: RunSpec) -> Any:
-    """The ``taskDefinition`` that the customizations set, if they do."""
-    return patched(spec.task_customizations, "taskDefinition", None)
+    """The ``taskDefinition`` of the request, if the job's or the customizations set it."""
+    given = (spec.job_request or {}).get("taskDefinition")
+    return patched(spec.task_customizations, "taskDefinition", given)
+
+
+def _request_field(spec: RunSpec) -> str:
+    return "task_customizations" if spec.task_customizations else "task_run_request"
 
 
 def definition_spec(

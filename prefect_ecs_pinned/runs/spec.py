@@ -55,6 +55,10 @@ class RunSpec:
         security_groups: IDs.
         assign_public_ip: ENABLED, DISABLED; None leaves it to the launch type.
         cloudwatch_logs: Extra awslogs options; None when CloudWatch logs are not configured.
+        network_configuration: An awsvpcConfiguration to start from, where the network mode has one.
+        job_request: A RunTask request to start from; the other attributes win over its members. A
+            ``taskDefinition`` in it is used as it is.
+        made_for: Launch type that the definition is made for, where ``launch_type`` is not it.
         task_customizations: JSON patches of the RunTask request (RFC 6902), applied last.
         stream_output: Print the container's output.
         launch_timeout_seconds: Longest that room for the task is waited for.
@@ -95,6 +99,9 @@ class RunSpec:
     security_groups: Sequence[str] | None = None
     assign_public_ip: str | None = None
     cloudwatch_logs: Mapping[str, str] | None = None
+    network_configuration: Mapping[str, Any] | None = None
+    job_request: Mapping[str, Any] | None = None
+    made_for: str | None = None
     task_customizations: Sequence[Mapping[str, Any]] = ()
     stream_output: bool = False
     launch_timeout_seconds: float = 900
@@ -108,6 +115,8 @@ class RunSpec:
     @property
     def placed_on(self) -> str | None:
         """The launch type whose rules count: FARGATE also for capacity providers of Fargate's."""
+        if self.made_for:
+            return self.made_for
         on_fargate = on_fargate_providers(self.capacity_provider_strategy)
         return "FARGATE" if self.launch_type is None and on_fargate else self.launch_type
 

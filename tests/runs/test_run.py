@@ -20,7 +20,7 @@ from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings
-from prefect_ecs_pinned.runs import run as running
+from prefect_ecs_pinned.runs import launch as launching
 from prefect_ecs_pinned.runs.ending import NO_EXIT_CODE, Ending
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED, Host
 from prefect_ecs_pinned.runs.run import run
@@ -249,7 +249,7 @@ async def test_a_run_that_is_cancelled_twice_leaves_no_task(ecs, plane):
 
 async def test_a_cancelled_run_waits_for_a_bounded_time(ecs, plane, caplog, monkeypatch):
     """It says that it does not know what became of the launch."""
-    monkeypatch.setattr(running, "WITHDRAW_SECONDS", 0.1)
+    monkeypatch.setattr(launching, "WITHDRAW_SECONDS", 0.1)
     ecs.change(task_seconds=NEVER, latencies={"RunTask": 0.6, "*": 0.0})
     going = asyncio.create_task(run(spec(), plane, Recorded()))
     await until(lambda: calls(ecs, "RunTask") == 1)

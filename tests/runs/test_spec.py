@@ -19,7 +19,7 @@ SHOWN = {
     *("default_family", "log_prefix", "name", "flow_run_id", "family", "task_definition_arn"),
     *("registration", "image", "container_name", "execution_role_arn", "task_role_arn"),
     *("launch_type", "cluster", "vpc_id", "assign_public_ip"),
-    *("platform_version", "propagate_tags"),
+    *("platform_version", "propagate_tags", "made_for"),
 }
 
 
@@ -45,7 +45,7 @@ def test_a_block_and_its_spec_use_the_same_names():
     own = set(NAMES) - set(PinnedECSTask.__fields__)
     assert own == {
         *("default_family", "log_prefix", "flow_run_id", "inherited_env"),
-        "cloudwatch_logs",
+        *("cloudwatch_logs", "network_configuration", "job_request", "made_for"),
     }
     assert set(FIELDS) <= set(RUN)
 
