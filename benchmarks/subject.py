@@ -26,8 +26,8 @@ from benchmarks.own_cost import Meter, resident_kb
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.core.task_state import snapshot
+from prefect_ecs_pinned.faces.access import access_of
 
 #: Tasks that one RunTask call may start (API_RunTask, "count").
 _TASKS_PER_CALL = 10

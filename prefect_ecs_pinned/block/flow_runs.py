@@ -18,8 +18,8 @@ from prefect.states import Cancelled, Crashed
 from prefect.utilities.engine import propose_state
 
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
+from prefect_ecs_pinned.faces.asking import reason_of, within
 
 #: Seconds that a report is given: Prefect's client repeats it for two minutes by itself.
 _REPORT_SECONDS = 180.0
@@ -34,7 +34,7 @@ def on_state(
     """Have a function called when a flow run that waits is in one of these states, or deleted.
 
     It is called again and again then. As long as the API does not answer, it is not. One look
-    does not show that a flow run is deleted, see `block.following`.
+    does not show that a flow run is deleted, see `faces.following`.
 
     Args:
         states: Types of states.

@@ -17,12 +17,12 @@ from prefect.logging.loggers import get_logger
 
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-from prefect_ecs_pinned.block.asking import reason_of, within
 from prefect_ecs_pinned.block.flow_runs import parse_id, report_crash
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.core.task_state import Snapshot, diagnose
 from prefect_ecs_pinned.errors import PinnedECSError
+from prefect_ecs_pinned.faces.asking import reason_of, within
 
 #: Seconds after the end of a task within which its flow run's last state may still arrive.
 GRACE_SECONDS = 60.0

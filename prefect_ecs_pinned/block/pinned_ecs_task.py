@@ -23,8 +23,7 @@ from pydantic.v1 import Field, ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.pinning.registrable import make
-from prefect_ecs_pinned.block import events, form
-from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.block import form
 from prefect_ecs_pinned.block.host import PrefectHost
 from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.block.quoting import without_values
@@ -42,6 +41,8 @@ from prefect_ecs_pinned.core.placement import (
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import named, part, shown
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
+from prefect_ecs_pinned.faces import events
+from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.runs import run as running
 from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.request import launch_request

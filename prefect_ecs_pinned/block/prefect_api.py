@@ -29,8 +29,8 @@ from prefect.settings import (
 )
 
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-from prefect_ecs_pinned.block.following import Following
-from prefect_ecs_pinned.block.pages import for_all
+from prefect_ecs_pinned.faces.following import Following
+from prefect_ecs_pinned.faces.pages import for_all
 
 #: Log lines in a call; together they stay far below PREFECT_LOGGING_TO_API_BATCH_SIZE, 4 MB.
 _MOST_LINES = 200

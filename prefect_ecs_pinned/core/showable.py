@@ -292,7 +292,7 @@ FIELDS: Mapping[str, Rule] = {
 }
 
 #: Of what a run asks for (`runs.spec`): as of a block's fields, and what its face adds.
-RUN: Rule = {
+RUN: Mapping[str, Rule] = {
     **FIELDS,
     "default_family": plain,
     "log_prefix": plain,
@@ -302,4 +302,15 @@ RUN: Rule = {
     "network_configuration": part(part(REQUEST, "networkConfiguration"), "awsvpcConfiguration"),
     "job_request": REQUEST,
     "made_for": plain,
+}
+
+#: Of the configuration of a work pool's job.
+JOB: Rule = {
+    **RUN,
+    "task_run_request": REQUEST,
+    "cloudwatch_logs_prefix": plain,
+    "match_latest_revision_in_family": number,
+    "prefect_api_key_secret_arn": arn,
+    "prefect_api_auth_string_secret_arn": arn,
+    "max_live_tasks": number,
 }

@@ -18,10 +18,10 @@ from prefect.client.schemas.objects import BlockDocument
 from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
 from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.saved import (
     SLUG,

@@ -17,9 +17,9 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
-from prefect_ecs_pinned.block.pages import all_pages, readable
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
+from prefect_ecs_pinned.faces.pages import all_pages, readable
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
 SLUG = "pinned-ecs-task"

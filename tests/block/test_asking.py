@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from prefect_ecs_pinned.block.asking import reason_of, within
+from prefect_ecs_pinned.faces.asking import reason_of, within
 from tests.aws.virtual import VirtualClock
 
 

@@ -32,13 +32,13 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws.launching.submission import Submission
 from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
 from prefect_ecs_pinned.block import host
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.plan import Desired, Observed
 from prefect_ecs_pinned.core.request import LaunchSpec
 from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import TaskFailedToStart
+from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.runs.prepare import prepare
 from prefect_ecs_pinned.runs.revision import definition_spec

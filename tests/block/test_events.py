@@ -12,8 +12,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_EXPERIMENTAL_EVENTS, tempo
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.events import LaunchesQueued, LaunchesThrottled, RevisionPinned
-from prefect_ecs_pinned.block import events
-from prefect_ecs_pinned.block.access import access_of
+from prefect_ecs_pinned.faces import events
+from prefect_ecs_pinned.faces.access import access_of
 from tests.block.conftest import EXECUTION_ROLE, World, messages
 
 REGISTERED = RevisionPinned(

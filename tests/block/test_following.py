@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from prefect_ecs_pinned.block.following import Following
+from prefect_ecs_pinned.faces.following import Following
 from tests.aws.virtual import VirtualClock
 
 ID = str(UUID(int=1))

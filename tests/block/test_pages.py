@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from prefect_ecs_pinned.block import pages
-from prefect_ecs_pinned.block.pages import LONGEST_PAGE, all_pages, for_all, page_limit
 from prefect_ecs_pinned.errors import Unavailable
+from prefect_ecs_pinned.faces import pages
+from prefect_ecs_pinned.faces.pages import LONGEST_PAGE, all_pages, for_all, page_limit
 
 SAYS = '{"detail":"Invalid limit: must be less than or equal to %d."}'
 

@@ -25,10 +25,11 @@ from prefect.testing.utilities import prefect_test_harness
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block import flow_runs as block_flow_runs
-from prefect_ecs_pinned.block import following, interruptions
+from prefect_ecs_pinned.block import interruptions
 from prefect_ecs_pinned.block.flow_runs import on_state, report_crash
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
+from prefect_ecs_pinned.faces import following
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED
 from tests.answering import answering
 from tests.block.conftest import Status, World, until

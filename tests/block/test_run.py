@@ -16,14 +16,14 @@ from prefect._internal.compatibility.deprecated import PrefectDeprecationWarning
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws.output import streams as output
 from prefect_ecs_pinned.aws.watching.trouble import PATIENCE, Trouble
-from prefect_ecs_pinned.block import following
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.errors import (
     LaunchTimeout,
     TaskFailedToStart,
     TaskFateUnknown,
     TaskStartTimeout,
 )
+from prefect_ecs_pinned.faces import following
+from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases
 from tests.block.conftest import EXECUTION_ROLE, Status, World, messages, until

@@ -11,9 +11,9 @@ import pytest
 
 from prefect_ecs_pinned import errors
 from prefect_ecs_pinned.aws import events as notices
-from prefect_ecs_pinned.block import events
 from prefect_ecs_pinned.block.form import FIELDS
 from prefect_ecs_pinned.cli import COMMANDS
+from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.local.faults import KINDS
 from prefect_ecs_pinned.local.settings import Settings
 

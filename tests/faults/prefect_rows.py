@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from prefect_ecs_pinned.block import following
+from prefect_ecs_pinned.faces import following
 from tests.faults.prefect_side import PrefectSide, serving
 from tests.faults.row import Row, a_fifth
 from tests.faults.runs import NOT_LAUNCHED, Day

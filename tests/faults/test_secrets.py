@@ -24,8 +24,8 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.watching.trouble import PATIENCE, Trouble
 from prefect_ecs_pinned.block import host
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.block.spec import run_spec
+from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases

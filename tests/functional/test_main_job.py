@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from prefect_ecs_pinned.block.following import LOOK_SECONDS
+from prefect_ecs_pinned.faces.following import LOOK_SECONDS
 from tests.functional.world import ENGINE, World
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(300)]

@@ -13,10 +13,10 @@ from prefect import flow, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending
 
-from prefect_ecs_pinned.block import following
 from prefect_ecs_pinned.block.flow_runs import on_state
-from prefect_ecs_pinned.block.pages import page_limit
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
+from prefect_ecs_pinned.faces import following
+from prefect_ecs_pinned.faces.pages import page_limit
 from prefect_ecs_pinned.operations.clocks import Clock
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from prefect_ecs_pinned.operations.reconcile.flow_runs import by_id, unfinished

@@ -35,9 +35,9 @@ from prefect.states import (
 )
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.block.access import access_of
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.operations.calls import Calls

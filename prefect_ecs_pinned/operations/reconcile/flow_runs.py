@@ -24,8 +24,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Crashed, State
 
-from prefect_ecs_pinned.block.pages import all_pages, for_all
 from prefect_ecs_pinned.core.arn import TaskIdentifier
+from prefect_ecs_pinned.faces.pages import all_pages, for_all
 from prefect_ecs_pinned.operations.clocks import DATE_GRAIN, Clock, Moment, http_date, steady_now
 from prefect_ecs_pinned.operations.reconcile.facts import (
     PENDING,

@@ -17,8 +17,8 @@ from prefect.logging.loggers import get_logger
 
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.loop.batching import in_batches
-from prefect_ecs_pinned.block.asking import reason_of, within
-from prefect_ecs_pinned.block.pages import page_limit
+from prefect_ecs_pinned.faces.asking import reason_of, within
+from prefect_ecs_pinned.faces.pages import page_limit
 
 T = TypeVar("T")
 

@@ -27,7 +27,8 @@ def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
         credentials.aws_session_token,
         credentials.profile_name,
         credentials.region_name,
-        json.dumps(credentials.aws_client_parameters.dict(), sort_keys=True, default=str),
+        json.dumps(dict(credentials.aws_client_parameters), sort_keys=True, default=str),
+        _role(credentials),
         [(name, os.environ[name]) for name in sorted(os.environ) if name.startswith("AWS_")],
     )
 
@@ -44,16 +45,24 @@ def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
     )
 
 
+def _role(credentials: prefect_aws.AwsCredentials) -> str:
+    """The role that is assumed, from prefect-aws 0.7 on: the session lasts for an hour."""
+    arn = getattr(credentials, "assume_role_arn", None)
+    return json.dumps([arn, dict(credentials.assume_role_kwargs)], default=str) if arn else ""
+
+
 def hidden_of(credentials: prefect_aws.AwsCredentials) -> frozenset[str]:
     """The texts of credentials that no message may show.
 
     User and password of a URL are hidden anyway (`core.shown.without`).
     """
     secret = credentials.aws_secret_access_key
+    role = getattr(credentials, "assume_role_kwargs", None)
     parts = [
         credentials.aws_access_key_id,
         secret.get_secret_value() if secret else None,
         credentials.aws_session_token,
         credentials.aws_client_parameters.config,
+        *(getattr(role, name, None) for name in ("ExternalId", "TokenCode")),
     ]
     return hidden_texts(parts, None)

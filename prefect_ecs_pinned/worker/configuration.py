@@ -1,0 +1,136 @@
+"""What one flow run's job is configured to be: the rendered template of a work pool.
+
+Templates are edited by people. ``task_definition`` and ``task_run_request`` are read as data, in
+`worker.spec`; nothing here assumes the shape of the default template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from prefect.settings import Settings, get_current_settings
+from prefect.workers.base import BaseJobConfiguration
+from prefect_aws.workers.ecs_worker import ECSJobConfiguration
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from prefect_ecs_pinned.core.showable import JOB
+from prefect_ecs_pinned.core.shown import part, shown
+from prefect_ecs_pinned.worker.variables import (
+    DAY_SECONDS,
+    LAUNCH_TIMEOUT_SECONDS,
+    POLL_SECONDS,
+    START_TIMEOUT_SECONDS,
+)
+
+#: Fields that a job variable may set to null, and that have a default.
+_NULL_IS_DEFAULT = (
+    "network_configuration",
+    "cloudwatch_logs_options",
+    "subnets",
+    "security_groups",
+    "secrets",
+    "registration",
+    "launch_timeout_seconds",
+    "task_start_timeout_seconds",
+    "task_watch_poll_interval",
+)
+
+#: Field -> the variable that a secret of this ARN provides.
+_SECRETS = {
+    "prefect_api_key_secret_arn": "PREFECT_API_KEY",
+    "prefect_api_auth_string_secret_arn": "PREFECT_API_AUTH_STRING",
+}
+
+
+class PinnedECSJobConfiguration(ECSJobConfiguration):
+    """The job of one flow run. Every field of `ECSJobConfiguration` keeps its meaning."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # variables may be secrets
+
+    subnets: list[str] = Field(default_factory=list)
+    security_groups: list[str] = Field(default_factory=list)
+    assign_public_ip: Literal["ENABLED", "DISABLED"] | None = None
+    secrets: dict[str, str] = Field(default_factory=dict)
+    registration: Literal["on-change", "never"] = "on-change"
+    launch_timeout_seconds: int = Field(default=LAUNCH_TIMEOUT_SECONDS, ge=0, le=DAY_SECONDS)
+    # 0 is what templates of `ecs` pools say since prefect-aws does not wait for the start.
+    task_start_timeout_seconds: int = Field(default=START_TIMEOUT_SECONDS, ge=0, le=DAY_SECONDS)
+    max_live_tasks: int | None = Field(default=None, ge=1)
+
+    _explicit_env: Mapping[str, str | None] | None = PrivateAttr(default=None)
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """What `core.showable` lists of each field."""
+        return [
+            (name, shown(value, part(JOB, name or ""))) for name, value in super().__repr_args__()
+        ]
+
+    @field_validator(*_NULL_IS_DEFAULT, mode="before")
+    @classmethod
+    def _default_for_null(cls, value: Any, info: Any) -> Any:
+        default = cls.model_fields[info.field_name].get_default(call_default_factory=True)
+        return default if value is None else value
+
+    @field_validator("assign_public_ip", mode="before")
+    @classmethod
+    def _public_ip_from_bool(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return "ENABLED" if value else "DISABLED"
+        return value or None
+
+    @model_validator(mode="after")
+    def network_configuration_requires_vpc_id(self) -> PinnedECSJobConfiguration:
+        """In place of the parent's: no VPC is needed, since ECS itself refuses other subnets."""
+        return self
+
+    @property
+    def start_timeout_seconds(self) -> int:
+        """Seconds from RunTask's success to RUNNING."""
+        # Not as an attribute: reading that warns, since prefect-aws does not use it any more.
+        return int(self.__dict__["task_start_timeout_seconds"]) or START_TIMEOUT_SECONDS
+
+    @property
+    def poll_seconds(self) -> float:
+        """Seconds between two looks at the task."""
+        given = float(self.__dict__["task_watch_poll_interval"])
+        return given if given > 0 else POLL_SECONDS
+
+    @property
+    def explicit_env(self) -> Mapping[str, str | None]:
+        """Variables that the pool, the deployment or the flow run asks for; None unsets one."""
+        return self.env if self._explicit_env is None else self._explicit_env
+
+    @property
+    def prefect_secrets(self) -> Mapping[str, str]:
+        """Variable -> ARN, of the secrets that have a field of their own."""
+        arns = {variable: getattr(self, name, None) for name, variable in _SECRETS.items()}
+        return {variable: arn for variable, arn in arns.items() if arn}
+
+    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+        """Add what Prefect gives to every flow run: variables, labels, command, name.
+
+        Not by way of the parent, which raises when the worker has no API key that a secret would
+        replace.
+        """
+        self._explicit_env = dict(self.env)
+        BaseJobConfiguration.prepare_for_flow_run(self, *args, **kwargs)
+        for variable in self.prefect_secrets:
+            self.env.pop(variable, None)
+
+    @classmethod
+    def _base_environment(cls) -> dict[str, str]:
+        """The worker's own settings, as variables; not to be changed.
+
+        To write them takes 18 ms of CPU. Settings never change, others take their place; so one
+        look at which they are says whether the variables are the same.
+        """
+        global _last_environment
+        settings, last = get_current_settings(), _last_environment
+        if last is None or last[0] is not settings:
+            _last_environment = last = (settings, super()._base_environment())
+        return last[1]
+
+
+#: The settings that were asked for last, and the variables that they give.
+_last_environment: tuple[Settings, dict[str, str]] | None = None

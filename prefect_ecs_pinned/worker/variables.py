@@ -1,0 +1,89 @@
+"""The variables of a work pool of type `pinned-ecs`: those of `ecs`, and a few of its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect_aws.workers.ecs_worker import ECSVariables
+from pydantic import Field
+
+#: Longest that a launch is tried, and that a start is waited for. RunTask's clientToken lives for
+#: 24 h (Amazon ECS, "Ensuring idempotency").
+DAY_SECONDS = 24 * 60 * 60
+
+LAUNCH_TIMEOUT_SECONDS = 900
+START_TIMEOUT_SECONDS = 600
+POLL_SECONDS = 5.0
+
+
+class PinnedECSVariables(ECSVariables):
+    """Variables for the job template; what `ECSVariables` has keeps its meaning."""
+
+    launch_type: Literal[  # type: ignore[assignment] # one more than the parent's
+        "FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"
+    ] = Field(
+        default="FARGATE",
+        description=(
+            "The type of ECS task run infrastructure. FARGATE_SPOT and MANAGED_INSTANCES are no "
+            "launch types of ECS: the one becomes a capacity provider strategy, the other needs "
+            "one, which names the capacity provider of the managed instances."
+        ),
+    )
+    subnets: list[str] = Field(
+        default_factory=list,
+        description=(
+            "IDs of the subnets that tasks run in, for the network mode awsvpc. If there are "
+            "none, here or in the network configuration, the subnets of the VPC are looked up, "
+            "once per worker."
+        ),
+    )
+    security_groups: list[str] = Field(
+        default_factory=list,
+        description="IDs of the security groups of tasks, for the network mode awsvpc.",
+    )
+    assign_public_ip: Literal["ENABLED", "DISABLED"] | None = Field(
+        default=None,
+        title="Assign Public IP",
+        description=(
+            "Whether a task gets a public IP. If empty, it does on Fargate, unless a network "
+            "configuration names subnets and says nothing of it."
+        ),
+    )
+    secrets: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "Environment variables of the Prefect container whose values ECS reads from Secrets "
+            "Manager or from SSM: name of the variable, and ARN of the secret."
+        ),
+    )
+    registration: Literal["on-change", "never"] = Field(
+        default="on-change",
+        description=(
+            "'on-change' registers a task definition when the configuration changes, 'never' "
+            "launches only from revisions that exist, such as those that a deployment pipeline "
+            "has pinned."
+        ),
+    )
+    launch_timeout_seconds: int = Field(
+        default=LAUNCH_TIMEOUT_SECONDS,
+        ge=0,
+        le=DAY_SECONDS,
+        description="Longest that a launch waits for capacity. Throttles do not count.",
+    )
+    task_start_timeout_seconds: int = Field(
+        default=START_TIMEOUT_SECONDS,
+        ge=0,
+        le=DAY_SECONDS,
+        description=(
+            "Longest that a launched task may take to run; then it is stopped, and the flow run "
+            "crashes with the reason. Waiting for EC2 instances to be added does not count."
+        ),
+    )
+    max_live_tasks: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "A flow run is not launched while this worker has so many tasks alive. Unlike the "
+            "worker's --limit it does not keep the worker from polling."
+        ),
+    )
