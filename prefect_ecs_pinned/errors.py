@@ -136,4 +136,10 @@ class TaskStartTimeout(TaskFailedToStart):
 
 
 class TaskFateUnknown(PinnedECSError):
-    """The task vanished or could not be watched any longer; it may be running still."""
+    """The task vanished or could not be watched any longer; it may be running still.
+
+    Attributes:
+        vanished: ECS has said for minutes that there is no such task.
+    """
+
+    vanished = False

@@ -1,0 +1,20 @@
+"""Prefect 3's side: the worker of type `pinned-ecs`, and what it says to the Prefect API.
+
+A flow run's way: Prefect polls it, makes a job configuration of the work pool's template, and calls
+`PinnedECSWorker.run`, which launches a task and returns. The rest is this package's own.
+
+- `pinned_ecs_worker`: what Prefect calls. Read `PinnedECSWorker._launch` first.
+- `variables`, `configuration`: the fields of a template, and a job that was made of one.
+- `spec`: from a job to a `RunSpec`; the only place that translates. Templates are read as data.
+- `host`: the worker as the host of one run.
+- `attempt`: one launch of a flow run, and whether a flow run's state is that of an attempt.
+- `flow_runs`: what is read of flow runs, and reported on them; nothing is reported unread.
+- `live_tasks`: follows accepted tasks to their ends, and reports what they did not report.
+- `room`: the bound on live tasks.
+
+`block` is never imported here; what both faces share is in `faces`.
+"""
+
+from prefect_ecs_pinned.worker.pinned_ecs_worker import PinnedECSWorker
+
+__all__ = ["PinnedECSWorker"]

@@ -16,12 +16,13 @@ START_TIMEOUT_SECONDS = 600
 POLL_SECONDS = 5.0
 
 
+LaunchType = Literal["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"]
+
+
 class PinnedECSVariables(ECSVariables):
     """Variables for the job template; what `ECSVariables` has keeps its meaning."""
 
-    launch_type: Literal[  # type: ignore[assignment] # one more than the parent's
-        "FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"
-    ] = Field(
+    launch_type: LaunchType = Field(  # type: ignore[assignment] # one more than the parent's
         default="FARGATE",
         description=(
             "The type of ECS task run infrastructure. FARGATE_SPOT and MANAGED_INSTANCES are no "

@@ -90,6 +90,7 @@ def fate_unknown(task: Snapshot, trouble: Trouble, cause: Exception | None) -> T
             else "look at the flow run's own logs, and at the task in the ECS console",
         )
     error.__cause__ = cause
+    error.vanished = trouble is Trouble.MISSING
     return error
 
 

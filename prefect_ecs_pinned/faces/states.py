@@ -1,0 +1,47 @@
+"""The states of many flow runs, a page of them a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+from prefect.client.orchestration import PrefectClient
+
+from prefect_ecs_pinned.faces.pages import for_all
+
+
+async def read_states(client: PrefectClient, ids: Sequence[str]) -> Mapping[str, str]:
+    """Flow run -> type of its state, empty without one; see `following.StatesApi`.
+
+    Not by `read_flow_runs`, which makes a model of each, 0.4 ms of CPU, of which one field would be
+    read.
+    """
+
+    async def read(some: Sequence[str], limit: int) -> Sequence[tuple[str, str]]:
+        body = {"flow_runs": {"id": {"any_": list(some)}}, "limit": limit}
+        response = await client._client.post("/flow_runs/filter", json=body)
+        return _states_in(response.content)
+
+    found: dict[str, str] = {}
+    for flow_run_id, state in await for_all(ids, read):
+        # Two answers that contradict each other say no more than that there is such a run.
+        found[flow_run_id] = state if found.get(flow_run_id, state) == state else ""
+    return found
+
+
+def _states_in(answer: bytes) -> list[tuple[str, str]]:
+    """(flow run, type of its state) of an answer's members that can be read.
+
+    Raises:
+        ValueError: The answer is no list in JSON.
+    """
+    flow_runs = orjson.loads(answer)
+    if not isinstance(flow_runs, list):
+        raise ValueError("the answer is no list")
+    found = []
+    for flow_run in flow_runs:
+        if isinstance(flow_run, dict) and isinstance(flow_run_id := flow_run.get("id"), str):
+            state = flow_run.get("state")
+            kind = state.get("type") if isinstance(state, dict) else None
+            found.append((flow_run_id, kind if isinstance(kind, str) else ""))
+    return found

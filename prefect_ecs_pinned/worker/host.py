@@ -1,0 +1,110 @@
+"""Prefect 3 as the host of a run: the worker that was handed it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+
+import anyio
+import anyio.abc
+
+from prefect_ecs_pinned.core.task_state import Snapshot
+from prefect_ecs_pinned.runs.host import Log
+from prefect_ecs_pinned.worker.attempt import Attempt
+from prefect_ecs_pinned.worker.flow_runs import FlowRuns
+
+
+class WorkerHost:
+    """Hosts one run; see `runs.host.Host`.
+
+    Args:
+        attempt: The run's; its identifier is filled in.
+        flow_runs: Where it is reported on.
+        log: The worker's.
+        page: The log that the flow run's page shows.
+        task_status: Prefect's; None for a run that nobody waits for.
+
+    Attributes:
+        interrupted: How the task ended, if it was stopped from outside and exited with 0.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        flow_runs: FlowRuns,
+        log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        page: Log,
+        task_status: anyio.abc.TaskStatus[str] | None,
+    ) -> None:
+        self.log: Log = _Quiet(log)
+        self.page = page
+        self.attempt = attempt
+        self.interrupted: Snapshot | None = None
+        self._flow_runs = flow_runs
+        self._task_status = task_status
+
+    @property
+    def supervised(self) -> bool:
+        """The worker acts on whatever becomes of the task."""
+        return True
+
+    def started(self, identifier: str) -> None:
+        """Hand Prefect the identifier, which it stores as the flow run's pid."""
+        self.attempt.identifier = identifier
+        if self._task_status is not None:
+            self._task_status.started(identifier)
+            self._task_status = None  # a run may live for hours
+
+    def on_state(self, states: Collection[str], call: Callable[[], object]) -> Callable[[], object]:
+        """See `FlowRuns.when_in`."""
+        return self._flow_runs.when_in(states, self.attempt.flow_run_id, call)
+
+    def shield(self) -> AbstractContextManager[object]:
+        """Prefect cancels by anyio."""
+        return anyio.CancelScope(shield=True)
+
+    async def report_crash(self, reason: str) -> None:
+        """See `FlowRuns.report_crash`."""
+        if await self._flow_runs.report_crash(self.attempt, reason):
+            self.log.info(f"Flow run {self.attempt.name!r} was reported as crashed: {reason}")
+
+    async def report_interruption(self, end: Snapshot) -> str:
+        """Nothing is reported now: exit code 0 is looked at a little later, see `live_tasks`."""
+        self.interrupted = end
+        return ""
+
+    async def confirm_cancelled(self, reason: str) -> None:
+        """See `FlowRuns.confirm_cancelled`."""
+        await self._flow_runs.confirm_cancelled(self.attempt, reason)
+
+    async def store_identifier(self) -> None:
+        """See `FlowRuns.store_identifier`."""
+        await self._flow_runs.store_identifier(self.attempt)
+
+
+class _Quiet:
+    """A log for the lines of many runs: what is worth a line for one is worth DEBUG here.
+
+    A line costs more than most of what it is about: Prefect's console sets each with Rich.
+    """
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> None:
+        self._log = log
+
+    def isEnabledFor(self, level: int, /) -> bool:  # noqa: N802 - as in `logging`
+        return self._log.isEnabledFor(level)
+
+    def debug(self, line: object, /) -> None:
+        self._log.debug(line)
+
+    def info(self, line: object, /) -> None:
+        self._log.debug(line)
+
+    def warning(self, line: object, /) -> None:
+        self._log.warning(line)
+
+    def error(self, line: object, /) -> None:
+        self._log.error(line)

@@ -1,0 +1,233 @@
+"""`PinnedECSWorker`: flow runs of a work pool as ECS tasks, all from one pinned revision.
+
+This module holds what Prefect calls. `spec` makes a `RunSpec` of a job's configuration, `host` a
+`Host` of the worker; what a run does with them stands in `prefect_ecs_pinned.runs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.workers.base import BaseWorker, BaseWorkerResult
+from prefect_aws import AwsCredentials
+
+from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.core.arn import TaskIdentifier
+from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
+from prefect_ecs_pinned.faces import events
+from prefect_ecs_pinned.faces.access import access_of
+from prefect_ecs_pinned.runs.ending import Ending
+from prefect_ecs_pinned.runs.host import UNWANTED
+from prefect_ecs_pinned.runs.launch import launch
+from prefect_ecs_pinned.runs.spec import RunSpec
+from prefect_ecs_pinned.runs.watch import Launched, Unwanted
+from prefect_ecs_pinned.worker.attempt import Attempt
+from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
+from prefect_ecs_pinned.worker.flow_runs import FlowRuns
+from prefect_ecs_pinned.worker.host import WorkerHost
+from prefect_ecs_pinned.worker.live_tasks import LiveTasks
+from prefect_ecs_pinned.worker.room import Room
+from prefect_ecs_pinned.worker.spec import named_revision, run_spec
+from prefect_ecs_pinned.worker.variables import PinnedECSVariables
+
+#: StopTask's reason when Prefect asks for it.
+_KILLED_REASON = "Cancelled in Prefect"
+
+
+class PinnedECSWorkerResult(BaseWorkerResult):
+    """The task that was launched; 0, since what becomes of it is reported when it ends."""
+
+
+class PinnedECSWorker(
+    BaseWorker[PinnedECSJobConfiguration, PinnedECSVariables, PinnedECSWorkerResult]
+):
+    """Run flow runs on Amazon ECS, all from one pinned task-definition revision.
+
+    It takes the base job templates and job variables of `ECSWorker`. The task definition is built
+    from configuration alone, registered when that changes, and shared by all flow runs, workers
+    and deployments whose definitions are equal.
+    """
+
+    type = "pinned-ecs"
+    job_configuration = PinnedECSJobConfiguration
+    job_configuration_variables = PinnedECSVariables
+    _display_name = "AWS Elastic Container Service, pinned"
+    _description = (
+        "Execute flow runs within containers on AWS ECS, hundreds at once, all from one pinned "
+        "task-definition revision that is registered only when the configuration changes."
+    )
+    _documentation_url = "https://github.com/prefect-ecs-pinned/prefect-ecs-pinned"
+    _logo_url = "https://cdn.sanity.io/images/3ugk85nk/production/d74b16fe84ce626345adf235a47008fea2869a60-225x225.png"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._room = Room()
+        self._flow_runs: FlowRuns | None = None
+        self._live: LiveTasks | None = None
+        self._warned = False
+
+    # -- what Prefect calls ----------------------------------------------------------------------
+
+    async def setup(self) -> None:
+        """Begin to follow tasks, with the client that the parent makes."""
+        await super().setup()
+        clock = LoopClock()
+        self._flow_runs = FlowRuns(self.client, clock)
+        self._live = LiveTasks(self._flow_runs, clock)
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Let go of tasks, which run on, before the parent lets go of its client."""
+        if self._live is not None:
+            with anyio.CancelScope(shield=True):
+                await self._live.close()
+        await super().teardown(*exc_info)
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: PinnedECSJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> PinnedECSWorkerResult:
+        """Launch the task of a flow run; what becomes of it is followed by `live_tasks`.
+
+        Raises:
+            PinnedECSError: Nothing was launched.
+        """
+        host = self._host(flow_run, task_status)
+        await self._launch(host, configuration)
+        return PinnedECSWorkerResult(identifier=host.attempt.identifier, status_code=0)
+
+    async def _initiate_run(
+        self, flow_run: FlowRun, configuration: PinnedECSJobConfiguration
+    ) -> None:
+        """As `run`, for `submit`: there, Prefect does not store the identifier."""
+        host = self._host(flow_run, None)
+        await self._launch(host, configuration)
+        if host.attempt.identifier:
+            await host.store_identifier()
+
+    async def kill_infrastructure(
+        self,
+        infrastructure_pid: str,
+        configuration: PinnedECSJobConfiguration,
+        grace_seconds: int = 30,
+    ) -> None:
+        """Stop a task. Stopping one that has stopped already changes nothing.
+
+        Args:
+            infrastructure_pid: ``cluster::task-arn``. The configuration may name another cluster
+                by now; the task is where it is.
+            configuration: How to reach AWS.
+            grace_seconds: ECS has a fixed grace period of its own (30 s unless configured).
+
+        Raises:
+            InfrastructureNotAvailable: It is no task of ECS, or of another Region.
+            InfrastructureNotFound: There is no such task or cluster.
+            PinnedECSError: AWS refused, or could not be reached.
+        """
+        try:
+            cluster, task = TaskIdentifier.parse(infrastructure_pid)
+        except ValueError as error:
+            raise InfrastructureNotAvailable(f"Cannot stop an ECS task: {error}") from None
+        plane = self._plane(configuration)
+        region = await plane.region()
+        if task.startswith("arn:") and task.split(":")[3] != region:
+            raise InfrastructureNotAvailable(
+                f"Cannot stop ECS task {task!r}: it is not in Region {region!r}, which the work "
+                "pool's credentials are for."
+            )
+        try:
+            await plane.stop(cluster, task, _KILLED_REASON)
+        except (ClusterNotFound, TaskNotFound) as error:
+            raise InfrastructureNotFound(f"Cannot stop ECS task {task!r}: {error}") from error
+
+    # -- of its own ------------------------------------------------------------------------------
+
+    def _host(self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None) -> WorkerHost:
+        if self._flow_runs is None:
+            raise RuntimeError("the worker has to be set up first: use it with `async with`")
+        page = self.get_flow_run_logger(flow_run)
+        return WorkerHost(Attempt.of(flow_run), self._flow_runs, self._logger, page, task_status)
+
+    async def _launch(self, host: WorkerHost, configuration: PinnedECSJobConfiguration) -> None:
+        """Launch a task, and have it followed; a run that is not wanted any more is not launched.
+
+        Raises:
+            PinnedECSError: Nothing was launched.
+        """
+        self._warn_once(configuration)
+        plane = self._plane(configuration)
+        spec = await self._spec(configuration, plane, host.attempt)
+        try:
+            await self._enter(configuration.max_live_tasks, host)
+            launched = await self._launch_within(spec, plane, host)
+        except Unwanted:
+            await Ending(spec, plane, host).never_launched()
+            return
+        following = None
+        if self._live is not None:
+            following = self._live.follow(spec, plane, host, launched)
+        if following is None:
+            self._room.leave()
+        else:
+            following.add_done_callback(lambda _: self._room.leave())
+
+    async def _launch_within(
+        self, spec: RunSpec, plane: ControlPlane, host: WorkerHost
+    ) -> Launched:
+        try:
+            return await launch(spec, plane, host)
+        except BaseException:
+            self._room.leave()
+            raise
+
+    async def _enter(self, bound: int | None, host: WorkerHost) -> None:
+        """Wait until so few tasks live, for as long as the run is wanted.
+
+        Raises:
+            Unwanted: It is not any more.
+        """
+        turn = self._room.enter(bound)
+        if turn.done():
+            return
+
+        def unwanted() -> None:
+            if not turn.done():
+                turn.set_exception(Unwanted("not wanted"))
+
+        end = host.on_state(UNWANTED, unwanted)
+        try:
+            await asyncio.shield(turn)
+        except BaseException:
+            self._room.give_up(turn)
+            raise
+        finally:
+            end()
+
+    def _plane(self, configuration: PinnedECSJobConfiguration) -> ControlPlane:
+        credentials = configuration.aws_credentials or AwsCredentials()
+        return control_plane.shared(access_of(credentials), events.emit)
+
+    async def _spec(
+        self, configuration: PinnedECSJobConfiguration, plane: ControlPlane, attempt: Attempt
+    ) -> RunSpec:
+        named = named_revision(configuration)
+        described = (await plane.linked(named)).described if named else None
+        return run_spec(
+            configuration, self._work_pool_name, attempt.flow_run_id, attempt.name, described
+        )
+
+    def _warn_once(self, configuration: PinnedECSJobConfiguration) -> None:
+        if configuration.auto_deregister_task_definition and not self._warned:
+            self._warned = True
+            self._logger.warning(
+                "auto_deregister_task_definition is ignored: all flow runs share one revision, and "
+                "deregistering it when one of them ends crashes those that have not started. "
+                "`pinned-ecs prune` removes old revisions"
+            )
