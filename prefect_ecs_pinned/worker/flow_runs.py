@@ -97,7 +97,7 @@ class FlowRuns:
                 reported = await self._report_once(attempt, reason, waited >= PID_SECONDS)
             except ObjectNotFound:
                 return False
-            except Exception as exception:
+            except Exception as exception:  # noqa: BLE001 - whatever it is, it is tried again
                 reported, failure = None, reason_of(exception)
             else:
                 failure = "its infrastructure_pid is not stored"
@@ -142,7 +142,7 @@ class FlowRuns:
                 await self._call(
                     self._client.set_flow_run_state(attempt.flow_run_id, state, force=True)
                 )
-        except Exception as exception:
+        except Exception as exception:  # noqa: BLE001 - a report never ends what it reports
             text = "Could not report flow run %s as cancelled: %s"
             logger.error(text, attempt.flow_run_id, reason_of(exception))
 

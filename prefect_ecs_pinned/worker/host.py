@@ -38,6 +38,7 @@ class WorkerHost:
         task_status: anyio.abc.TaskStatus[str] | None,
     ) -> None:
         self.log: Log = _Quiet(log)
+        self._worker_log = log
         self.page = page
         self.attempt = attempt
         self.interrupted: Snapshot | None = None
@@ -67,7 +68,7 @@ class WorkerHost:
     async def report_crash(self, reason: str) -> None:
         """See `FlowRuns.report_crash`."""
         if await self._flow_runs.report_crash(self.attempt, reason):
-            self.log.info(f"Flow run {self.attempt.name!r} was reported as crashed: {reason}")
+            self._worker_log.warning("Flow run %r has crashed: %s", self.attempt.name, reason)
 
     async def report_interruption(self, end: Snapshot) -> str:
         """Nothing is reported now: exit code 0 is looked at a little later, see `live_tasks`."""
