@@ -53,8 +53,8 @@ types: .venv/.dev ## Types (mypy, strict)
 	$(BIN)/mypy
 
 types-prefect3: .venv3/.dev ## Types of what is made of Prefect 3
-	$(BIN3)/mypy --follow-imports silent -m prefect_ecs_pinned.majors \
-		-m prefect_ecs_pinned.collection -p prefect_ecs_pinned.faces -p prefect_ecs_pinned.worker
+	$(BIN3)/mypy --follow-imports silent prefect_ecs_pinned/majors.py \
+		prefect_ecs_pinned/collection.py prefect_ecs_pinned/faces/*.py prefect_ecs_pinned/worker/*.py
 
 layers: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports
