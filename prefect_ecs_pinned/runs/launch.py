@@ -144,7 +144,7 @@ class _Launching:
     async def _withdraw(self, launch: Launch) -> Snapshot | None:
         try:
             return await self._plane.withdraw(launch)
-        except Exception as error:  # noqa: BLE001 - a task that may run, or a plane that has closed
+        except Exception as error:  # noqa: BLE001 - a task that may run, or a control plane that has closed
             self._log.error(f"{self._prefix}: The launch could not be withdrawn: {error}")
             return None
 

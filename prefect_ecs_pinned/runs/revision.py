@@ -88,8 +88,8 @@ def named_revision(spec: RunSpec) -> str | None:
 
 def patched_revision(spec: RunSpec) -> Any:
     """The ``taskDefinition`` of the request, if the job's or the customizations set it."""
-    revision = (spec.job_request or {}).get("taskDefinition")
-    return patched(spec.task_customizations, "taskDefinition", revision)
+    given = (spec.job_request or {}).get("taskDefinition")
+    return patched(spec.task_customizations, "taskDefinition", given)
 
 
 def _request_field(spec: RunSpec) -> str:

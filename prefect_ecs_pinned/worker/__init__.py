@@ -15,6 +15,10 @@ A flow run's way: Prefect polls it, makes a job configuration of the work pool's
 `block` is never imported here; what both faces share is in `faces`.
 """
 
-from prefect_ecs_pinned.worker.pinned_ecs_worker import PinnedECSWorker
+from prefect_ecs_pinned import majors
+
+majors.require(majors.WORKER)  # before an import that fails for a reason harder to read
+
+from prefect_ecs_pinned.worker.pinned_ecs_worker import PinnedECSWorker  # noqa: E402
 
 __all__ = ["PinnedECSWorker"]

@@ -69,8 +69,9 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
     @field_validator(*_NULL_IS_DEFAULT, mode="before")
     @classmethod
     def _default_for_null(cls, value: Any, info: Any) -> Any:
-        default = cls.model_fields[info.field_name].get_default(call_default_factory=True)
-        return default if value is None else value
+        if value is not None:
+            return value
+        return cls.model_fields[info.field_name].get_default(call_default_factory=True)
 
     @field_validator("assign_public_ip", mode="before")
     @classmethod

@@ -97,7 +97,7 @@ class FlowRuns:
                 reported = await self._report_once(attempt, reason, waited >= PID_SECONDS)
             except ObjectNotFound:
                 return False
-            except Exception as exception:  # noqa: BLE001 - a report never ends what it reports
+            except Exception as exception:  # noqa: BLE001 - whatever it is, it is tried again
                 reported, failure = None, reason_of(exception)
             else:
                 failure = "its infrastructure_pid is not stored"

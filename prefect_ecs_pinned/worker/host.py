@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 import anyio
 import anyio.abc
+from prefect.logging.handlers import APILogHandler
 
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.runs.host import Log
@@ -38,6 +39,7 @@ class WorkerHost:
         task_status: anyio.abc.TaskStatus[str] | None,
     ) -> None:
         self.log: Log = _Quiet(log)
+        self._worker_log = log
         self.page = page
         self.attempt = attempt
         self.interrupted: Snapshot | None = None
@@ -67,8 +69,7 @@ class WorkerHost:
     async def report_crash(self, reason: str) -> None:
         """See `FlowRuns.report_crash`."""
         if await self._flow_runs.report_crash(self.attempt, reason):
-            text = f"Flow run {self.attempt.name!r} was reported as crashed: {reason}"
-            self.log.info(text)
+            self._worker_log.warning("Flow run %r has crashed: %s", self.attempt.name, reason)
 
     async def report_interruption(self, end: Snapshot) -> str:
         """Nothing is reported now: exit code 0 is looked at a little later, see `live_tasks`."""
@@ -82,6 +83,51 @@ class WorkerHost:
     async def store_identifier(self) -> None:
         """See `FlowRuns.store_identifier`."""
         await self._flow_runs.store_identifier(self.attempt)
+
+
+class Page:
+    """The log that a flow run's page shows; what is only worth knowing there is not printed.
+
+    Args:
+        log: Of the flow run, as Prefect makes it.
+    """
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: logging.LoggerAdapter[logging.Logger]) -> None:
+        self._log = log
+
+    def isEnabledFor(self, level: int, /) -> bool:  # noqa: D102, N802 - as in `logging`
+        return self._log.isEnabledFor(level)
+
+    def debug(self, line: object, /) -> None:  # noqa: D102
+        self._log.debug(line)
+
+    def info(self, line: object, /) -> None:
+        """A line for the page alone: the console, which costs most, has others of the run."""
+        logger = self._log.logger
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        _, extra = self._log.process(line, {})
+        where = (logger.name, logging.INFO, __file__, 0, line, (), None, "info")
+        record = logger.makeRecord(*where, extra["extra"])
+        for handler in _handlers_of_pages(logger):
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+    def warning(self, line: object, /) -> None:  # noqa: D102
+        self._log.warning(line)
+
+    def error(self, line: object, /) -> None:  # noqa: D102
+        self._log.error(line)
+
+
+def _handlers_of_pages(logger: logging.Logger | None) -> list[logging.Handler]:
+    """The handlers of Prefect's that store lines."""
+    while logger is not None and not logger.handlers:
+        logger = logger.parent
+    handlers = logger.handlers if logger is not None else []
+    return [handler for handler in handlers if isinstance(handler, APILogHandler)]
 
 
 class _Quiet:

@@ -147,7 +147,7 @@ class LiveTasks:
         states: Mapping[str, str] = {}
         try:
             states = await self._flow_runs.states([str(e.attempt.flow_run_id) for e in due])
-        except Exception as exception:  # noqa: BLE001 - it is asked again
+        except Exception as exception:  # noqa: BLE001 - whatever it is, it is tried again
             logger.debug("Could not read %d flow runs: %s", len(due), reason_of(exception))
             for exited in due:
                 exited.looks += 1

@@ -30,7 +30,7 @@ from prefect_ecs_pinned.runs.watch import Launched, Unwanted
 from prefect_ecs_pinned.worker.attempt import Attempt
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.flow_runs import FlowRuns
-from prefect_ecs_pinned.worker.host import WorkerHost
+from prefect_ecs_pinned.worker.host import Page, WorkerHost
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
 from prefect_ecs_pinned.worker.room import Room
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
@@ -152,7 +152,7 @@ class PinnedECSWorker(
     def _host(self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None) -> WorkerHost:
         if self._flow_runs is None:
             raise RuntimeError("the worker has to be set up first: use it with `async with`")
-        page = self.get_flow_run_logger(flow_run)
+        page = Page(self.get_flow_run_logger(flow_run))
         return WorkerHost(Attempt.of(flow_run), self._flow_runs, self._logger, page, task_status)
 
     async def _launch(self, host: WorkerHost, configuration: PinnedECSJobConfiguration) -> None:

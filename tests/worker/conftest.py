@@ -13,6 +13,12 @@ from prefect_ecs_pinned.local.settings import Phases
 
 collect_ignore_glob = [] if prefect.__version__.startswith("3.") else ["test_*.py"]
 
+#: Services of the server that none of these tests needs: on SQLite each locks the others out.
+WITHOUT = (
+    *("EVENT_PERSISTER", "EVENT_LOGGER", "TASK_RUN_RECORDER", "TRIGGERS", "SCHEDULER", "LATE_RUNS"),
+    *("CANCELLATION_CLEANUP", "FOREMAN", "REPOSSESSOR", "PAUSE_EXPIRATIONS"),
+)
+
 NO_PHASES = Phases(0, 0, 0, 0, 0, 0)
 
 
@@ -41,8 +47,12 @@ def _server() -> Iterator[None]:
     """A Prefect server of this session's own, as a process."""
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        for service in WITHOUT:
+            patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
 
 
 @pytest.fixture

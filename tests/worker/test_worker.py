@@ -45,7 +45,8 @@ async def test_a_run_is_launched(world: World):
     assert world.live_tasks() == 1  # a worker that stops lets its tasks run on
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.functional
+@pytest.mark.timeout(900)
 async def test_a_hundred_runs_over_twenty_deployments_register_once(world: World):
     """Their definitions are equal; sizes and environment are sent with each launch."""
     world.ecs.change(task_seconds=NEVER)
