@@ -90,7 +90,7 @@ test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is
 faults: .venv/.dev ## Live through the fault matrix, 200 runs a row (ARGS=--soak: the soak)
 	$(BIN)/python -m tests.faults $(ARGS)
 
-bench: .venv/.dev ## Measure launches against the embedded ECS
+bench: .venv/.dev .venv3/.dev ## Measure launches against the embedded ECS
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what the other targets have made

@@ -139,6 +139,48 @@ def _vcpus(measured: Measured) -> list[Check]:
     ]
 
 
+def _worker_1000(measured: Measured) -> list[Check]:
+    figures = measured["worker-1000"]
+    return [
+        exactly("crashed", figures["crashed"], 0),
+        exactly("launched", figures["launched"], 1000),
+        exactly("registration", figures["registrations"], 1),
+        _span(figures, 1.05),
+        at_most("memory per live run", figures["memory_kb_per_run"], 40.0, " KB"),
+        at_most("threads", figures["threads"], 25),
+    ]
+
+
+def _worker_deployments(measured: Measured) -> list[Check]:
+    figures, theirs = measured["worker-deployments-20"], measured["ecsworker-deployments-20"]
+    return [
+        exactly("crashed", figures["crashed"], 0),
+        Check(
+            "1 registration",
+            f"{figures['registrations']} (ECSWorker: {theirs['registrations']}, "
+            f"{theirs['crashed']} of 100 crashed)",
+            figures["registrations"] == 1,
+        ),
+    ]
+
+
+def _worker_calls(measured: Measured) -> list[Check]:
+    figures = measured["worker-200"]
+    return [
+        exactly("crashed", figures["crashed"], 0),
+        at_most("calls per run", figures["calls_per_run"], 1.15),
+    ]
+
+
+def _worker_cpu(measured: Measured) -> list[Check]:
+    cold, warm = (measured[name]["cpu_ms_per_run"] for name in ("worker-200", "worker-200-warm"))
+    theirs = measured["ecsworker-200-best"]["cpu_ms_per_run"]
+    return [
+        at_most("CPU per run at 200, cold", cold, 6.0, " ms"),
+        Check("at 200, warm ≤ 6 ms", f"{warm:.4g} ms (ECSWorker: {theirs:.0f} ms)", warm <= 6.0),
+    ]
+
+
 GOALS = (
     Goal("cold-1000", "1,000 cold runs, quotas on", ["pinned-1000"], _cold_1000),
     Goal("quotas-x5", "1,000 cold runs, all quotas × 5", ["pinned-1000-x5"], _raised_quota),
@@ -167,4 +209,23 @@ GOALS = (
     Goal("watching", "10,000 live tasks, 10 s polls", ["watch-10000"], _watching),
     Goal("processes", "3 processes × 200 runs, one account", ["processes-3"], _processes),
     Goal("vcpus", "vCPU quota for 6 at once, 60 runs of 5 s", ["vcpu-6"], _vcpus),
+    Goal(
+        "worker-1000",
+        "worker: 1,000 cold runs, quotas on",
+        ["worker-1", "worker-1000"],
+        _worker_1000,
+    ),
+    Goal(
+        "worker-deployments",
+        "worker: 20 deployments of one pool, cold, at once",
+        ["worker-deployments-20", "ecsworker-deployments-20"],
+        _worker_deployments,
+    ),
+    Goal("worker-calls", "worker: API calls per run, 30 s runs", ["worker-200"], _worker_calls),
+    Goal(
+        "worker-cpu",
+        "worker: CPU per run, resolving included",
+        ["worker-1", "worker-200", "worker-200-warm", "ecsworker-1", "ecsworker-200-best"],
+        _worker_cpu,
+    ),
 )

@@ -9,9 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.serving import World
+
+#: The interpreter that has Prefect 3.
+PREFECT_3 = Path(__file__).parents[1] / ".venv3" / "bin" / "python"
 
 #: Figures of one measurement.
 Figures = dict[str, Any]
@@ -40,6 +44,7 @@ class _Subject:
             "AWS_ENDPOINT_URL": world.endpoint,
             "AWS_ACCESS_KEY_ID": world.access_key,
             "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "PREFECT_API_URL": world.prefect,
             "PREFECT_HOME": self._home.name,
@@ -48,7 +53,7 @@ class _Subject:
         }
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `report`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.subject", json.dumps(task)],
+            _command(task),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -82,6 +87,13 @@ class _Subject:
         self._process.kill()
         self._log.seek(0)
         raise RuntimeError(self._log.read().decode()[-4000:])
+
+
+def _command(task: Mapping[str, Any]) -> list[str]:
+    """A worker needs Prefect 3, and so an environment of its own (``make .venv3/.dev``)."""
+    if task["what"] in ("worker", "ecsworker"):
+        return [str(PREFECT_3), "-m", "benchmarks.worker_subject", json.dumps(task)]
+    return [sys.executable, "-m", "benchmarks.subject", json.dumps(task)]
 
 
 def _together(world: World, tasks: Sequence[Mapping[str, Any]]) -> list[Figures]:
@@ -236,6 +248,46 @@ _ALL = (
         "plain-200",
         "ECSTask: 200 runs of 30 s, family warm",
         lambda: _runs("plain", 200, warm=True),
+    ),
+    Measurement(
+        "worker-1",
+        "worker: one run, for what a process costs",
+        lambda: _runs("worker", 1, seconds=5),
+    ),
+    Measurement("worker-50", "worker: 50 cold runs of 30 s", lambda: _runs("worker", 50)),
+    Measurement("worker-200", "worker: 200 cold runs of 30 s", lambda: _runs("worker", 200)),
+    Measurement(
+        "worker-200-warm",
+        "worker: 200 runs of 30 s, family warm",
+        lambda: _runs("worker", 200, warm=True),
+    ),
+    Measurement(
+        "worker-1000",
+        "worker: 1,000 cold runs of 60 s",
+        lambda: _runs("worker", 1000, seconds=LONG_RUN_SECONDS),
+    ),
+    Measurement(
+        "worker-deployments-20",
+        "worker: 20 deployments of one pool, 5 cold runs each, at once",
+        lambda: _runs("worker", 100, deployments=20),
+    ),
+    Measurement(
+        "ecsworker-1",
+        "ECSWorker: one run, family warm",
+        lambda: _runs("ecsworker", 1, warm=True, seconds=5),
+    ),
+    Measurement(
+        "ecsworker-200", "ECSWorker: 200 cold runs of 30 s", lambda: _runs("ecsworker", 200)
+    ),
+    Measurement(
+        "ecsworker-200-best",
+        "ECSWorker: 200 runs of 30 s, family warm, all quotas × 100: all succeed",
+        lambda: _runs("ecsworker", 200, 100.0, warm=True),
+    ),
+    Measurement(
+        "ecsworker-deployments-20",
+        "ECSWorker: 20 deployments of one pool, 5 cold runs each, at once",
+        lambda: _runs("ecsworker", 100, deployments=20),
     ),
 )
 

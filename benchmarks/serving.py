@@ -74,8 +74,9 @@ class World:
 
 
 async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """An ASGI application: flow runs are all Pending, logs are taken, the rest is unknown."""
-    if scope["type"] != "http":
+    """An ASGI application: flow runs are all Running, logs are taken, the rest is unknown."""
+    if scope["type"] != "http":  # Prefect 3 sends events over a websocket
+        await send({"type": "websocket.close"})
         return
     body, more = b"", True
     while more:
@@ -85,7 +86,7 @@ async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
     status, answer = 404, b"{}"
     if scope["path"].endswith("/flow_runs/filter"):
         ids = orjson.loads(body)["flow_runs"]["id"]["any_"]
-        status, answer = 200, orjson.dumps([_pending(id_) for id_ in ids])
+        status, answer = 200, orjson.dumps([_running(id_) for id_ in ids])
     elif scope["path"].endswith("/logs/"):
         status = 201
     headers = [(b"content-type", b"application/json")]
@@ -93,8 +94,8 @@ async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
-def _pending(flow_run_id: str) -> dict[str, Any]:
-    state = {"type": "PENDING", "name": "Pending", "id": str(uuid4())}
+def _running(flow_run_id: str) -> dict[str, Any]:
+    state = {"type": "RUNNING", "name": "Running", "id": str(uuid4())}
     return {"id": flow_run_id, "flow_id": str(uuid4()), "name": "measured", "state": state}
 
 
