@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 from prefect_ecs_pinned.aws.calls.api import Ec2Api, EcsApi, LogsApi
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients
-from prefect_ecs_pinned.aws.calls.concurrency import MOST_CALLS
-from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASK_DEFINITION, DESCRIBE_TASKS, Pacer
+from prefect_ecs_pinned.aws.calls.pacing import (
+    DESCRIBE_TASK_DEFINITION,
+    DESCRIBE_TASKS,
+    MOST_CALLS,
+    Pacer,
+)
 from prefect_ecs_pinned.aws.calls.retrying import Waits
 from prefect_ecs_pinned.aws.events import Listener
 from prefect_ecs_pinned.aws.launching.clusters import Clusters

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from prefect.logging.loggers import get_logger
 
 from prefect_ecs_pinned.aws.calls.ports import Clock
-from prefect_ecs_pinned.aws.loop.batching import in_batches
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.faces.asking import reason_of, within
 from prefect_ecs_pinned.faces.pages import page_limit
 

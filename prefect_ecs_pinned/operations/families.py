@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
-from prefect_ecs_pinned.aws.loop.batching import in_batches
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.core.compare import Observed
 from prefect_ecs_pinned.errors import ClusterNotFound, Unavailable

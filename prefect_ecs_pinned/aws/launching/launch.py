@@ -20,8 +20,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from prefect_ecs_pinned.aws.calls.concurrency import MOST_CALLS
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
+from prefect_ecs_pinned.aws.calls.pacing import MOST_CALLS
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
 from prefect_ecs_pinned.aws.launching import outcomes, task_lookup

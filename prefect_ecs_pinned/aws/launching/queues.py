@@ -9,8 +9,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from prefect_ecs_pinned.aws.calls.concurrency import Concurrency
-from prefect_ecs_pinned.aws.calls.pacing import RUN_TASK, Pacer
+from prefect_ecs_pinned.aws.calls.pacing import RUN_TASK, Concurrency, Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.submission import Submission
 from prefect_ecs_pinned.core.breakers import RESERVED_SECONDS, Breaker

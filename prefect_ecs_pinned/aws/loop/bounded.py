@@ -1,9 +1,9 @@
-"""A mapping that forgets what was put into it longest ago."""
+"""Bounds: of what is remembered, and of what one call takes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 K = TypeVar("K")
@@ -30,3 +30,9 @@ class Bounded(OrderedDict[K, V]):
             oldest = next((k for k, v in self.items() if k != key and not self._in_use(v)), None)
             if oldest is not None:
                 del self[oldest]
+
+
+def in_batches(items: Sequence[V], size: int) -> Iterator[Sequence[V]]:
+    """Cut a sequence into pieces of at most ``size``."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -13,8 +13,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock, TaskDefinitionApi
 from prefect_ecs_pinned.aws.calls.retrying import AGENT, Patience, Waits, backoff, warn_of_unknown
-from prefect_ecs_pinned.aws.loop.batching import in_batches
-from prefect_ecs_pinned.aws.loop.bounded import Bounded
+from prefect_ecs_pinned.aws.loop.bounded import Bounded, in_batches
 from prefect_ecs_pinned.aws.pinning.describing import Describing
 from prefect_ecs_pinned.aws.pinning.pin import Pin, hint_of_former, registration_denied
 from prefect_ecs_pinned.aws.pinning.revisions import Revisions, is_active

@@ -17,7 +17,7 @@ from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, WatchApi
 from prefect_ecs_pinned.aws.calls.retrying import LONGEST_SECONDS, backoff
-from prefect_ecs_pinned.aws.loop.batching import in_batches
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.aws.watching.isolating import isolate, may_concern_one
 from prefect_ecs_pinned.aws.watching.trouble import trouble_of
 from prefect_ecs_pinned.aws.watching.watch import Watch

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from prefect_ecs_pinned.aws.loop.batching import in_batches
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import Claim
 from prefect_ecs_pinned.operations.families import (

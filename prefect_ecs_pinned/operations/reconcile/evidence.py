@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from prefect_ecs_pinned.aws.loop.batching import in_batches
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.task_state import snapshot
 from prefect_ecs_pinned.errors import ClusterNotFound, PinnedECSError, Unavailable
