@@ -5,7 +5,8 @@ A flow run's way: Prefect polls it, makes a job configuration of the work pool's
 
 - `pinned_ecs_worker`: what Prefect calls. Read `PinnedECSWorker._launch` first.
 - `variables`, `configuration`: the fields of a template, and a job that was made of one.
-- `spec`: from a job to a `RunSpec`; the only place that translates. Templates are read as data.
+- `spec`: from a job to a `RunSpec`; the only place that translates. Templates are read as data, and
+  `template` brings their parts into ECS's shapes.
 - `host`: the worker as the host of one run.
 - `attempt`: one launch of a flow run, and whether a flow run's state is that of an attempt.
 - `flow_runs`: what is read of flow runs, and reported on them; nothing is reported unread.

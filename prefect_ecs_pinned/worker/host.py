@@ -27,6 +27,7 @@ class WorkerHost:
         task_status: Prefect's; None for a run that nobody waits for.
 
     Attributes:
+        crash: Why the flow run is to be reported as crashed; empty when it is not.
         interrupted: How the task ended, if it was stopped from outside and exited with 0.
     """
 
@@ -39,9 +40,9 @@ class WorkerHost:
         task_status: anyio.abc.TaskStatus[str] | None,
     ) -> None:
         self.log: Log = _Quiet(log)
-        self._worker_log = log
         self.page = page
         self.attempt = attempt
+        self.crash = ""
         self.interrupted: Snapshot | None = None
         self._flow_runs = flow_runs
         self._task_status = task_status
@@ -67,9 +68,8 @@ class WorkerHost:
         return anyio.CancelScope(shield=True)
 
     async def report_crash(self, reason: str) -> None:
-        """See `FlowRuns.report_crash`."""
-        if await self._flow_runs.report_crash(self.attempt, reason):
-            self._worker_log.warning("Flow run %r has crashed: %s", self.attempt.name, reason)
+        """Nothing is awaited for it: `live_tasks` reports it when the task has been let go."""
+        self.crash = reason
 
     async def report_interruption(self, end: Snapshot) -> str:
         """Nothing is reported now: exit code 0 is looked at a little later, see `live_tasks`."""

@@ -17,7 +17,7 @@ A task ends, and its flow run is:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from prefect.logging.loggers import get_logger
@@ -78,6 +78,7 @@ class LiveTasks:
         self._flow_runs = flow_runs
         self._clock = clock
         self._following: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self._exited: list[_Exited] = []
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
@@ -87,25 +88,40 @@ class LiveTasks:
         return len(self._following)
 
     def follow(
-        self, spec: RunSpec, plane: ControlPlane, host: WorkerHost, launched: Launched
-    ) -> asyncio.Task[None] | None:
+        self,
+        spec: RunSpec,
+        plane: ControlPlane,
+        host: WorkerHost,
+        launched: Launched,
+        let_go: Callable[[], object],
+    ) -> None:
         """Follow a task that was just launched; nothing is awaited.
 
-        Returns:
-            Done when the task has ended and that was reported; None when the worker is stopping.
+        Args:
+            spec: The run's.
+            plane: Where it was launched.
+            host: The run's.
+            launched: The task.
+            let_go: Called once: when the task has ended, or nobody follows it any more.
         """
         if self._closed:
             plane.task_ended(launched.launch)
-            return None
+            let_go()
+            return
         following = asyncio.create_task(self._follow(spec, plane, host, launched))
         self._following.add(following)
-        following.add_done_callback(self._following.discard)
-        return following
+
+        def done(following: asyncio.Task[None]) -> None:
+            self._following.discard(following)
+            let_go()
+
+        following.add_done_callback(done)
 
     async def close(self) -> None:
         """Let go of all tasks: they run on, and nothing is reported."""
         self._closed = True
-        tasks = [*self._following, *([self._looking] if self._looking else [])]
+        looking = [self._looking] if self._looking is not None else []
+        tasks = [*self._following, *self._reports, *looking]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -119,12 +135,20 @@ class LiveTasks:
         except TaskFateUnknown as error:
             logger.error("Flow run %s: %s", host.attempt.flow_run_id, error)
             if error.vanished:
-                await host.report_crash(str(error))
+                host.crash = str(error)
         except Exception as exception:  # no run ends the watch of another
             logger.exception("Flow run %s: %s", host.attempt.flow_run_id, type(exception).__name__)
         else:
             if result.status_code == 0 and not launched.unwanted:
                 self._look_later(host)
+        if host.crash:
+            report = asyncio.create_task(self._report_crash(host.attempt, host.crash))
+            self._reports.add(report)
+            report.add_done_callback(self._reports.discard)
+
+    async def _report_crash(self, attempt: Attempt, reason: str) -> None:
+        if await self._flow_runs.report_crash(attempt, reason):
+            logger.warning("Flow run %s: reported as crashed: %s", attempt.flow_run_id, reason)
 
     # -- exit code 0 ---------------------------------------------------------------------------
 
@@ -153,10 +177,10 @@ class LiveTasks:
                 exited.looks += 1
             self._exited += [exited for exited in due if exited.looks < _MOST_LOOKS]
             return
-        reports = [self._report(e, states.get(str(e.attempt.flow_run_id), "")) for e in due]
+        reports = [self._judge(e, states.get(str(e.attempt.flow_run_id), "")) for e in due]
         await asyncio.gather(*reports)
 
-    async def _report(self, exited: _Exited, state: str) -> None:
+    async def _judge(self, exited: _Exited, state: str) -> None:
         reason = None
         if state == "PENDING":
             reason = PinnedECSError(
@@ -169,5 +193,5 @@ class LiveTasks:
             diagnosis = diagnose(end)
             what = f"the task was interrupted ({end.stop_code}), and its flow did not end"
             reason = PinnedECSError(what, diagnosis.detail, diagnosis.hint)
-        if reason is not None and await self._flow_runs.report_crash(exited.attempt, str(reason)):
-            logger.warning("Flow run %s: %s", exited.attempt.flow_run_id, reason)
+        if reason is not None:
+            await self._report_crash(exited.attempt, str(reason))

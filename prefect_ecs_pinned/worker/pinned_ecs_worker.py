@@ -170,13 +170,8 @@ class PinnedECSWorker(
         except Unwanted:
             await Ending(spec, plane, host).never_launched()
             return
-        following = None
         if self._live is not None:
-            following = self._live.follow(spec, plane, host, launched)
-        if following is None:
-            self._room.leave()
-        else:
-            following.add_done_callback(lambda _: self._room.leave())
+            self._live.follow(spec, plane, host, launched, self._room.leave)
 
     async def _launch_within(
         self, spec: RunSpec, plane: ControlPlane, host: WorkerHost

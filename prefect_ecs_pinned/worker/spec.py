@@ -1,13 +1,13 @@
 """From a job's configuration to the `RunSpec` of a run; the only place that translates.
 
 What it makes of a template is what `ECSWorker` of prefect-aws 0.7 registers and sends, except for
-what ``docs/deviations.md`` lists. The rendered ``task_definition`` and ``task_run_request`` may
-have any shape.
+what ``docs/deviations-worker.md`` lists. The rendered ``task_definition`` and ``task_run_request``
+may have any shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
+from prefect_ecs_pinned.worker.template import container_override, without_empty, without_null
 
 _WHAT = "cannot run the job"
 
@@ -106,7 +107,7 @@ def _default_family(pool: str) -> str:
 
 def _definition(configuration: PinnedECSJobConfiguration, pool: str) -> dict[str, Any]:
     """``task_definition`` with what it leaves to the worker: a family, a container, its image."""
-    definition: dict[str, Any] = _without_empty(configuration.task_definition)
+    definition: dict[str, Any] = without_empty(configuration.task_definition)
     containers = [c for c in definition.get("containerDefinitions") or [] if c]
     definition["containerDefinitions"] = containers
     name = _container_name(configuration, definition)
@@ -154,28 +155,12 @@ def _default_image() -> str:
     return str(get_prefect_image_name())
 
 
-def _without_empty(value: Any) -> Any:
-    """A copy without members that are null or empty: placeholders that nothing was set for.
-
-    0 and false are values, and so is a variable's empty text.
-    """
-    if isinstance(value, Mapping):
-        return {
-            key: _without_empty(item)
-            for key, item in value.items()
-            if item is not None and (item != "" or key == "value") and item not in ([], {})
-        }
-    if isinstance(value, list | tuple):
-        return [_without_empty(item) for item in value]
-    return value
-
-
 # -- request -----------------------------------------------------------------------------------
 
 
 def _request(configuration: PinnedECSJobConfiguration) -> dict[str, Any]:
     """``task_run_request`` in RunTask's shape, without what is null."""
-    request: dict[str, Any] = _without_null(configuration.task_run_request or {})
+    request: dict[str, Any] = without_null(configuration.task_run_request or {})
     request = {name: value for name, value in request.items() if value not in ("", [], {})}
     if request.get("count") == 1:
         del request["count"]  # what RunTask assumes
@@ -192,30 +177,8 @@ def _request(configuration: PinnedECSJobConfiguration) -> dict[str, Any]:
         if configuration.explicit_env.get(name) is None or _is_secret(configuration, name)
     }
     containers = overrides.get("containerOverrides") or []
-    overrides["containerOverrides"] = [_override(c, dropped) for c in containers if c]
+    overrides["containerOverrides"] = [container_override(c, dropped) for c in containers if c]
     return request
-
-
-def _override(override: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:
-    """Overrides of a container in API_ContainerOverride's shape."""
-    command, environment = override.get("command"), override.get("environment")
-    if isinstance(command, str):
-        override["command"] = command_from_string(command)
-    if isinstance(environment, Mapping):
-        environment = [{"name": name, "value": value} for name, value in environment.items()]
-    if environment is not None:
-        override["environment"] = [
-            v for v in environment if v.get("value") is not None and v.get("name") not in dropped
-        ]
-    return override
-
-
-def _without_null(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_null(item) for item in value]
-    return value
 
 
 def _placement(

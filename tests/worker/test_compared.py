@@ -1,8 +1,8 @@
 """What `ECSWorker` registers and sends for forty configurations, and what this worker does.
 
 Both are the same, but for the differences that are listed here, each with its reason; the page
-``docs/deviations.md`` has the same list. A difference says what it makes of `ECSWorker`'s request,
-so none hides another. Order of variables, secrets and tags does not count.
+``docs/deviations-worker.md`` has the same list. A difference says what it makes of `ECSWorker`'s
+request, so none hides another. Order of variables, secrets and tags does not count.
 """
 
 from __future__ import annotations

@@ -1,0 +1,167 @@
+"""Many runs of one worker, without a server: registrations, calls, threads, the bound."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
+
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.local import LocalECS
+from prefect_ecs_pinned.worker import PinnedECSWorker, live_tasks
+from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
+from prefect_ecs_pinned.worker.flow_runs import FlowRuns
+from prefect_ecs_pinned.worker.live_tasks import LiveTasks
+from tests.worker.jobs import POOL, edited, flow_run, job
+from tests.worker.world import true
+
+NEVER = 1000.0
+TEMPLATE = PinnedECSWorker.get_default_base_job_template()
+
+
+class Answer:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+class Client:
+    """Prefect's API, where every flow run is in one state; counts what is asked."""
+
+    def __init__(self) -> None:
+        self.state = "RUNNING"
+        self.asked: list[int] = []
+        self._client = self
+
+    async def post(self, _path: str, json: dict[str, Any]) -> Answer:
+        ids = json["flow_runs"]["id"]["any_"]
+        self.asked.append(len(ids))
+        return Answer(orjson.dumps([{"id": i, "state": {"type": self.state}} for i in ids]))
+
+
+class Offline:
+    """A worker that nothing polls for."""
+
+    def __init__(self, ecs: LocalECS) -> None:
+        self.ecs = ecs
+        self.client = Client()
+        self.worker = PinnedECSWorker(POOL)
+        clock = LoopClock()
+        self.worker._flow_runs = FlowRuns(self.client, clock)  # type: ignore[arg-type]
+        self.live = self.worker._live = LiveTasks(self.worker._flow_runs, clock)
+
+    async def run(self, number: int, **variables: Any) -> str:
+        """Launch a flow run; the identifier of its task."""
+        credentials = {
+            "aws_access_key_id": self.ecs.access_key,
+            "aws_secret_access_key": "local",
+            "region_name": "us-east-1",
+            "aws_client_parameters": {"endpoint_url": self.ecs.endpoint_url},
+        }
+        members = {"aws_credentials": credentials, "task_watch_poll_interval": 0.2}
+        given = {"image": "flows:1", "family": self.family, **variables}
+        configuration = await job(PinnedECSJobConfiguration, edited(TEMPLATE, members), given)
+        run = flow_run(number + 1, UUID(int=1000 + number % 20))
+        run.state = State(type=StateType.PENDING)
+        result = await self.worker.run(run, configuration)
+        assert result.status_code == 0
+        return str(result.identifier)
+
+    family = "many"
+
+    def calls(self) -> dict[str, int]:
+        return {action: count["calls"] for action, count in self.ecs.calls.items()}
+
+
+@pytest.fixture
+async def offline(ecs: LocalECS, request: pytest.FixtureRequest) -> AsyncIterator[Offline]:
+    made = Offline(ecs)
+    made.family = request.node.name[:40]
+    # Events and log lines go nowhere; Prefect would start a server for them.
+    nowhere = {PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_LOGGING_TO_API_ENABLED: False}
+    with temporary_settings(nowhere):
+        yield made
+        await made.live.close()
+
+
+async def test_a_hundred_runs_over_twenty_deployments_cost_one_registration(offline: Offline):
+    """They differ in size and environment; nothing is remembered from before."""
+    offline.ecs.change(task_seconds=NEVER)
+    runs = (
+        offline.run(n, cpu=256 * (1 + n % 2), memory=1024, env={"N": str(n % 20)})
+        for n in range(100)
+    )
+    identifiers = await asyncio.gather(*runs)
+    assert len(set(identifiers)) == 100
+    assert len(offline.ecs.launches) == 100
+    assert offline.calls()["RegisterTaskDefinition"] == 1
+    assert len(offline.live) == 100
+
+
+async def test_two_hundred_runs_cost_few_calls_and_threads(offline: Offline):
+    """At most 1.15 calls each, polls and look-ups included, and no thread each."""
+    offline.ecs.change(task_seconds=2.0)
+    before, most = threading.active_count(), 0
+
+    async def count() -> None:
+        nonlocal most
+        while True:
+            most = max(most, threading.active_count() - before)
+            await asyncio.sleep(0.05)
+
+    counting = asyncio.create_task(count())
+    await asyncio.gather(*(offline.run(n) for n in range(200)))
+    await true(lambda: len(offline.live) == 0)
+    counting.cancel()
+    calls = offline.calls()
+    # A poll is 0.2 s here, and 5 s in life, where 30 s of a run bring six of them.
+    calls["DescribeTasks"] = min(calls["DescribeTasks"], 12)
+    assert sum(calls.values()) <= 1.15 * 200, calls
+    assert most <= 25
+
+
+async def test_ended_runs_are_looked_at_together(offline: Offline, monkeypatch):
+    """Two hundred a call, and once, when their containers have exited with 0."""
+    monkeypatch.setattr(live_tasks, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(live_tasks, "GRACE_SECONDS", 0.2)
+    offline.client.state = "COMPLETED"
+    offline.ecs.change(task_seconds=0.5)
+    await asyncio.gather(*(offline.run(n) for n in range(150)))
+    await true(lambda: sum(offline.client.asked) == 150)
+    assert len(offline.client.asked) <= 10
+
+
+async def test_no_more_tasks_live_than_the_job_allows(offline: Offline):
+    """Others wait for their end, and are launched then."""
+    offline.ecs.change(task_seconds=NEVER)
+    runs = [asyncio.create_task(offline.run(n, max_live_tasks=3)) for n in range(5)]
+    await true(lambda: sum(run.done() for run in runs) == 3)
+    await asyncio.sleep(0.2)
+    assert len(offline.ecs.launches) == 3
+    arn = str(offline.ecs.launches[0]["taskArn"])
+    offline.ecs.model.answer("StopTask", {"task": arn}, "us-east-1")
+    await true(lambda: sum(run.done() for run in runs) == 4)
+    assert len(offline.ecs.launches) == 4
+    for run in runs:
+        run.cancel()
+    await asyncio.gather(*runs, return_exceptions=True)
+    assert len(offline.worker._room) == 3  # whoever was cancelled while it waited took no place
+
+
+async def test_deregistering_is_warned_of_once(offline: Offline, caplog):
+    """All runs share a revision: none of them deregisters it."""
+    for number in range(3):
+        await offline.run(number, auto_deregister_task_definition=True)
+    said = [r for r in caplog.records if "auto_deregister_task_definition" in r.getMessage()]
+    assert len(said) == 1
+    assert "DeregisterTaskDefinition" not in offline.calls()
