@@ -49,7 +49,7 @@ class Cell:
 
 
 CELLS = (
-    Cell("here", f"{sys.version_info[0]}.{sys.version_info[1]}", (), ALL),
+    Cell("here", f"{sys.version_info[0]}.{sys.version_info[1]}", ("prefect>=2.20.27,<3",), ALL),
     Cell(
         "oldest",
         "3.10",
@@ -60,6 +60,13 @@ CELLS = (
         "3.12",
         ("prefect>=2.20,<3", "prefect-aws>=0.4,<0.5", "pydantic>=2", "boto3", "moto"),
         ALL,
+    ),
+    # tests/conftest.py leaves out what needs the other major.
+    Cell(
+        "prefect3",
+        "3.12",
+        ("prefect>=3.9,<4", "prefect-aws>=0.7"),
+        ("tests/majors", "tests/worker", "tests/runs", "tests/local"),
     ),
 )
 

@@ -85,7 +85,7 @@ def test_an_installed_wheel_shows_the_block_without_an_import(
     distributions: Path, tmp_path: Path
 ) -> None:
     (wheel,) = distributions.glob("*.whl")
-    binaries = make_venv(tmp_path / "venv", wheel)
+    binaries = make_venv(tmp_path / "venv", wheel, "prefect<3")
     prefect = {
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -116,6 +116,28 @@ def test_an_installed_wheel_shows_the_block_without_an_import(
     missing = subprocess.run([binaries / "pinned-ecs", "local"], capture_output=True, text=True)
     assert missing.returncode == 1
     assert "pip install 'prefect-ecs-pinned[local]'" in missing.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Prefect 3.9 needs Python 3.11")
+def test_an_installed_wheel_shows_the_worker_without_an_import(
+    distributions: Path, tmp_path: Path
+) -> None:
+    """Under Prefect 3: the type is found by the entry point, and nothing fails to load."""
+    (wheel,) = distributions.glob("*.whl")
+    binaries = make_venv(tmp_path / "venv", wheel, "prefect>=3.9,<4")
+    found = run(
+        [
+            binaries / "python",
+            "-c",
+            "from prefect.plugins import load_prefect_collections\n"
+            "from prefect.workers.base import BaseWorker\n"
+            "load_prefect_collections()\n"
+            "print(BaseWorker.get_worker_class_from_type('pinned-ecs').__name__)",
+        ],
+        PREFECT_HOME=str(tmp_path / "prefect"),
+    )
+    assert found.split() == ["PinnedECSWorker"]
+    assert run([binaries / "pinned-ecs", "--version"]).strip() == f"pinned-ecs {__version__}"
 
 
 def test_the_version_is_said_once() -> None:

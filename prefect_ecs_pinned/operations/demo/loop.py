@@ -5,7 +5,7 @@ Usage: python loop.py DEPLOYMENT RUNS
 
 import sys
 
-from prefect.deployments import run_deployment  # type: ignore[attr-defined] # Prefect 2 does not list it
+from prefect.deployments import run_deployment  # type: ignore[attr-defined, unused-ignore]
 
 if __name__ == "__main__":
     name, runs = sys.argv[1], int(sys.argv[2])
