@@ -147,10 +147,19 @@ class FlowRuns:
             logger.error(text, attempt.flow_run_id, reason_of(exception))
 
     async def store_identifier(self, attempt: Attempt) -> None:
-        """Have Prefect know the task of a run, where its own worker does not store it."""
-        await self._call(
-            self._client.update_flow_run(attempt.flow_run_id, infrastructure_pid=attempt.identifier)
-        )
+        """Have Prefect know the task of a run, where its own worker does not store it.
+
+        It does not raise: the task runs, and must not be taken for one that was not launched. A
+        report stores the identifier again.
+        """
+        pid = attempt.identifier
+        try:
+            await self._call(
+                self._client.update_flow_run(attempt.flow_run_id, infrastructure_pid=pid)
+            )
+        except Exception as exception:  # noqa: BLE001 - see above
+            text = "Could not store task %s of flow run %s: %s"
+            logger.error(text, pid, attempt.flow_run_id, reason_of(exception))
 
     async def _call(self, work: Awaitable[T]) -> T:
         async def call() -> T:

@@ -60,7 +60,7 @@ class Offline:
         self.worker._flow_runs = FlowRuns(self.client, clock)  # type: ignore[arg-type]
         self.live = self.worker._live = LiveTasks(self.worker._flow_runs, clock)
 
-    async def run(self, number: int, **variables: Any) -> str:
+    async def run(self, number: int, initiate: bool = False, **variables: Any) -> str:
         """Launch a flow run; the identifier of its task."""
         credentials = {
             "aws_access_key_id": self.ecs.access_key,
@@ -73,6 +73,9 @@ class Offline:
         configuration = await job(PinnedECSJobConfiguration, edited(TEMPLATE, members), given)
         run = flow_run(number + 1, UUID(int=1000 + number % 20))
         run.state = State(type=StateType.PENDING)
+        if initiate:
+            await self.worker._initiate_run(run, configuration)
+            return ""
         result = await self.worker.run(run, configuration)
         assert result.status_code == 0
         return str(result.identifier)
@@ -165,3 +168,18 @@ async def test_deregistering_is_warned_of_once(offline: Offline, caplog):
     said = [r for r in caplog.records if "auto_deregister_task_definition" in r.getMessage()]
     assert len(said) == 1
     assert "DeregisterTaskDefinition" not in offline.calls()
+
+
+async def test_an_initiated_run_is_not_an_error_when_its_identifier_is_not_stored(
+    offline: Offline, caplog
+):
+    """The task runs: Prefect would report its flow run as crashed."""
+    offline.ecs.change(task_seconds=NEVER)
+
+    async def lost(*_: Any, **__: Any) -> None:
+        raise ConnectionError
+
+    offline.client.update_flow_run = lost  # type: ignore[attr-defined]
+    await offline.run(0, initiate=True)
+    assert len(offline.ecs.launches) == 1
+    assert "Could not store task" in caplog.text
