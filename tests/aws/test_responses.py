@@ -129,7 +129,8 @@ def test_an_odd_entry_costs_no_other(odd):
     assert parsed(response["body"])["tasks"] == []
     assert by_arn(customized)["good"]["containers"] == [{"name": "prefect", "exitCode": 3}]
     for task in by_arn(customized).values():
-        snapshot(task)
+        if "taskArn" in task:  # else nobody can be told of it (`watching.descriptions`)
+            snapshot(task)
 
 
 def test_a_botocore_that_takes_no_members_reads_all():
