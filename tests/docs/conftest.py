@@ -22,9 +22,9 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
-    """The stage of the demo; with Prefect 2, with the block `default`, which the pages take for given.
+    """The stage of the demo, with the flow healthcheck.
 
-    The flow healthcheck is there as well.
+    With Prefect 2 there is the block `default` as well, which the pages take for given.
     """
     demo = ROOT / "prefect_ecs_pinned" / "operations" / "demo"
     with Stage() as stage:

@@ -87,10 +87,11 @@ class Session:
 
     def _start(self, script: str, name: str) -> subprocess.Popen[bytes]:
         """Run a script where the last one left off: its directory and its variables."""
+        script = self._mine(script)
         keep = f"{{ export -p; echo cd \"'$PWD'\"; }} > {self._state}"
         with (self.folder / f"{name.replace('/', '_')}.log").open("wb") as log:
             return subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", f". {self._state}\n{self._mine(script)}\n{keep}\n"],
+                ["bash", "-euo", "pipefail", "-c", f". {self._state}\n{script}\n{keep}\n"],
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
