@@ -8,10 +8,8 @@ request, so none hides another. Order of variables, secrets and tags does not co
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -541,16 +539,6 @@ async def test_every_difference_is_one(name, number):
     assert left_out.__doc__
     expected, actual = await both(CASES[name], differences)
     assert actual != expected
-
-
-def test_the_page_lists_every_difference():
-    """And no other."""
-    page = Path(__file__).parents[2] / "docs" / "deviations.md"
-    section = page.read_text().partition("## What is registered and sent")[2].partition("###")[0]
-    listed = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
-    names = [name for cell in listed for name in re.findall(r"`(\w+)`", cell)]
-    used = {difference.__name__ for one in CASES.values() for difference in one.differences}
-    assert sorted(names) == sorted(used | {difference.__name__ for difference in ALWAYS})
 
 
 def test_there_are_forty_of_them():
