@@ -36,6 +36,8 @@ _MARK = re.compile(
     r"<!-- *(not run|run instead|in the background|until)(?:(?:, until)?: *(.*?))? *-->"
 )
 _FROM_HERE = re.compile(r"<!-- from here: Prefect (?P<major>[23]) -->")
+#: What `docs/hooks/imports.py` writes between.
+_DRAWING = re.compile(r"<!-- drawing: .* -->")
 _TITLE = re.compile(r'title="([^"]+)"')
 
 
@@ -88,7 +90,9 @@ def snippets(page: Path) -> Iterator[Snippet]:
 def _snippet(page: Path, lines: list[str], start: int, end: int, fence: re.Match[str]) -> Snippet:
     indent, info = len(fence["indent"]), fence["info"].strip()
     above = next((line for line in reversed(lines[:start]) if line.strip()), "")
-    commented = above.strip().startswith("<!--") and not _FROM_HERE.fullmatch(above.strip())
+    commented = above.strip().startswith("<!--") and not any(
+        other.fullmatch(above.strip()) for other in (_FROM_HERE, _DRAWING)
+    )
     mark = _MARK.fullmatch(above.strip()) if commented else None
     title = _TITLE.search(info)
     return Snippet(
