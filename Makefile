@@ -9,7 +9,7 @@ BIN3 := .venv3/bin
 LOCKED ?= yes
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint lint-workflows format types layers docs bench clean
-.PHONY: faults coverage
+.PHONY: faults coverage drawing
 .PHONY: demo-worker test-prefect3 test-all types-prefect3 lock
 .PHONY: test-ui test-docs test-walkthroughs test-packaging test-wheel test-matrix screenshots
 
@@ -65,8 +65,12 @@ layers: .venv/.dev ## Imports go down only (import-linter)
 docs: .venv/.docs ## Build the documentation into site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-test-docs: .venv/.docs ## Run every snippet of the documentation that is not marked
+drawing: .venv/.dev ## Renew the drawing of the imports in docs/concepts/layers.md
+	$(BIN)/python docs/hooks/imports.py
+
+test-docs: .venv/.docs .venv3/.dev ## Run every snippet of the documentation that is not marked
 	$(BIN)/pytest tests/docs
+	$(BIN3)/pytest tests/docs/test_snippets.py
 
 test-walkthroughs: .venv/.dev ## Play the demo, the CI/CD guide and what else takes long
 	$(BIN)/pytest -n 2 -m walkthrough

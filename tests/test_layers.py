@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import re
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -69,3 +74,68 @@ def test_a_broken_installation_is_not_hidden():
     done = python(_WITHOUT.format(names=("prefect",)) + f"from prefect_ecs_pinned import {name}")
     assert done.returncode == 1
     assert "ModuleNotFoundError: No module named 'prefect" in done.stderr
+
+
+# -- the page docs/concepts/layers.md ------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def imports() -> ModuleType:
+    """What draws."""
+    spec = importlib.util.spec_from_file_location("imports", ROOT / "docs" / "hooks" / "imports.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_drawings_are_what_the_code_says(imports):
+    """If they are not: `make drawing`."""
+    page = imports.PAGE.read_text()
+    assert page == imports.renewed(page)
+    assert page.count("```mermaid") == len(imports.DRAWINGS)
+
+
+def test_no_arrow_goes_up(imports):
+    """So there is no circle of packages."""
+    for _, package, contract in imports.DRAWINGS:
+        of = imports.layers(contract)
+        found = imports.imports(package)
+        assert len(of) > 5
+        assert len(found) > len(of)
+        assert imports.upward(of, found) == []
+        assert imports.upward(of, {(of[-1][0], of[0][0]): 1}) == [f"{of[-1][0]} imports {of[0][0]}"]
+
+
+def test_the_embedded_ecs_stands_apart(imports):
+    """As the page says."""
+    found = imports.imports(imports.PACKAGE)
+    assert {above for above, below in found if below == "local"} == {"cli"}
+    assert not [below for above, below in found if above == "local"]
+
+
+def test_the_walk_names_functions_that_exist(imports):
+    """Ten steps, each with a function for the block, and one for the worker."""
+    walk = imports.PAGE.read_text().partition("step by step")[2]
+    rows = [line.split("|")[2:4] for line in walk.splitlines() if re.match(r"\| \d+\.", line)]
+    assert len(rows) == 10
+    for block, worker in rows:
+        names = re.findall(r"`([\w.]+)`", block + worker)
+        assert len(names) == (1 if "the same" in worker else 2)
+        assert [name for name in names if not _is_function(name)] == []
+
+
+def _is_function(name: str) -> bool:
+    """Whether a module, or a class in it, defines a function; the module is not imported."""
+    parts = name.split(".")
+    folder = ROOT / "prefect_ecs_pinned"
+    while parts and (folder / parts[0]).is_dir():
+        folder /= parts.pop(0)
+    body = ast.parse((folder / f"{parts.pop(0)}.py").read_text()).body
+    for part in parts[:-1]:
+        body = next(n.body for n in body if isinstance(n, ast.ClassDef) and n.name == part)
+    functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return parts[-1] in [function.name for function in functions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.docs.snippets import Snippet
+
+#: Port of a Prefect server on the pages; in a test it is one that nobody else uses.
+SERVER_PORT = ":4200"
 
 #: Seconds for one snippet, and for what one waits for.
 PATIENCE = 120.0
@@ -28,6 +32,7 @@ class Session:
         self.folder = folder
         self._state = folder / ".shell"
         self._background: list[subprocess.Popen[bytes]] = []
+        self._port = _free_port()
         binaries = str(Path(sys.executable).parent)
         self._environment = {
             **os.environ,
@@ -35,6 +40,7 @@ class Session:
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(folder),
             "COLUMNS": "200",
+            "PREFECT_SERVER_API_PORT": self._port,
         }
         self._state.write_text(f"cd {folder}\n")
 
@@ -81,6 +87,7 @@ class Session:
 
     def _start(self, script: str, name: str) -> subprocess.Popen[bytes]:
         """Run a script where the last one left off: its directory and its variables."""
+        script = self._mine(script)
         keep = f"{{ export -p; echo cd \"'$PWD'\"; }} > {self._state}"
         with (self.folder / f"{name.replace('/', '_')}.log").open("wb") as log:
             return subprocess.Popen(
@@ -92,6 +99,10 @@ class Session:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _mine(self, script: str) -> str:
+        """A script with this session's port; Prefect's server is given it by a variable."""
+        return script.replace(SERVER_PORT, f":{self._port}")
 
     def _finish(self, process: subprocess.Popen[bytes], snippet: Snippet) -> None:
         try:
@@ -115,3 +126,9 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])

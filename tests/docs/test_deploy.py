@@ -13,29 +13,41 @@ import yaml
 from moto import mock_aws
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "deploy" / "agents.yaml"
+DEPLOY = ROOT / "deploy"
+TEMPLATES = sorted(DEPLOY.glob("*.yaml"))
+DOCKERFILES = sorted(DEPLOY.glob("Dockerfile*"))
 BINARIES = Path(sys.executable).parent
 
 
-def test_cfn_lint_has_nothing_to_say() -> None:
-    found = subprocess.run([BINARIES / "cfn-lint", TEMPLATE], capture_output=True, text=True)
+def _name(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=_name)
+def test_cfn_lint_has_nothing_to_say(template: Path) -> None:
+    found = subprocess.run([BINARIES / "cfn-lint", template], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_hadolint_has_nothing_to_say() -> None:
-    dockerfile = ROOT / "deploy" / "Dockerfile"
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=_name)
+def test_hadolint_has_nothing_to_say(dockerfile: Path) -> None:
     found = subprocess.run([BINARIES / "hadolint", dockerfile], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_the_dockerfile_copies_what_exists() -> None:
-    lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=_name)
+def test_the_dockerfile_copies_what_exists(dockerfile: Path) -> None:
+    lines = dockerfile.read_text().splitlines()
     sources = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
     assert sources
     assert all((ROOT / source).exists() for source in sources)
 
 
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+WORKFLOWS = [
+    path
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    if path.name != "codeql.yml"  # it has a build of its own
+]
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
@@ -50,8 +62,20 @@ def test_the_workflows_make_what_can_be_made(workflow: Path) -> None:
     assert made <= targets
 
 
+#: Template -> the parameters that name what is started, and the end of its command line.
+STARTED = {
+    "agents.yaml": ({"AgentImage": "a:1", "WorkQueue": "prod", "Agents": "2"}, ["-q", "prod"]),
+    "workers.yaml": ({"WorkerImage": "w:1", "WorkPool": "etl", "Workers": "2"}, ["--pool", "etl"]),
+}
+
+
+def test_all_templates_are_tested() -> None:
+    assert [path.name for path in TEMPLATES] == list(STARTED)
+
+
+@pytest.mark.parametrize("template", STARTED)
 @pytest.mark.parametrize("key", ["", "arn:aws:secretsmanager:us-east-1:123456789012:secret:key"])
-def test_the_template_deploys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_template_deploys(template: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -64,13 +88,11 @@ def test_the_template_deploys(key: str, monkeypatch: pytest.MonkeyPatch) -> None
         parameters = {
             "VpcId": subnets[0]["VpcId"],
             "SubnetIds": ",".join(subnet["SubnetId"] for subnet in subnets),
-            "AgentImage": "prefect-agent:1",
             "PrefectApiUrl": "https://prefect.example.com/api",
             "PrefectApiKeySecretArn": key,
-            "WorkQueue": "prod",
-            "Agents": "2",
+            **STARTED[template][0],
         }
-        outputs = _deploy(parameters)
+        outputs = _deploy(DEPLOY / template, parameters)
         ecs = boto3.client("ecs")
         (service,) = ecs.describe_services(
             cluster=outputs["Cluster"],
@@ -79,20 +101,20 @@ def test_the_template_deploys(key: str, monkeypatch: pytest.MonkeyPatch) -> None
         described = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
     assert service["desiredCount"] == 2
     (container,) = described["taskDefinition"]["containerDefinitions"]
-    assert container["command"][-2:] == ["-q", "prod"]
+    assert container["command"][-2:] == STARTED[template][1]
     assert [s["valueFrom"] for s in container.get("secrets", [])] == ([key] if key else [])
 
 
-def _deploy(parameters: dict[str, str]) -> dict[str, str]:
+def _deploy(template: Path, parameters: dict[str, str]) -> dict[str, str]:
     """The outputs of a stack."""
     formation = boto3.client("cloudformation")
     formation.create_stack(
-        StackName="agents",
-        TemplateBody=TEMPLATE.read_text(),
+        StackName="prefect",
+        TemplateBody=template.read_text(),
         Capabilities=["CAPABILITY_IAM"],
         Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
     )
-    (stack,) = formation.describe_stacks(StackName="agents")["Stacks"]
+    (stack,) = formation.describe_stacks(StackName="prefect")["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
@@ -112,12 +134,13 @@ def _short_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> object:
 _Loader.add_multi_constructor("!", _short_form)
 
 
-def test_the_agents_role_is_what_the_command_line_prints() -> None:
-    """`pinned-ecs iam` for a block that registers, finds its network and streams no output."""
+@pytest.mark.parametrize(("name", "role"), [("agents", "AgentRole"), ("workers", "WorkerRole")])
+def test_the_role_is_what_the_command_line_prints(name: str, role: str) -> None:
+    """`pinned-ecs iam` for what registers, finds its network and streams no output."""
     from prefect_ecs_pinned.operations.iam import Needs, Role, statements
 
-    template = yaml.load(TEMPLATE.read_text(), _Loader)
-    (granted,) = template["Resources"]["AgentRole"]["Properties"]["Policies"]
+    template = yaml.load((DEPLOY / f"{name}.yaml").read_text(), _Loader)
+    (granted,) = template["Resources"][role]["Properties"]["Policies"]
     needs = Needs(
         partition="aws",
         region="us-east-1",
