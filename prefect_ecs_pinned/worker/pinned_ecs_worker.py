@@ -7,6 +7,7 @@ This module holds what Prefect calls. `spec` makes a `RunSpec` of a job's config
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import anyio.abc
@@ -22,22 +23,26 @@ from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
-from prefect_ecs_pinned.runs.ending import Ending
-from prefect_ecs_pinned.runs.host import UNWANTED
-from prefect_ecs_pinned.runs.launch import launch
 from prefect_ecs_pinned.runs.spec import RunSpec
-from prefect_ecs_pinned.runs.watch import Launched, Unwanted
 from prefect_ecs_pinned.worker.attempt import Attempt
+from prefect_ecs_pinned.worker.claims import Claim, Claims
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.flow_runs import FlowRuns
+from prefect_ecs_pinned.worker.handing_back import HandingBack
 from prefect_ecs_pinned.worker.host import Page, WorkerHost
+from prefect_ecs_pinned.worker.launches import Launches, Order
+from prefect_ecs_pinned.worker.leases import Leases
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
-from prefect_ecs_pinned.worker.room import Room
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
+from prefect_ecs_pinned.worker.taking import Taking
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
+
+#: Seconds that a worker which stops takes to hand back what it has not launched. Orchestrators kill
+#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM.
+HAND_BACK_SECONDS = 8.0
 
 
 class PinnedECSWorkerResult(BaseWorkerResult):
@@ -45,7 +50,7 @@ class PinnedECSWorkerResult(BaseWorkerResult):
 
 
 class PinnedECSWorker(
-    BaseWorker[PinnedECSJobConfiguration, PinnedECSVariables, PinnedECSWorkerResult]
+    Taking, BaseWorker[PinnedECSJobConfiguration, PinnedECSVariables, PinnedECSWorkerResult]
 ):
     """Run flow runs on Amazon ECS, all from one pinned task-definition revision.
 
@@ -67,7 +72,9 @@ class PinnedECSWorker(
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._room = Room()
+        self._submissions = set()
+        self._services: set[asyncio.Task[None]] = set()
+        self._launches: Launches | None = None
         self._flow_runs: FlowRuns | None = None
         self._live: LiveTasks | None = None
         self._warned = False
@@ -80,13 +87,38 @@ class PinnedECSWorker(
         clock = LoopClock()
         self._flow_runs = FlowRuns(self.client, clock)
         self._live = LiveTasks(self._flow_runs, clock)
+        leases = Leases(self.client, clock, self._flow_runs.claims.all)
+        handing_back = HandingBack(self.client)
+        self._launches = Launches(self._live, handing_back, leases, self.still_taken)
+        self._serve(leases.run())
+        self._serve(handing_back.run("Its concurrency slot had gone before it was launched"))
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Let go of tasks, which run on, before the parent lets go of its client."""
-        if self._live is not None:
-            with anyio.CancelScope(shield=True):
-                await self._live.close()
+        """Let go of tasks, which run on, before the parent lets go of its client.
+
+        A worker that does not end by itself hands back what it has not launched.
+        """
+        with anyio.CancelScope(shield=True):
+            await self._stop(hand_back=any(exc_info))
         await super().teardown(*exc_info)
+
+    async def _stop(self, hand_back: bool) -> None:
+        for service in self._services:
+            service.cancel()
+        if self._launches is not None and self._flow_runs is not None and hand_back:
+            self.stopping = True
+            self._flow_runs.claims.end()
+            why = f"Worker {self.name!r} stopped before it had launched a task"
+            await self._launches.stop(self._submissions, why, HAND_BACK_SECONDS)
+        if self._flow_runs is not None:
+            await self._flow_runs.claims.close_all()
+        if self._live is not None:
+            await self._live.close()
+
+    def _serve(self, service: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(service)
+        self._services.add(task)
+        task.add_done_callback(self._services.discard)
 
     async def run(
         self,
@@ -100,7 +132,8 @@ class PinnedECSWorker(
             PinnedECSError: Nothing was launched.
         """
         host = self._host(flow_run, task_status)
-        await self._launch(host, configuration)
+        claims = self._claims_or_none()
+        await self._launch(host, configuration, claims.get(flow_run.id) if claims else None)
         return PinnedECSWorkerResult(identifier=host.attempt.identifier, status_code=0)
 
     async def _initiate_run(
@@ -108,7 +141,7 @@ class PinnedECSWorker(
     ) -> None:
         """As `run`, for `submit`: there, Prefect does not store the identifier."""
         host = self._host(flow_run, None)
-        await self._launch(host, configuration)
+        await self._launch(host, configuration, None)
         if host.attempt.identifier:
             await host.store_identifier()
 
@@ -149,61 +182,31 @@ class PinnedECSWorker(
 
     # -- of its own ------------------------------------------------------------------------------
 
+    def _claims_or_none(self) -> Claims | None:
+        return self._flow_runs.claims if self._flow_runs is not None else None
+
     def _host(self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None) -> WorkerHost:
         if self._flow_runs is None:
             raise RuntimeError("the worker has to be set up first: use it with `async with`")
         page = Page(self.get_flow_run_logger(flow_run))
         return WorkerHost(Attempt.of(flow_run), self._flow_runs, self._logger, page, task_status)
 
-    async def _launch(self, host: WorkerHost, configuration: PinnedECSJobConfiguration) -> None:
-        """Launch a task, and have it followed; a run that is not wanted any more is not launched.
+    async def _launch(
+        self, host: WorkerHost, configuration: PinnedECSJobConfiguration, claim: Claim | None
+    ) -> None:
+        """Launch a task, and have it followed.
 
         Raises:
             PinnedECSError: Nothing was launched.
         """
         self._warn_once(configuration)
-        plane = self._plane(configuration)
-        spec = await self._spec(configuration, plane, host.attempt)
-        try:
-            await self._enter(configuration.max_live_tasks, host)
-            launched = await self._launch_within(spec, plane, host)
-        except Unwanted:
-            await Ending(spec, plane, host).never_launched()
-            return
-        if self._live is not None:
-            self._live.follow(spec, plane, host, launched, self._room.leave)
 
-    async def _launch_within(
-        self, spec: RunSpec, plane: ControlPlane, host: WorkerHost
-    ) -> Launched:
-        try:
-            return await launch(spec, plane, host)
-        except BaseException:
-            self._room.leave()
-            raise
+        async def job() -> tuple[RunSpec, ControlPlane]:
+            plane = self._plane(configuration)
+            return await self._spec(configuration, plane, host.attempt), plane
 
-    async def _enter(self, bound: int | None, host: WorkerHost) -> None:
-        """Wait until so few tasks live, for as long as the run is wanted.
-
-        Raises:
-            Unwanted: It is not any more.
-        """
-        turn = self._room.enter(bound)
-        if turn.done():
-            return
-
-        def unwanted() -> None:
-            if not turn.done():
-                turn.set_exception(Unwanted("not wanted"))
-
-        end = host.on_state(UNWANTED, unwanted)
-        try:
-            await asyncio.shield(turn)
-        except BaseException:
-            self._room.give_up(turn)
-            raise
-        finally:
-            end()
+        assert self._launches is not None
+        await self._launches.launch(Order(host, job, configuration.max_live_tasks, claim))
 
     def _plane(self, configuration: PinnedECSJobConfiguration) -> ControlPlane:
         credentials = configuration.aws_credentials or AwsCredentials()
