@@ -21,7 +21,7 @@ from prefect.logging.loggers import get_logger
 from prefect.states import AwaitingRetry
 from prefect.utilities.engine import propose_state
 
-from prefect_ecs_pinned.aws.loop.batching import in_batches
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.faces.pages import page_limit
 from prefect_ecs_pinned.worker.claims import Claim

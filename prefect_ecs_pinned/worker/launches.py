@@ -62,6 +62,9 @@ class Launches:
         handing_back: Sets runs back.
         leases: Keeps the concurrency slots of runs that wait.
         still_taken: See `Taking.still_taken`.
+
+    Attributes:
+        room: The bound on live tasks.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Launches:
         self._handing_back = handing_back
         self._leases = leases
         self._still_taken = still_taken
-        self._room = Room()
+        self.room = Room()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -155,7 +158,7 @@ class Launches:
         except Unwanted:
             await Ending(spec, plane, host).never_launched()
             return
-        self._live.follow(spec, plane, host, launched, self._room.leave)
+        self._live.follow(spec, plane, host, launched, self.room.leave)
         if claim is not None:
             self._leases.launched(claim)
         if self._stopping:
@@ -173,7 +176,7 @@ class Launches:
         try:
             return await launch(spec, plane, order.host, order.claim)
         except BaseException:
-            self._room.leave()
+            self.room.leave()
             raise
 
     async def _enter(self, order: Order) -> None:
@@ -183,7 +186,7 @@ class Launches:
             Unwanted: It is not any more.
             NotTaken: It is not this worker's any more.
         """
-        turn = self._room.enter(order.bound)
+        turn = self.room.enter(order.bound)
         if turn.done():
             return
 
@@ -197,7 +200,7 @@ class Launches:
         try:
             await asyncio.shield(turn)
         except BaseException:
-            self._room.give_up(turn)
+            self.room.give_up(turn)
             raise
         finally:
             end()

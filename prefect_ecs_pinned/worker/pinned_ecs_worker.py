@@ -6,8 +6,7 @@ This module holds what Prefect calls. `spec` makes a `RunSpec` of a job's config
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
+import copy
 from typing import Any
 
 import anyio.abc
@@ -18,7 +17,6 @@ from prefect_aws import AwsCredentials
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
@@ -27,22 +25,17 @@ from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.attempt import Attempt
 from prefect_ecs_pinned.worker.claims import Claim, Claims
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
-from prefect_ecs_pinned.worker.flow_runs import FlowRuns
-from prefect_ecs_pinned.worker.handing_back import HandingBack
 from prefect_ecs_pinned.worker.host import Page, WorkerHost
-from prefect_ecs_pinned.worker.launches import Launches, Order
-from prefect_ecs_pinned.worker.leases import Leases
+from prefect_ecs_pinned.worker.launches import Order
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
+from prefect_ecs_pinned.worker.pool_runs import PoolRun
+from prefect_ecs_pinned.worker.services import Services
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
 from prefect_ecs_pinned.worker.taking import Taking
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
-
-#: Seconds that a worker which stops takes to hand back what it has not launched. Orchestrators kill
-#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM.
-HAND_BACK_SECONDS = 8.0
 
 
 class PinnedECSWorkerResult(BaseWorkerResult):
@@ -73,10 +66,7 @@ class PinnedECSWorker(
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._submissions = set()
-        self._services: set[asyncio.Task[None]] = set()
-        self._launches: Launches | None = None
-        self._flow_runs: FlowRuns | None = None
-        self._live: LiveTasks | None = None
+        self._services: Services | None = None
         self._warned = False
 
     # -- what Prefect calls ----------------------------------------------------------------------
@@ -84,41 +74,21 @@ class PinnedECSWorker(
     async def setup(self) -> None:
         """Begin to follow tasks, with the client that the parent makes."""
         await super().setup()
-        clock = LoopClock()
-        self._flow_runs = FlowRuns(self.client, clock)
-        self._live = LiveTasks(self._flow_runs, clock)
-        leases = Leases(self.client, clock, self._flow_runs.claims.all)
-        handing_back = HandingBack(self.client)
-        self._launches = Launches(self._live, handing_back, leases, self.still_taken)
-        self._serve(leases.run())
-        self._serve(handing_back.run("Its concurrency slot had gone before it was launched"))
+        self._services = Services(
+            self.client, self._work_pool_name, self.name, self.still_taken, self._job_of
+        )
+        self._services.begin()
 
     async def teardown(self, *exc_info: Any) -> None:
         """Let go of tasks, which run on, before the parent lets go of its client.
 
         A worker that does not end by itself hands back what it has not launched.
         """
-        with anyio.CancelScope(shield=True):
-            await self._stop(hand_back=any(exc_info))
+        self.stopping = any(exc_info)
+        if self._services is not None:
+            with anyio.CancelScope(shield=True):
+                await self._services.stop(self._submissions if self.stopping else None)
         await super().teardown(*exc_info)
-
-    async def _stop(self, hand_back: bool) -> None:
-        for service in self._services:
-            service.cancel()
-        if self._launches is not None and self._flow_runs is not None and hand_back:
-            self.stopping = True
-            self._flow_runs.claims.end()
-            why = f"Worker {self.name!r} stopped before it had launched a task"
-            await self._launches.stop(self._submissions, why, HAND_BACK_SECONDS)
-        if self._flow_runs is not None:
-            await self._flow_runs.claims.close_all()
-        if self._live is not None:
-            await self._live.close()
-
-    def _serve(self, service: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(service)
-        self._services.add(task)
-        task.add_done_callback(self._services.discard)
 
     async def run(
         self,
@@ -131,16 +101,20 @@ class PinnedECSWorker(
         Raises:
             PinnedECSError: Nothing was launched.
         """
-        host = self._host(flow_run, task_status)
+        host = self._host(flow_run)
         claims = self._claims_or_none()
-        await self._launch(host, configuration, claims.get(flow_run.id) if claims else None)
+        try:
+            await self._launch(host, configuration, claims.get(flow_run.id) if claims else None)
+        finally:
+            if host.has_started and task_status is not None:
+                task_status.started(host.attempt.identifier)
         return PinnedECSWorkerResult(identifier=host.attempt.identifier, status_code=0)
 
     async def _initiate_run(
         self, flow_run: FlowRun, configuration: PinnedECSJobConfiguration
     ) -> None:
         """As `run`, for `submit`: there, Prefect does not store the identifier."""
-        host = self._host(flow_run, None)
+        host = self._host(flow_run)
         await self._launch(host, configuration, None)
         if host.attempt.identifier:
             await host.store_identifier()
@@ -182,14 +156,19 @@ class PinnedECSWorker(
 
     # -- of its own ------------------------------------------------------------------------------
 
-    def _claims_or_none(self) -> Claims | None:
-        return self._flow_runs.claims if self._flow_runs is not None else None
+    @property
+    def live_tasks(self) -> LiveTasks | None:
+        """The tasks that it follows; None when it is not set up."""
+        return self._services.live if self._services is not None else None
 
-    def _host(self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None) -> WorkerHost:
-        if self._flow_runs is None:
+    def _claims_or_none(self) -> Claims | None:
+        return self._services.flow_runs.claims if self._services is not None else None
+
+    def _host(self, flow_run: FlowRun) -> WorkerHost:
+        if self._services is None:
             raise RuntimeError("the worker has to be set up first: use it with `async with`")
         page = Page(self.get_flow_run_logger(flow_run))
-        return WorkerHost(Attempt.of(flow_run), self._flow_runs, self._logger, page, task_status)
+        return WorkerHost(Attempt.of(flow_run), self._services.flow_runs, self._logger, page)
 
     async def _launch(
         self, host: WorkerHost, configuration: PinnedECSJobConfiguration, claim: Claim | None
@@ -205,8 +184,21 @@ class PinnedECSWorker(
             plane = self._plane(configuration)
             return await self._spec(configuration, plane, host.attempt), plane
 
-        assert self._launches is not None
-        await self._launches.launch(Order(host, job, configuration.max_live_tasks, claim))
+        assert self._services is not None
+        await self._services.launches.launch(Order(host, job, configuration.max_live_tasks, claim))
+
+    async def _job_of(self, run: PoolRun) -> tuple[RunSpec, ControlPlane]:
+        """What a flow run of the pool asks for, whoever has launched it."""
+        flow_run = await self.client.read_flow_run(run.id)
+        configuration = await self.job_configuration.resolve_for_flow_run(
+            flow_run,
+            client=self.client,
+            work_pool=copy.deepcopy(self.work_pool),
+            worker_name=self.name,
+            worker_id=self.backend_id,
+        )
+        plane = self._plane(configuration)
+        return await self._spec(configuration, plane, Attempt.of(flow_run)), plane
 
     def _plane(self, configuration: PinnedECSJobConfiguration) -> ControlPlane:
         credentials = configuration.aws_credentials or AwsCredentials()
