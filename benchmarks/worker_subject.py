@@ -108,7 +108,7 @@ async def runs(task: dict[str, Any]) -> dict[str, Any]:
         results = await asyncio.gather(
             *(one_run(worker, pool, run) for run in due), return_exceptions=True
         )
-        while isinstance(worker, PinnedECSWorker) and worker._live:  # noqa: ASYNC110
+        while isinstance(worker, PinnedECSWorker) and worker.live_tasks:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         cost = meter.end()
         await asyncio.sleep(_SETTLING_SECONDS)

@@ -21,6 +21,7 @@ from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
 from prefect_ecs_pinned.aws.events import Listener, ignore
 from prefect_ecs_pinned.aws.launching.clusters import Strategy
 from prefect_ecs_pinned.aws.launching.handover import Launch
+from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.launching.submission import Submission
 from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, ThreadsafeQueue
 from prefect_ecs_pinned.aws.loop.registry import Registry
@@ -136,6 +137,7 @@ class ControlPlane:
         subnets_found: bool = False,
         started_by: str | None = None,
         container_name: str = PREFECT_CONTAINER,
+        permit: Permit | None = None,
     ) -> Launch:
         """Queue a launch; see `Launching.submit`.
 
@@ -154,6 +156,8 @@ class ControlPlane:
             subnets_found: They were: they may be looked up again.
             started_by: See `Launching.submit`.
             container_name: Name of the Prefect container.
+            permit: See `Launching.submit`. When it is retracted, the outcome is a task that was
+                started before, or else an error.
         """
         launch, pinning, network = Launch(), self._verbs.pinning, self._verbs.network
 
@@ -171,10 +175,39 @@ class ControlPlane:
                 heal=partial(network.replaced, vpc_id) if subnets_found else None,
                 started_by=started_by,
                 container_name=container_name,
+                permit=permit,
             )
 
         launch.begin(self._loop, submit)
+        if permit is not None:
+            permit.used_by(partial(launch.retract, self._loop))
         return launch
+
+    async def described(self, cluster: str, tasks: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Tasks as DescribeTasks answers them, those that ECS does not know left out.
+
+        Args:
+            cluster: Name or ARN.
+            tasks: At most 100 ARNs.
+
+        Raises:
+            Fault: It cannot be known.
+        """
+        answer = await self._loop.run(self._verbs.ecs.describe_tasks(cluster, tasks))
+        return [task for task in answer["tasks"] if isinstance(task, dict)]
+
+    async def tasks_of(
+        self, cluster: str, started_by: str = "", family: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """Tasks with that ``startedBy``, or of that family; see `ports.LaunchApi`.
+
+        Raises:
+            Fault: It cannot be known.
+        """
+        ecs = self._verbs.ecs
+        if started_by:
+            return await self._loop.run(ecs.tasks_started_by(cluster, started_by))
+        return await self._loop.run(ecs.tasks_of_family(cluster, family))
 
     async def withdraw(self, launch: Launch) -> Snapshot | None:
         """Never launch it; stop its task if it is too late. Returns when that is certain.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 from prefect.client.orchestration import PrefectClient
@@ -10,27 +11,46 @@ from prefect.client.orchestration import PrefectClient
 from prefect_ecs_pinned.faces.pages import for_all
 
 
+class Seen(NamedTuple):
+    """The state of a flow run as it was read; both are empty without one.
+
+    Attributes:
+        type: Such as ``PENDING``.
+        id: Of the state: another one each time that it is set.
+    """
+
+    type: str
+    id: str
+
+
 async def read_states(client: PrefectClient, ids: Sequence[str]) -> Mapping[str, str]:
-    """Flow run -> type of its state, empty without one; see `following.StatesApi`.
+    """Flow run -> type of its state, empty without one; see `following.StatesApi`."""
+    return {id_: seen.type for id_, seen in (await read_seen(client, ids)).items()}
+
+
+async def read_seen(client: PrefectClient, ids: Sequence[str]) -> Mapping[str, Seen]:
+    """Flow run -> its state.
 
     Not by `read_flow_runs`, which makes a model of each, 0.4 ms of CPU, of which one field would be
     read.
     """
 
-    async def read(some: Sequence[str], limit: int) -> Sequence[tuple[str, str]]:
+    async def read(some: Sequence[str], limit: int) -> Sequence[tuple[str, Seen]]:
         body = {"flow_runs": {"id": {"any_": list(some)}}, "limit": limit}
         response = await client._client.post("/flow_runs/filter", json=body)
         return _states_in(response.content)
 
-    found: dict[str, str] = {}
-    for flow_run_id, state in await for_all(ids, read):
+    found: dict[str, Seen] = {}
+    for flow_run_id, seen in await for_all(ids, read):
         # Two answers that contradict each other say no more than that there is such a run.
-        found[flow_run_id] = state if found.get(flow_run_id, state) == state else ""
+        found[flow_run_id] = (
+            seen if found.get(flow_run_id, seen).type == seen.type else Seen("", "")
+        )
     return found
 
 
-def _states_in(answer: bytes) -> list[tuple[str, str]]:
-    """(flow run, type of its state) of an answer's members that can be read.
+def _states_in(answer: bytes) -> list[tuple[str, Seen]]:
+    """(flow run, its state) of an answer's members that can be read.
 
     Raises:
         ValueError: The answer is no list in JSON.
@@ -42,6 +62,10 @@ def _states_in(answer: bytes) -> list[tuple[str, str]]:
     for flow_run in flow_runs:
         if isinstance(flow_run, dict) and isinstance(flow_run_id := flow_run.get("id"), str):
             state = flow_run.get("state")
-            kind = state.get("type") if isinstance(state, dict) else None
-            found.append((flow_run_id, kind if isinstance(kind, str) else ""))
+            members = state if isinstance(state, dict) else {}
+            found.append((flow_run_id, Seen(_text(members.get("type")), _text(members.get("id")))))
     return found
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -16,6 +16,7 @@ import yaml
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.aws.launching.launch import MayRun
+from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.pinning.resolving import Pin
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url
 from prefect_ecs_pinned.core.showable import REQUEST
@@ -31,22 +32,29 @@ from prefect_ecs_pinned.runs.watch import Launched, Unwanted
 WITHDRAW_SECONDS = 60.0
 
 
-async def launch(spec: RunSpec, plane: ControlPlane, host: Host) -> Launched:
+async def launch(
+    spec: RunSpec, plane: ControlPlane, host: Host, permit: Permit | None = None
+) -> Launched:
     """Launch what a spec asks for, and see that no task is left when nobody wants it.
 
     ``host.started`` is called with the identifier as soon as ECS has accepted the task, so that
     the flow run can be cancelled while it provisions; with an empty one when a task may run that
     nobody can find.
 
+    With a permit that is retracted, nothing is launched any more; nothing that was is stopped.
+
     Raises:
         Unwanted: The flow run was cancelled while it waited; nothing runs.
         PinnedECSError: Nothing was launched.
     """
-    return await _Launching(spec, plane, host).launch()
+    return await _Launching(spec, plane, host, permit).launch()
 
 
 class _Launching:
-    def __init__(self, spec: RunSpec, plane: ControlPlane, host: Host) -> None:
+    def __init__(
+        self, spec: RunSpec, plane: ControlPlane, host: Host, permit: Permit | None
+    ) -> None:
+        self._permit = permit
         self._spec = spec
         self._plane = plane
         self._host = host
@@ -111,6 +119,7 @@ class _Launching:
             subnets_found=prepared.subnets_found,
             started_by=prepared.started_by,
             container_name=self._spec.container_name,
+            permit=self._permit,
         )
         unwanted = False
         try:
@@ -132,6 +141,8 @@ class _Launching:
 
     async def _abandon(self, launch: Launch) -> None:
         """Nobody is there any more to hand an identifier to: see to it that no task is left."""
+        if self._permit is not None and self._permit.retracted:
+            return  # whoever finds its task takes it up
         with self._host.shield():
             withdrawn = await _uninterrupted(self._withdraw(launch), WITHDRAW_SECONDS)
         if not withdrawn.done() or withdrawn.cancelled():

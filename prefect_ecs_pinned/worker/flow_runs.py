@@ -21,8 +21,9 @@ from prefect.utilities.engine import propose_state
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.faces.asking import reason_of, within
 from prefect_ecs_pinned.faces.following import Following
-from prefect_ecs_pinned.faces.states import read_states
+from prefect_ecs_pinned.faces.states import Seen, read_seen
 from prefect_ecs_pinned.worker.attempt import Attempt, Standing, standing, superseded
+from prefect_ecs_pinned.worker.claims import Claims
 
 T = TypeVar("T")
 
@@ -48,16 +49,25 @@ class FlowRuns:
 
     Attributes:
         following: The flow runs whose states are looked at.
+        claims: Those that this worker has taken, and has not launched.
     """
 
     def __init__(self, client: PrefectClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self.following = Following(self, clock)
+        self.claims = Claims(self.seen, clock)
+
+    async def seen(self, ids: Sequence[str], /) -> Mapping[str, Seen]:
+        """See `claims.ReadStates`."""
+        return await read_seen(self._client, ids)
 
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
-        """See `following.StatesApi`."""
-        return await read_states(self._client, ids)
+        """See `following.StatesApi`; what is read also goes to those who have claims."""
+        asked_at = self.claims.now()
+        seen = await self.seen(ids)
+        self.claims.seen(seen, asked_at)
+        return {flow_run_id: state.type for flow_run_id, state in seen.items()}
 
     async def state(self, flow_run_id: str, /) -> str | None:
         """See `following.StatesApi`."""

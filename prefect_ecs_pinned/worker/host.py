@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
 import anyio
-import anyio.abc
 from prefect.logging.handlers import APILogHandler
 
 from prefect_ecs_pinned.core.task_state import Snapshot
@@ -24,9 +23,9 @@ class WorkerHost:
         flow_runs: Where it is reported on.
         log: The worker's.
         page: The log that the flow run's page shows.
-        task_status: Prefect's; None for a run that nobody waits for.
 
     Attributes:
+        has_started: Its identifier is known; an empty one when there is none.
         crash: Why the flow run is to be reported as crashed; empty when it is not.
         interrupted: How the task ended, if it was stopped from outside and exited with 0.
     """
@@ -37,15 +36,14 @@ class WorkerHost:
         flow_runs: FlowRuns,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
         page: Log,
-        task_status: anyio.abc.TaskStatus[str] | None,
     ) -> None:
         self.log: Log = _Quiet(log)
         self.page = page
         self.attempt = attempt
         self.crash = ""
         self.interrupted: Snapshot | None = None
+        self.has_started = False
         self._flow_runs = flow_runs
-        self._task_status = task_status
 
     @property
     def supervised(self) -> bool:
@@ -53,11 +51,9 @@ class WorkerHost:
         return True
 
     def started(self, identifier: str) -> None:
-        """Hand Prefect the identifier, which it stores as the flow run's pid."""
+        """Take the identifier, which the worker hands to Prefect: only Prefect's own task may."""
         self.attempt.identifier = identifier
-        if self._task_status is not None:
-            self._task_status.started(identifier)
-            self._task_status = None  # a run may live for hours
+        self.has_started = True
 
     def on_state(self, states: Collection[str], call: Callable[[], object]) -> Callable[[], object]:
         """See `FlowRuns.when_in`."""

@@ -17,8 +17,9 @@ A task ends, and its flow run is:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from prefect.logging.loggers import get_logger
 
@@ -30,7 +31,7 @@ from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.runs.run import follow
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.runs.watch import Launched
-from prefect_ecs_pinned.worker.attempt import Attempt
+from prefect_ecs_pinned.worker.attempt import Attempt, task_of
 from prefect_ecs_pinned.worker.flow_runs import FlowRuns
 from prefect_ecs_pinned.worker.host import WorkerHost
 
@@ -78,6 +79,9 @@ class LiveTasks:
         self._flow_runs = flow_runs
         self._clock = clock
         self._following: set[asyncio.Task[None]] = set()
+        self._followed: set[str] = set()
+        #: ARN of a task that is followed, or has been -> its flow run.
+        self._known: dict[str, UUID] = {}
         self._reports: set[asyncio.Task[None]] = set()
         self._exited: list[_Exited] = []
         self._looking: asyncio.Task[None] | None = None
@@ -86,6 +90,25 @@ class LiveTasks:
     def __len__(self) -> int:
         """How many tasks are followed."""
         return len(self._following)
+
+    def knows(self, flow_run_id: UUID, pid: str) -> bool:
+        """Whether the task of a flow run is followed, or was to its end.
+
+        Args:
+            flow_run_id: The flow run.
+            pid: Its ``infrastructure_pid``; empty when it is not stored, perhaps not yet.
+        """
+        if pid:
+            return task_of(pid) in self._known
+        return flow_run_id in self._known.values()
+
+    def remember(self, flow_run_ids: Collection[UUID]) -> None:
+        """Remember tasks that have ended of these flow runs only, which have not."""
+        self._known = {
+            arn: flow_run_id
+            for arn, flow_run_id in self._known.items()
+            if flow_run_id in flow_run_ids or arn in self._followed
+        }
 
     def follow(
         self,
@@ -108,11 +131,15 @@ class LiveTasks:
             plane.task_ended(launched.launch)
             let_go()
             return
+        arn = launched.task.task_arn
         following = asyncio.create_task(self._follow(spec, plane, host, launched))
         self._following.add(following)
+        self._known[arn] = host.attempt.flow_run_id
+        self._followed.add(arn)
 
         def done(following: asyncio.Task[None]) -> None:
             self._following.discard(following)
+            self._followed.discard(arn)
             let_go()
 
         following.add_done_callback(done)
@@ -136,6 +163,8 @@ class LiveTasks:
             logger.error("Flow run %s: %s", host.attempt.flow_run_id, error)
             if error.vanished:
                 host.crash = str(error)
+            else:
+                self._known.pop(launched.task.task_arn, None)  # it may be watched again
         except Exception as exception:  # no run ends the watch of another
             logger.exception("Flow run %s: %s", host.attempt.flow_run_id, type(exception).__name__)
         else:

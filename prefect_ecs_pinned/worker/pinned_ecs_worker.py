@@ -6,7 +6,7 @@ This module holds what Prefect calls. `spec` makes a `RunSpec` of a job's config
 
 from __future__ import annotations
 
-import asyncio
+import copy
 from typing import Any
 
 import anyio.abc
@@ -17,23 +17,21 @@ from prefect_aws import AwsCredentials
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
-from prefect_ecs_pinned.runs.ending import Ending
-from prefect_ecs_pinned.runs.host import UNWANTED
-from prefect_ecs_pinned.runs.launch import launch
 from prefect_ecs_pinned.runs.spec import RunSpec
-from prefect_ecs_pinned.runs.watch import Launched, Unwanted
 from prefect_ecs_pinned.worker.attempt import Attempt
+from prefect_ecs_pinned.worker.claims import Claim, Claims
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
-from prefect_ecs_pinned.worker.flow_runs import FlowRuns
 from prefect_ecs_pinned.worker.host import Page, WorkerHost
+from prefect_ecs_pinned.worker.launches import Order
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
-from prefect_ecs_pinned.worker.room import Room
+from prefect_ecs_pinned.worker.pool_runs import PoolRun
+from prefect_ecs_pinned.worker.services import Services
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
+from prefect_ecs_pinned.worker.taking import Taking
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 
 #: StopTask's reason when Prefect asks for it.
@@ -45,7 +43,7 @@ class PinnedECSWorkerResult(BaseWorkerResult):
 
 
 class PinnedECSWorker(
-    BaseWorker[PinnedECSJobConfiguration, PinnedECSVariables, PinnedECSWorkerResult]
+    Taking, BaseWorker[PinnedECSJobConfiguration, PinnedECSVariables, PinnedECSWorkerResult]
 ):
     """Run flow runs on Amazon ECS, all from one pinned task-definition revision.
 
@@ -67,9 +65,8 @@ class PinnedECSWorker(
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._room = Room()
-        self._flow_runs: FlowRuns | None = None
-        self._live: LiveTasks | None = None
+        self._submissions = set()
+        self._services: Services | None = None
         self._warned = False
 
     # -- what Prefect calls ----------------------------------------------------------------------
@@ -77,15 +74,20 @@ class PinnedECSWorker(
     async def setup(self) -> None:
         """Begin to follow tasks, with the client that the parent makes."""
         await super().setup()
-        clock = LoopClock()
-        self._flow_runs = FlowRuns(self.client, clock)
-        self._live = LiveTasks(self._flow_runs, clock)
+        self._services = Services(
+            self.client, self._work_pool_name, self.name, self.still_taken, self._job_of
+        )
+        self._services.begin()
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Let go of tasks, which run on, before the parent lets go of its client."""
-        if self._live is not None:
+        """Let go of tasks, which run on, before the parent lets go of its client.
+
+        A worker that does not end by itself hands back what it has not launched.
+        """
+        self.stopping = any(exc_info)
+        if self._services is not None:
             with anyio.CancelScope(shield=True):
-                await self._live.close()
+                await self._services.stop(self._submissions if self.stopping else None)
         await super().teardown(*exc_info)
 
     async def run(
@@ -99,16 +101,21 @@ class PinnedECSWorker(
         Raises:
             PinnedECSError: Nothing was launched.
         """
-        host = self._host(flow_run, task_status)
-        await self._launch(host, configuration)
+        host = self._host(flow_run)
+        claims = self._claims_or_none()
+        try:
+            await self._launch(host, configuration, claims.get(flow_run.id) if claims else None)
+        finally:
+            if host.has_started and task_status is not None:
+                task_status.started(host.attempt.identifier)
         return PinnedECSWorkerResult(identifier=host.attempt.identifier, status_code=0)
 
     async def _initiate_run(
         self, flow_run: FlowRun, configuration: PinnedECSJobConfiguration
     ) -> None:
         """As `run`, for `submit`: there, Prefect does not store the identifier."""
-        host = self._host(flow_run, None)
-        await self._launch(host, configuration)
+        host = self._host(flow_run)
+        await self._launch(host, configuration, None)
         if host.attempt.identifier:
             await host.store_identifier()
 
@@ -149,61 +156,49 @@ class PinnedECSWorker(
 
     # -- of its own ------------------------------------------------------------------------------
 
-    def _host(self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None) -> WorkerHost:
-        if self._flow_runs is None:
+    @property
+    def live_tasks(self) -> LiveTasks | None:
+        """The tasks that it follows; None when it is not set up."""
+        return self._services.live if self._services is not None else None
+
+    def _claims_or_none(self) -> Claims | None:
+        return self._services.flow_runs.claims if self._services is not None else None
+
+    def _host(self, flow_run: FlowRun) -> WorkerHost:
+        if self._services is None:
             raise RuntimeError("the worker has to be set up first: use it with `async with`")
         page = Page(self.get_flow_run_logger(flow_run))
-        return WorkerHost(Attempt.of(flow_run), self._flow_runs, self._logger, page, task_status)
+        return WorkerHost(Attempt.of(flow_run), self._services.flow_runs, self._logger, page)
 
-    async def _launch(self, host: WorkerHost, configuration: PinnedECSJobConfiguration) -> None:
-        """Launch a task, and have it followed; a run that is not wanted any more is not launched.
+    async def _launch(
+        self, host: WorkerHost, configuration: PinnedECSJobConfiguration, claim: Claim | None
+    ) -> None:
+        """Launch a task, and have it followed.
 
         Raises:
             PinnedECSError: Nothing was launched.
         """
         self._warn_once(configuration)
+
+        async def job() -> tuple[RunSpec, ControlPlane]:
+            plane = self._plane(configuration)
+            return await self._spec(configuration, plane, host.attempt), plane
+
+        assert self._services is not None
+        await self._services.launches.launch(Order(host, job, configuration.max_live_tasks, claim))
+
+    async def _job_of(self, run: PoolRun) -> tuple[RunSpec, ControlPlane]:
+        """What a flow run of the pool asks for, whoever has launched it."""
+        flow_run = await self.client.read_flow_run(run.id)
+        configuration = await self.job_configuration.resolve_for_flow_run(
+            flow_run,
+            client=self.client,
+            work_pool=copy.deepcopy(self.work_pool),
+            worker_name=self.name,
+            worker_id=self.backend_id,
+        )
         plane = self._plane(configuration)
-        spec = await self._spec(configuration, plane, host.attempt)
-        try:
-            await self._enter(configuration.max_live_tasks, host)
-            launched = await self._launch_within(spec, plane, host)
-        except Unwanted:
-            await Ending(spec, plane, host).never_launched()
-            return
-        if self._live is not None:
-            self._live.follow(spec, plane, host, launched, self._room.leave)
-
-    async def _launch_within(
-        self, spec: RunSpec, plane: ControlPlane, host: WorkerHost
-    ) -> Launched:
-        try:
-            return await launch(spec, plane, host)
-        except BaseException:
-            self._room.leave()
-            raise
-
-    async def _enter(self, bound: int | None, host: WorkerHost) -> None:
-        """Wait until so few tasks live, for as long as the run is wanted.
-
-        Raises:
-            Unwanted: It is not any more.
-        """
-        turn = self._room.enter(bound)
-        if turn.done():
-            return
-
-        def unwanted() -> None:
-            if not turn.done():
-                turn.set_exception(Unwanted("not wanted"))
-
-        end = host.on_state(UNWANTED, unwanted)
-        try:
-            await asyncio.shield(turn)
-        except BaseException:
-            self._room.give_up(turn)
-            raise
-        finally:
-            end()
+        return await self._spec(configuration, plane, Attempt.of(flow_run)), plane
 
     def _plane(self, configuration: PinnedECSJobConfiguration) -> ControlPlane:
         credentials = configuration.aws_credentials or AwsCredentials()

@@ -17,12 +17,10 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.worker import PinnedECSWorker, live_tasks
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
-from prefect_ecs_pinned.worker.flow_runs import FlowRuns
-from prefect_ecs_pinned.worker.live_tasks import LiveTasks
+from prefect_ecs_pinned.worker.services import Services
 from tests.worker.jobs import POOL, edited, flow_run, job
 from tests.worker.world import true
 
@@ -56,9 +54,10 @@ class Offline:
         self.ecs = ecs
         self.client = Client()
         self.worker = PinnedECSWorker(POOL)
-        clock = LoopClock()
-        self.worker._flow_runs = FlowRuns(self.client, clock)  # type: ignore[arg-type]
-        self.live = self.worker._live = LiveTasks(self.worker._flow_runs, clock)
+        worker = self.worker
+        services = (POOL, worker.name, worker.still_taken, worker._job_of)
+        worker._services = self.services = Services(self.client, *services)  # type: ignore[arg-type]
+        self.live = self.services.live
 
     async def run(self, number: int, initiate: bool = False, **variables: Any) -> str:
         """Launch a flow run; the identifier of its task."""
@@ -158,7 +157,9 @@ async def test_no_more_tasks_live_than_the_job_allows(offline: Offline):
     for run in runs:
         run.cancel()
     await asyncio.gather(*runs, return_exceptions=True)
-    assert len(offline.worker._room) == 3  # whoever was cancelled while it waited took no place
+    assert (
+        len(offline.services.launches.room) == 3
+    )  # whoever was cancelled while it waited took no place
 
 
 async def test_deregistering_is_warned_of_once(offline: Offline, caplog):

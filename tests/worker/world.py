@@ -137,8 +137,8 @@ async def submit(worker: PinnedECSWorker) -> list[FlowRun]:
 
 
 def live(worker: PinnedECSWorker) -> LiveTasks:
-    assert worker._live is not None
-    return worker._live
+    assert worker.live_tasks is not None
+    return worker.live_tasks
 
 
 async def true(what: Callable[[], bool | Awaitable[bool]]) -> None:

@@ -51,6 +51,16 @@ class Launch:
         except RuntimeError:
             self._fail(PinnedECSError("cannot launch", _CLOSED))
 
+    def retract(self, loop: ControlLoop) -> None:
+        """Never launch it; its outcome is a task that was started before, or else an error."""
+
+        def retract() -> None:
+            if self.submission is not None:
+                self.submission.withdraw(keep=True)
+
+        with contextlib.suppress(RuntimeError):  # the control plane has been closed
+            loop.call(retract)
+
     def _hand_over(self, done: asyncio.Future[Snapshot]) -> None:
         """Hand the submission's outcome over to the caller's event loop."""
         if done.cancelled():

@@ -26,6 +26,7 @@ from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
 from prefect_ecs_pinned.aws.launching import outcomes, task_lookup
 from prefect_ecs_pinned.aws.launching.outcomes import MayRun, NotStopped
+from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.aws.launching.renewing import renew
 from prefect_ecs_pinned.aws.launching.submission import Renewal, Submission
@@ -83,6 +84,7 @@ class Launching:
         heal: Renewal | None = None,
         started_by: str | None = None,
         container_name: str = PREFECT_CONTAINER,
+        permit: Permit | None = None,
     ) -> Submission:
         """Queue a request; its ``outcome`` is the launched task, or a `PinnedECSError`.
 
@@ -95,6 +97,7 @@ class Launching:
             started_by: Its own ``startedBy``; that of the request unless given. Empty when a
                 patch has set another one: others may have the same.
             container_name: Name of the Prefect container.
+            permit: Asked before each call, where somebody else may come to launch the task.
         """
         submission = Submission(
             request=dict(request),
@@ -104,6 +107,8 @@ class Launching:
             renew=renew,
             heal=heal,
             started_by=str(request.get("startedBy") or "") if started_by is None else started_by,
+            permit=permit,
+            **({"id": permit.id} if permit is not None else {}),
         )
         submission.request = with_submission_id(
             submission.request, submission.id, definition, container_name
@@ -210,6 +215,10 @@ class Launching:
                 raise outcomes.cancelled(submission.what())
             if submission.token_expires(asked_at):
                 return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
+            if submission.permit is not None and not await submission.permit.granted():
+                if not submission.uncertain:
+                    raise outcomes.cancelled(submission.what())
+                return Fault(Kind.CONFLICT, "RunTask", "", "somebody else may launch it by now")
             request = {**submission.request, "clientToken": submission.token}
             submission.called = True
             task = await self._run_task(request)
@@ -243,7 +252,7 @@ class Launching:
             self._live[submission] = queue, key
         except Exception:  # a task that runs is its caller's, whether or not it is counted
             logger.exception("Task %s could not be counted", task.task_arn)
-        if not submission.withdrawn:
+        if not submission.withdrawn or submission.kept:
             return task
         if await self._withdrawing.stop(submission, task):
             raise outcomes.cancelled(submission.what())

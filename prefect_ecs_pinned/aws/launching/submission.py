@@ -12,6 +12,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import backoff
 from prefect_ecs_pinned.aws.launching.outcomes import cancelled
+from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.core.breakers import Breaker
 from prefect_ecs_pinned.core.capacity import Demand
 from prefect_ecs_pinned.core.history import History
@@ -56,7 +57,9 @@ class Submission:
         breakers: Those through which its last call was a probe.
         waiting: Done when it is its turn, when a pause is over, or when it is withdrawn.
         called: A call is under way, or has started the task.
+        permit: Is asked before each call; None when nobody else may launch it.
         withdrawn: Nobody wants the task any more.
+        kept: Though it is withdrawn, a task that was started is its outcome, and not stopped.
         stopped: Its task, started before it was withdrawn: ECS has accepted its stop.
         last_try: Its clock has run out; the next call is the last one.
         history: What was answered so far.
@@ -79,7 +82,9 @@ class Submission:
     breakers: Sequence[Breaker] = field(default=(), repr=False)
     waiting: asyncio.Future[Any] | None = field(default=None, repr=False)
     called: bool = False
+    permit: Permit | None = field(default=None, repr=False)
     withdrawn: bool = False
+    kept: bool = False
     stopped: Snapshot | None = None
     last_try: bool = False
     renewals: int = 0
@@ -113,16 +118,16 @@ class Submission:
         lost_at = self.history.lost_at
         return lost_at is not None and now - lost_at > TOKEN_SECONDS
 
-    def withdraw(self) -> None:
-        """Nobody wants the task any more: end whatever it waits for."""
-        self.withdrawn = True
+    def withdraw(self, keep: bool = False) -> None:
+        """Nobody wants the task any more, unless it was started: end whatever it waits for."""
+        self.withdrawn, self.kept = True, keep
         if self.waiting is not None and self.waits() and not self.uncertain:
             self.waiting.set_result(None)
 
     def let_go(self) -> None:
         """Keep nothing that only a launch needs: hundreds of runs live on for hours without it."""
         self.request.clear()
-        self.definition = self.renew = self.heal = self.waiting = None
+        self.definition = self.renew = self.heal = self.waiting = self.permit = None
         self.breakers = ()
 
     def new_token(self) -> None:

@@ -1,0 +1,130 @@
+"""The tasks of flow runs, found among those that ECS describes.
+
+A task is a run's if its overrides carry the run's id, or its ``startedBy`` is that; and it is of
+the run's newest attempt if they carry the id of the run's newest claim. An attempt of a worker of
+another kind has none: then every task of the run that lives counts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from prefect.logging.loggers import get_logger
+
+from prefect_ecs_pinned.aws.calls.faults import Fault
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
+from prefect_ecs_pinned.core.arn import TaskIdentifier
+from prefect_ecs_pinned.core.request import submission_ids
+from prefect_ecs_pinned.worker.pool_jobs import Job
+from prefect_ecs_pinned.worker.pool_runs import PoolRun
+
+Task = Mapping[str, Any]
+
+#: API_DescribeTasks, "tasks": up to 100.
+_DESCRIBE_TASKS = 100
+
+#: So many runs of a family are looked for one by one; more by the family's tasks.
+_ONE_BY_ONE = 10
+
+#: Variable by which a flow run's process knows which one it is (prefect 3.9).
+_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
+
+logger = get_logger("workers.pinned-ecs.adopting")
+
+
+def is_newest_attempt(run: PoolRun, task: Task) -> bool:
+    """Whether a run's task is of its newest attempt, as far as both say."""
+    ids = submission_ids(task)
+    if run.claim and ids:
+        return run.claim in ids
+    return not run.claim or not ids
+
+
+def is_task_of(run: PoolRun, task: Task) -> bool:
+    """Whether a task is of the newest attempt at a run; see above."""
+    if not (task.get("startedBy") == str(run.id) or run.id in run_ids(task)):
+        return False
+    if run.claim and submission_ids(task):
+        return is_newest_attempt(run, task)
+    return task.get("desiredStatus") == "RUNNING"
+
+
+def run_ids(task: Task) -> frozenset[UUID]:
+    """The flow runs whose ids are in the overrides of a described task."""
+    found = set()
+    for container in (task.get("overrides") or {}).get("containerOverrides") or ():
+        for variable in container.get("environment") or ():
+            if variable.get("name") == _RUN_VARIABLE:
+                try:
+                    found.add(UUID(str(variable.get("value"))))
+                except ValueError:
+                    continue
+    return frozenset(found)
+
+
+async def describe(
+    runs: Iterable[tuple[PoolRun, Job]],
+) -> dict[UUID, Task | None]:
+    """The tasks that the pids of runs name: None where ECS knows none, nothing if it is not known.
+
+    Args:
+        runs: With jobs of the Regions of their tasks.
+    """
+    groups: dict[tuple[int, str], list[tuple[PoolRun, Job, str]]] = defaultdict(list)
+    for run, job in runs:
+        cluster, arn = TaskIdentifier.parse(run.pid)
+        groups[id(job.plane), cluster].append((run, job, arn))
+    found: dict[UUID, Task | None] = {}
+    for (_, cluster), members in groups.items():
+        for batch in in_batches(members, _DESCRIBE_TASKS):
+            try:
+                tasks = await batch[0][1].plane.described(cluster, [arn for *_, arn in batch])
+            except Fault as fault:
+                logger.debug("Could not describe tasks in cluster %r: %s", cluster, fault)
+                continue
+            described = {str(task.get("taskArn")): task for task in tasks}
+            found.update((run.id, described.get(arn)) for run, _, arn in batch)
+    return found
+
+
+async def search(runs: Iterable[tuple[PoolRun, Job]]) -> dict[UUID, Task | None]:
+    """Tasks of runs whose pid does not name them; see `describe` for what is returned."""
+    groups: dict[tuple[int, str, str], list[tuple[PoolRun, Job]]] = defaultdict(list)
+    for run, job in runs:
+        groups[id(job.plane), job.cluster, job.family].append((run, job))
+    found: dict[UUID, Task | None] = {}
+    for members in groups.values():
+        found.update(await _search(members))
+    return found
+
+
+async def _search(members: Sequence[tuple[PoolRun, Job]]) -> dict[UUID, Task | None]:
+    """Of one family: by its tasks, or one by one."""
+    job = members[0][1]
+    if len(members) > _ONE_BY_ONE or not job.found_by_run:
+        try:
+            tasks = await job.plane.tasks_of(job.cluster, family=job.family)
+            return {run.id: _task_of(run, tasks) for run, _ in members}
+        except Fault as fault:
+            logger.debug("Could not list the tasks of family %r: %s", job.family, fault)
+    if not job.found_by_run:
+        return {}
+    found: dict[UUID, Task | None] = {}
+    for run, _ in members:
+        try:
+            tasks = await job.plane.tasks_of(job.cluster, started_by=str(run.id))
+        except Fault as fault:
+            logger.debug("Could not look for the task of flow run %s: %s", run.id, fault)
+            continue
+        found[run.id] = _task_of(run, tasks)
+    return found
+
+
+def _task_of(run: PoolRun, tasks: Sequence[Task]) -> Task | None:
+    """A run's task among others: one that lives, if there are several."""
+    own = [task for task in tasks if is_task_of(run, task)]
+    own.sort(key=lambda task: task.get("desiredStatus") != "RUNNING")
+    return next(iter(own), None)

@@ -1,0 +1,107 @@
+"""Flow runs that a worker has taken and does not launch, given back to be polled again.
+
+A run that is left Pending is polled by nobody, ever (PrefectHQ/prefect 20485). So a worker that
+stops withdraws what waits, and sets back to Scheduled each run of which it is certain that no task
+was started. The others stay as they are: their tasks, if there are any, are found by the next
+worker (`adopting`), which sets the rest back when it is certain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound, PrefectSignal
+from prefect.logging.loggers import get_logger
+from prefect.states import AwaitingRetry
+from prefect.utilities.engine import propose_state
+
+from prefect_ecs_pinned.aws.loop.bounded import in_batches
+from prefect_ecs_pinned.faces.asking import reason_of
+from prefect_ecs_pinned.faces.pages import page_limit
+from prefect_ecs_pinned.worker.claims import Claim
+from prefect_ecs_pinned.worker.taking import is_taken
+
+#: Flow runs that are read at once right before they are set back, and states set at once. Few, so
+#: that hardly any time passes between the two.
+_BATCH = 25
+_CALLS = 8
+
+logger = get_logger("workers.pinned-ecs.handing-back")
+
+
+class HandingBack:
+    """Sets flow runs back; belongs to the worker's event loop.
+
+    Args:
+        client: The worker's client.
+    """
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+        self._slots = asyncio.Semaphore(_CALLS)
+        self._waiting: list[Claim] = []
+        self._more = asyncio.Event()
+        self._working = asyncio.Lock()
+
+    def add(self, claim: Claim) -> None:
+        """It is certain that nothing was launched for this one."""
+        self._waiting.append(claim)
+        self._more.set()
+
+    async def run(self, why: str) -> None:
+        """Hand back whatever is added, until it is cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            await self.finish(why)
+
+    async def finish(self, why: str) -> None:
+        """Hand back what was added so far."""
+        async with self._working:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                await self.hand_back(batch, why)
+
+    async def hand_back(self, claims: Sequence[Claim], why: str) -> int:
+        """Set runs back to Scheduled that are as their claims have left them; it never raises.
+
+        Returns:
+            How many were set back.
+        """
+        back = 0
+        for batch in in_batches(claims, min(_BATCH, page_limit())):
+            try:
+                ids = [claim.flow_run_id for claim in batch]
+                found = await self._client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=len(ids)
+                )
+            except Exception as exception:  # noqa: BLE001 - they are set back by another worker
+                logger.warning("Could not hand back %d: %s", len(batch), reason_of(exception))
+                continue
+            seen = {flow_run.id: flow_run for flow_run in found}
+            ours = [
+                claim
+                for claim in batch
+                if claim.flow_run_id in seen and is_taken(claim, seen[claim.flow_run_id])
+            ]
+            back += sum(await asyncio.gather(*(self._set_back(claim, why) for claim in ours)))
+        return back
+
+    async def _set_back(self, claim: Claim, why: str) -> bool:
+        state: State[Any] = AwaitingRetry(scheduled_time=datetime.now(timezone.utc), message=why)
+        try:
+            async with self._slots:
+                await propose_state(self._client, state, flow_run_id=claim.flow_run_id)
+        except (PrefectSignal, ObjectNotFound):
+            return False  # it was cancelled, or deleted, in between
+        except Exception as exception:  # noqa: BLE001 - it is set back by another worker
+            text = "Could not hand back flow run %s: %s"
+            logger.warning(text, claim.flow_run_id, reason_of(exception))
+            return False
+        return True

@@ -1,0 +1,113 @@
+"""Workers that die, stop or freeze: nothing is lost, doubled or reported wrongly.
+
+Real `prefect worker start` processes, a real server and the embedded ECS. What waits for minutes
+waits for seconds here, in the same proportions (`workers.SHORT`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import pytest
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+
+from tests.worker.workers import worker
+from tests.worker.world import World
+
+NEVER = 1000.0
+pytestmark = pytest.mark.timeout(300)
+
+
+async def seen(world: World, runs: Sequence[FlowRun]) -> list[FlowRun]:
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[run.id for run in runs]))
+    return await world.client.read_flow_runs(flow_run_filter=wanted, limit=200)
+
+
+async def until(
+    world: World, runs: Sequence[FlowRun], true: Callable[[list[FlowRun]], bool]
+) -> list[FlowRun]:
+    while not true(now := await seen(world, runs)):  # noqa: ASYNC110 - others are processes
+        await asyncio.sleep(0.3)
+    return now
+
+
+def with_pid(runs: Sequence[FlowRun]) -> int:
+    return sum(bool(run.infrastructure_pid) for run in runs)
+
+
+def launched(world: World) -> Counter[str]:
+    """Flow run -> how often it was launched."""
+    return Counter(str(launch["startedBy"]) for launch in world.ecs.launches)
+
+
+def states(runs: Sequence[FlowRun]) -> Counter[str]:
+    return Counter(run.state.type.value for run in runs if run.state is not None)
+
+
+async def test_a_worker_that_is_killed_loses_nothing(world: World):
+    """Its successor of the same name reports the tasks that fail, and launches what was queued."""
+    await world.make_pool()
+    world.ecs.change(task_seconds=NEVER, vcpu_quota=10 * 0.25)
+    deployment = await world.deployment(cpu=256, memory=512)
+    async with worker(world.pool, "one") as first:
+        runs = await world.schedule(deployment, 20)
+        await until(world, runs, lambda now: with_pid(now) == 10)
+        await until(world, runs, lambda now: states(now)["PENDING"] == 20)
+        first.send(signal.SIGKILL)
+        await first.gone()
+    failed = [run for run in await seen(world, runs) if run.infrastructure_pid][:5]
+    for run in failed:
+        world.end(run, 1)
+    async with worker(world.pool, "one"):
+        await until(world, failed, lambda now: states(now)["CRASHED"] == 5)
+        world.ecs.change(vcpu_quota=None)
+        now = await until(world, runs, lambda now: with_pid(now) == 20)
+        assert states(now) == {"CRASHED": 5, "PENDING": 15}
+        assert {run.id for run in now if run.state.is_crashed()} == {run.id for run in failed}
+    assert launched(world) == dict.fromkeys((str(run.id) for run in runs), 1)
+
+
+async def test_a_worker_that_is_stopped_hands_back_what_it_has_not_launched(world: World):
+    """It is gone within 10 s; a second worker finishes the rest; no task is stopped."""
+    await world.make_pool()
+    world.ecs.change(task_seconds=NEVER, latencies={"*": 0.0, "RunTask": 0.3}, quota_scale=0.2)
+    deployment = await world.deployment()
+    async with worker(world.pool, "one") as first:
+        runs = await world.schedule(deployment, 40)
+        await until(world, runs, lambda now: with_pid(now) >= 5)
+        first.send(signal.SIGTERM)
+        assert await first.gone() < 10
+        now = await seen(world, runs)
+        assert with_pid(now) == len(world.ecs.launches) < 40
+        assert states(now) == {"PENDING": with_pid(now), "SCHEDULED": 40 - with_pid(now)}
+    assert world.live_tasks() == len(world.ecs.launches)
+    async with worker(world.pool, "two"):
+        now = await until(world, runs, lambda now: with_pid(now) == 40)
+    assert states(now) == {"PENDING": 40}
+    assert launched(world) == dict.fromkeys((str(run.id) for run in runs), 1)
+    assert world.live_tasks() == 40
+
+
+async def test_a_worker_that_freezes_launches_nothing_that_others_have_taken(world: World):
+    """Frozen for longer than others wait for it, beside a second worker."""
+    await world.make_pool()
+    world.ecs.change(task_seconds=NEVER, vcpu_quota=0.0)
+    deployment = await world.deployment(cpu=256, memory=512)
+    async with worker(world.pool, "one") as first:
+        runs = await world.schedule(deployment, 20)
+        await until(world, runs, lambda now: states(now)["PENDING"] == 20)
+        await until(world, runs, lambda _: world.calls("RunTask") > 0)
+        first.send(signal.SIGSTOP)
+        async with worker(world.pool, "two"):
+            world.ecs.change(vcpu_quota=None)
+            await until(world, runs, lambda now: with_pid(now) >= 5)
+            first.send(signal.SIGCONT)
+            await until(world, runs, lambda now: with_pid(now) == 20)
+            await asyncio.sleep(5)  # for a second launch, if there were one
+            assert states(await seen(world, runs)) == {"PENDING": 20}
+    assert launched(world) == dict.fromkeys((str(run.id) for run in runs), 1)
+    assert world.live_tasks() == 20
