@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 from prefect.settings import PREFECT_API_URL
-from pydantic.v1 import ValidationError
+from pydantic import ValidationError
+from pydantic.v1 import ValidationError as ValidationErrorV1
 
 from prefect_ecs_pinned.errors import PinnedECSError, Unavailable
 
@@ -163,7 +164,7 @@ def readable() -> Iterator[None]:
     """
     try:
         yield
-    except (json.JSONDecodeError, ValidationError) as error:
+    except (json.JSONDecodeError, ValidationError, ValidationErrorV1) as error:
         raise _odd(f"an answer is not what Prefect gives: {type(error).__name__}") from None
 
 

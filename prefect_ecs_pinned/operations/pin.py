@@ -1,4 +1,4 @@
-"""Register what a saved block needs, so that no launch has to."""
+"""Register what a saved block or a pool needs, so that no launch has to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_ecs_pinned.aws.pinning.resolving import Pin
-from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.plan import GIVEN, Target, targets
+from prefect_ecs_pinned.operations.sources import Holder, configurations
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Pinned:
 
 
 async def pin(
-    reference: str,
+    reference: Holder,
     deployment: str | None = None,
     every: bool = False,
     more: Mapping[str, Any] | None = None,
 ) -> list[Pinned]:
-    """Make a saved block's revisions; see `blocks.configurations` for the arguments.
+    """Make the revisions of a saved block or a pool; see `sources.Source.configurations`.
 
-    It registers whatever the block's ``registration`` says: that is for launches. All
+    It registers whatever its ``registration`` says: that is for launches. All
     configurations are checked before anything is registered.
 
     Raises:
-        ConfigurationError: The block or a deployment of it can not be launched as it is.
+        ConfigurationError: It, or a deployment on it, can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     return await pin_for(await configurations(reference, deployment, every, more))

@@ -1,4 +1,4 @@
-"""What saved blocks would run, and whether that needs a registration. Nothing is changed.
+"""What blocks and pools would run, and whether that needs a registration. Nothing is changed.
 
 The decision is the one that a launch would make: it is asked of `aws.pinning` itself, which
 may not register.
@@ -19,9 +19,9 @@ from prefect_ecs_pinned.core.plan import Change, changes
 from prefect_ecs_pinned.core.showable import REQUEST
 from prefect_ecs_pinned.core.shown import shown
 from prefect_ecs_pinned.errors import RegistrationRefused, TaskDefinitionNotFound
-from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.containers import added
+from prefect_ecs_pinned.operations.sources import Holder, configurations
 from prefect_ecs_pinned.runs.prepare import Prepared, prepare
 
 #: What a `Step` does. ``given``: the revision that is linked is used as it is.
@@ -121,15 +121,15 @@ class Target:
 
 
 async def plan(
-    reference: str,
+    reference: Holder,
     deployment: str | None = None,
     every: bool = False,
     more: Mapping[str, Any] | None = None,
 ) -> list[Step]:
-    """What a saved block would run from; see `blocks.configurations` for the arguments.
+    """What a saved block or a pool would run from; see `sources.Source.configurations`.
 
     Raises:
-        ConfigurationError: The block or a deployment of it can not be launched as it is.
+        ConfigurationError: It, or a deployment on it, can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     return await plan_for(await configurations(reference, deployment, every, more))

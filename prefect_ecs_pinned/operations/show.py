@@ -1,4 +1,4 @@
-"""What saved blocks run from now: revisions, who registered them, what is live. Reads only."""
+"""What blocks and pools run from now: revisions, who registered them, what is live. Reads only."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from prefect_ecs_pinned.operations.blocks import (
-    SLUG,
-    configurations,
-    prefect_api,
-    read_documents,
-)
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import (
@@ -22,6 +16,8 @@ from prefect_ecs_pinned.operations.families import (
     live_tasks,
 )
 from prefect_ecs_pinned.operations.plan import Step, Target, step, targets
+from prefect_ecs_pinned.operations.saved import prefect_api
+from prefect_ecs_pinned.operations.sources import Holder, candidates
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,11 @@ class Family:
     live: dict[str, int]
 
 
-async def show(reference: str | None = None) -> list[Family]:
-    """The families of one saved block, or of all, with the deployments that run on it.
+async def show(reference: Holder | None = None) -> list[Family]:
+    """The families of one saved block or pool, or of all, with the deployments that run on it.
 
     Raises:
-        ConfigurationError: A block or a deployment of it can not be launched as it is.
+        ConfigurationError: It, or a deployment on it, can not be launched as it is.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     return await show_for(await _configurations(reference))
@@ -88,15 +84,13 @@ async def show_for(wanted: Sequence[Configuration]) -> list[Family]:
         return [await _family(members) for members in by_family.values()]
 
 
-async def _configurations(reference: str | None) -> list[Configuration]:
-    if reference is not None:
-        return await configurations(reference, every=True)
+async def _configurations(reference: Holder | None) -> list[Configuration]:
     async with prefect_api() as client:
-        names = [document.name for document in await read_documents(client)]
-    found: list[Configuration] = []
-    for name in names:
-        found += await configurations(f"{SLUG}/{name}", every=True)
-    return found
+        found = await candidates(client, reference)
+    problem = next((c.problem for c in found if c.problem is not None), None)
+    if problem is not None:
+        raise problem
+    return [c.configuration for c in found if c.configuration is not None]
 
 
 async def _family(members: list[Target]) -> Family:

@@ -119,6 +119,14 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
         for variable in self.prefect_secrets:
             self.env.pop(variable, None)
 
+    def prepare_without_flow_run(self) -> None:
+        """As `prepare_for_flow_run`, but for what is a single flow run's own; for commands."""
+        self._explicit_env = dict(self.env)
+        env = {**self._base_environment(), **self.env}
+        dropped = self.prefect_secrets
+        self.env = {k: v for k, v in env.items() if v is not None and k not in dropped}
+        self.command = self.command or self._base_flow_run_command()
+
     @classmethod
     def _base_environment(cls) -> dict[str, str]:
         """The worker's own settings, as variables; not to be changed.

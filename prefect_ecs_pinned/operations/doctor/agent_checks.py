@@ -8,8 +8,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_AGENT_QUERY_INTERVAL
 
-from prefect_ecs_pinned.operations.blocks import Deployment
-from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
+from prefect_ecs_pinned.operations.blocks import candidates
+from prefect_ecs_pinned.operations.doctor.findings import Answer, Said, fail, ok, warn
+from prefect_ecs_pinned.operations.saved import SLUG, Deployment, read_deployments
+from prefect_ecs_pinned.operations.sources import Candidate
 
 #: Seconds between two looks of an agent up to which nothing is said; Prefect's default is 15.
 FREQUENT_SECONDS = 5.0
@@ -34,6 +36,26 @@ def query_interval() -> Answer:
         f"set PREFECT_AGENT_QUERY_INTERVAL={FREQUENT_SECONDS:g}, and start it with "
         "`-p default-agent-pool`: by pool it takes 200 a look",
     )
+
+
+async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said], list[Candidate]]:
+    """How the flow runs of saved blocks are picked up, and what they may use.
+
+    Raises:
+        ConfigurationError: There is no such block.
+    """
+    found = await candidates(client, reference)
+    said: list[Said] = []
+    if not found:
+        said.append(("loads", SLUG, warn("no block is saved", "save one: see the quickstart")))
+    ids = {candidate.deployment_id for candidate in found}
+    deployments = [d for d in await read_deployments(client) if d.id in ids]
+    if any(not deployment.by_worker for deployment in deployments):
+        said.append(("agent", "settings", query_interval()))
+    for deployment in deployments:
+        answers = await queue(client, deployment)
+        said += [("picked up", deployment.name, answer) for answer in answers]
+    return said, found
 
 
 async def queue(client: PrefectClient, deployment: Deployment) -> list[Answer]:

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import BlockDocument
-
+from prefect_ecs_pinned import majors
 from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, Unavailable
-from prefect_ecs_pinned.operations.blocks import (
-    SLUG,
-    Deployment,
-    configuration,
-    prefect_api,
-    read_deployments,
-    read_document,
-    read_documents,
-)
 from prefect_ecs_pinned.operations.configuration import Configuration
-from prefect_ecs_pinned.operations.doctor import agent_checks
 from prefect_ecs_pinned.operations.doctor.dependency_checks import image, log_group, secrets
 from prefect_ecs_pinned.operations.doctor.ecs_checks import cluster, revision, revisions_left
 from prefect_ecs_pinned.operations.doctor.findings import (
     Answer,
     Finding,
+    Said,
     fail,
     ok,
     put_together,
     skip,
-    warn,
 )
 from prefect_ecs_pinned.operations.doctor.look import Look
 from prefect_ecs_pinned.operations.doctor.network_checks import security_groups, subnets
@@ -42,6 +30,8 @@ from prefect_ecs_pinned.operations.doctor.request_checks import (
 )
 from prefect_ecs_pinned.operations.doctor.role_checks import roles
 from prefect_ecs_pinned.operations.doctor.subject import Subject, make_subject
+from prefect_ecs_pinned.operations.saved import prefect_api
+from prefect_ecs_pinned.operations.sources import Candidate, Holder, face_of, name_of
 
 Check = Callable[[Subject], Awaitable[list[Answer]]]
 
@@ -63,62 +53,36 @@ CHECKS: dict[str, Check] = {
     "revisions left": revisions_left,
 }
 
-_Said = list[tuple[str, str, Answer]]
 
-
-async def doctor(reference: str | None = None) -> list[Finding]:
-    """Examine one saved block, or all of them, and the deployments that run on it.
+async def doctor(reference: Holder | None = None) -> list[Finding]:
+    """Examine one saved block or work pool, or all of them, and the deployments on it.
 
     Raises:
-        ConfigurationError: There is no such block.
+        ConfigurationError: There is no such block or pool.
         PinnedECSError: The Prefect API can not be reached.
     """
-    said: _Said = []
-    found: list[Configuration] = []
     async with prefect_api() as client:
-        documents = (
-            await read_documents(client)
-            if reference is None
-            else [await read_document(client, reference)]
-        )
-        deployments = await read_deployments(client)
-        if not documents:
-            said.append(("loads", SLUG, warn("no block is saved", "save one: see the quickstart")))
-        for document in documents:
-            mine = [d for d in deployments if d.document_id == document.id]
-            found += _load(document, [None, *mine], said)
-            await _look_at_queues(client, mine, said)
-    await _examine_all(found, said)
+        if face_of(reference) is majors.BLOCK:
+            from prefect_ecs_pinned.operations.doctor import agent_checks
+
+            said, found = await agent_checks.look(client, name_of(reference))
+        else:
+            from prefect_ecs_pinned.operations.pools import checks
+
+            said, found = await checks.look(client, name_of(reference))
+    said += map(_loads, found)
+    await _examine_all([c.configuration for c in found if c.configuration is not None], said)
     return put_together(said)
 
 
-def _load(
-    document: BlockDocument, deployments: list[Deployment | None], said: _Said
-) -> list[Configuration]:
-    """The block, as it is and with each deployment's overrides; what does not load is said."""
-    found = []
-    for deployment in deployments:
-        name = deployment.name if deployment is not None else f"{SLUG}/{document.name}"
-        try:
-            found.append(configuration(document, deployment))
-        except PinnedECSError as error:
-            said.append(("loads", name, fail(error.why, error.hint)))
-        else:
-            said.append(("loads", name, ok("as a flow run would load it")))
-    return found
+def _loads(candidate: Candidate) -> tuple[str, str, Answer]:
+    """Whether flow runs would get as far as a configuration."""
+    if (error := candidate.problem) is not None:
+        return "loads", candidate.name, fail(error.why, error.hint)
+    return "loads", candidate.name, ok("as a flow run would load it")
 
 
-async def _look_at_queues(
-    client: PrefectClient, deployments: list[Deployment], said: _Said
-) -> None:
-    if any(not deployment.by_worker for deployment in deployments):
-        said.append(("agent", "settings", agent_checks.query_interval()))
-    for deployment in deployments:
-        for answer in await agent_checks.queue(client, deployment):
-            said.append(("picked up", deployment.name, answer))
-
-
-async def _examine_all(found: list[Configuration], said: _Said) -> None:
+async def _examine_all(found: list[Configuration], said: list[Said]) -> None:
     looks: dict[str, Look] = {}
     try:
         for one in found:

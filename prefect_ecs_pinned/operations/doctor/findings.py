@@ -32,6 +32,10 @@ class Answer:
     hint: str = ""
 
 
+#: Name of a check, what was looked at, and what the check says.
+Said = tuple[str, str, Answer]
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check says, and of which blocks and deployments.
@@ -71,7 +75,7 @@ def skip(detail: str, hint: str = "") -> Answer:
     return Answer(Status.SKIP, detail, hint)
 
 
-def put_together(said: Iterable[tuple[str, str, Answer]]) -> list[Finding]:
+def put_together(said: Iterable[Said]) -> list[Finding]:
     """(check, subject, answer) of many subjects: those of whom the same is said, once."""
     subjects: dict[tuple[str, Answer], list[str]] = {}
     for check, subject, answer in said:

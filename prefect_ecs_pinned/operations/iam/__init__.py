@@ -1,6 +1,6 @@
-"""The least that a role has to be allowed, for exactly the blocks that are saved.
+"""The least that a role has to be allowed, for exactly what is configured.
 
-`needs` reads what launching a block touches, `statements` makes a policy of it.
+`needs` reads what launching touches, `statements` makes a policy of it.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.iam.needs import Needs, needs
 from prefect_ecs_pinned.operations.iam.statements import Role, statements
+from prefect_ecs_pinned.operations.sources import Holder, configurations
 
 __all__ = ["Needs", "Registration", "Role", "needs", "policy", "policy_for", "statements"]
 
 
 class Registration(str, Enum):
-    """Whether a role registers revisions: the block's ``registration``."""
+    """Whether a role registers revisions: its ``registration``."""
 
     on_change = "on-change"
     never = "never"
 
 
 async def policy(
-    reference: str,
+    reference: Holder,
     role: Role = Role.agent,
     registration: Registration | None = None,
     deployment: str | None = None,
     every: bool = False,
 ) -> dict[str, Any]:
-    """An IAM policy document; see `blocks.configurations` for what it covers.
+    """An IAM policy document; see `sources.Source.configurations` for what it covers.
 
     Args:
-        reference: The saved block.
+        reference: The saved block, or the pool.
         role: Who it is for.
-        registration: Whether an agent registers; None for what the block says.
-        deployment: See `blocks.configurations`.
+        registration: Whether an agent registers; None for what it says itself.
+        deployment: See `sources.Source.configurations`.
         every: See there.
 
     Raises:
-        ConfigurationError: No such block, or it can not become a definition.
+        ConfigurationError: No such block or pool, or it can not become a definition.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     return await policy_for(await configurations(reference, deployment, every), role, registration)

@@ -21,15 +21,15 @@ from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.operations.blocks import (
+from prefect_ecs_pinned.operations.blocks import overridden_data
+from prefect_ecs_pinned.operations.migrate.changes import SOURCE_START_TIMEOUT, Change, changes
+from prefect_ecs_pinned.operations.saved import (
     SLUG,
     Deployment,
-    overridden_data,
     prefect_api,
     read_deployments,
     read_document,
 )
-from prefect_ecs_pinned.operations.migrate.changes import SOURCE_START_TIMEOUT, Change, changes
 from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 

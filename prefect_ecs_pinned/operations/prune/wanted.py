@@ -1,36 +1,33 @@
-"""What is to be pruned for a saved block: the families that it registers in."""
+"""What is to be pruned for a saved block or a pool: the families that it registers in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.operations.blocks import configurations
 from prefect_ecs_pinned.operations.calls import Calls
-from prefect_ecs_pinned.operations.claims import read_claims
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.plan import targets
 from prefect_ecs_pinned.operations.prune.pruning import Pruning
 from prefect_ecs_pinned.operations.prune.references import Reference
-from prefect_ecs_pinned.operations.prune.rules import (
-    Rules,
-)
+from prefect_ecs_pinned.operations.prune.rules import Rules
+from prefect_ecs_pinned.operations.sources import Holder, configurations, name_of, read_claims
 
 
-async def prunings(reference: str, rules: Rules) -> list[Pruning]:
-    """A pruning for each family that a saved block, and its deployments, register in.
+async def prunings(reference: Holder, rules: Rules) -> list[Pruning]:
+    """A pruning for each family that a saved block or pool, and its deployments, register in.
 
     Families of revisions that are only linked belong to somebody else, and are left alone.
 
     Raises:
-        ConfigurationError: No such block; it does not load; it registers nothing; or a revision
-            that is to be kept is none of these families'.
+        ConfigurationError: No such block or pool; it does not load, or registers nothing; or a
+            revision that is to be kept is none of these families'.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     found = await prunings_for(await configurations(reference, every=True), rules)
     if not found:
         raise ConfigurationError(
-            f"cannot prune {reference!r}",
+            f"cannot prune {name_of(reference)!r}",
             "it uses a revision that was registered elsewhere as it is",
             "prune it where it is registered",
         )

@@ -10,10 +10,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectHTTPStatusError
 
 from prefect_ecs_pinned.errors import PinnedECSError, TaskNotFound
-from prefect_ecs_pinned.operations.blocks import prefect_api
 from prefect_ecs_pinned.operations.reconcile.facts import Action
 from prefect_ecs_pinned.operations.reconcile.findings import Finding, Survey
 from prefect_ecs_pinned.operations.reconcile.flow_runs import again, end
+from prefect_ecs_pinned.operations.saved import prefect_api
 
 #: Flow runs that are written at once.
 _AT_ONCE = 8

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import BlockDocument
 
+from prefect_ecs_pinned import majors
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
-from prefect_ecs_pinned.operations.blocks import (
-    SLUG,
-    Deployment,
-    configuration,
-    read_deployments,
-    read_document,
-    read_documents,
-)
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.reconcile.evidence import Place
+from prefect_ecs_pinned.operations.saved import SLUG
+from prefect_ecs_pinned.operations.sources import Candidate, Holder, candidates
 from prefect_ecs_pinned.runs.spec import RunSpec
+
+#: Name of a face -> why there is nothing to look with, and what to do.
+_NOTHING = {
+    majors.BLOCK.name: (
+        f"no block of type {SLUG!r} is saved, so there are no credentials to look with",
+        "save one, or make one of an ECSTask with `pinned-ecs migrate`",
+    ),
+    majors.WORKER.name: (
+        "there is no work pool of type 'pinned-ecs', so there are no credentials to look with",
+        "make one: `prefect work-pool create NAME --type pinned-ecs`",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -57,29 +62,19 @@ class Scope:
     problems: list[PinnedECSError] = field(default_factory=list)
 
 
-async def read_scope(client: PrefectClient, reference: str | None) -> Scope:
-    """The scope of one saved block and its deployments, or of all of them.
+async def read_scope(client: PrefectClient, reference: Holder | None) -> Scope:
+    """The scope of one saved block or pool and its deployments, or of all of them.
 
     Raises:
-        ConfigurationError: There is no such block, or none at all.
+        ConfigurationError: There is no such thing, or none at all.
         PinnedECSError: None of the credentials work.
     """
-    documents = await _documents(client, reference)
-    deployments = await read_deployments(client)
-    if reference is None:
-        await _add_unnamed(client, documents, deployments)
-    if not documents:
-        raise ConfigurationError(
-            "cannot reconcile",
-            f"no block of type {SLUG!r} is saved, so there are no credentials to look with",
-            "save one, or make one of an ECSTask with `pinned-ecs migrate`",
-        )
+    found = await candidates(client, reference, unnamed=True)
+    if not found:
+        raise ConfigurationError("cannot reconcile", *_NOTHING[majors.face().name])
     scope, reach = Scope(), _Reach()
-    for document in documents.values():
-        await _enter(scope, reach, document, None)
-    for deployment in deployments:
-        if deployment.document_id in documents:
-            await _enter(scope, reach, documents[deployment.document_id], deployment)
+    for candidate in found:
+        await _enter(scope, reach, candidate)
     if reference is not None:
         scope.only = list(scope.origins)
     scope.places = list(reach.places.values())
@@ -88,40 +83,20 @@ async def read_scope(client: PrefectClient, reference: str | None) -> Scope:
     return scope
 
 
-async def _documents(client: PrefectClient, reference: str | None) -> dict[UUID, BlockDocument]:
-    found = (
-        await read_documents(client)
-        if reference is None
-        else [await read_document(client, reference)]
-    )
-    return {document.id: document for document in found}
-
-
-async def _add_unnamed(
-    client: PrefectClient,
-    documents: dict[UUID, BlockDocument],
-    deployments: Sequence[Deployment],
-) -> None:
-    """Blocks that were made with a deployment and never saved under a name."""
-    for id_ in {d.document_id for d in deployments} - set(documents):
-        document = await client.read_block_document(id_)
-        if document.block_type is not None and document.block_type.slug == SLUG:
-            documents[document.id] = document
-
-
-async def _enter(
-    scope: Scope, reach: _Reach, document: BlockDocument, deployment: Deployment | None
-) -> None:
+async def _enter(scope: Scope, reach: _Reach, candidate: Candidate) -> None:
     origin = Origin(None, False)
+    found = candidate.configuration
     try:
-        found = configuration(document, deployment)
-        wait = timedelta(seconds=found.spec.launch_timeout_seconds)
-        scope.longest_launch = max(scope.longest_launch, wait)
-        origin = Origin(await reach.place(found.access), searchable(found.spec))
+        if found is None:
+            scope.problems += [candidate.problem] if candidate.problem is not None else []
+        else:
+            wait = timedelta(seconds=found.spec.launch_timeout_seconds)
+            scope.longest_launch = max(scope.longest_launch, wait)
+            origin = Origin(await reach.place(found.access), searchable(found.spec))
     except PinnedECSError as error:
         scope.problems.append(error)
-    if deployment is not None:
-        scope.origins[deployment.id] = origin
+    if candidate.deployment_id is not None:
+        scope.origins[candidate.deployment_id] = origin
 
 
 def searchable(spec: RunSpec) -> bool:

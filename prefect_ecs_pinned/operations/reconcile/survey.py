@@ -11,7 +11,6 @@ from prefect.client.orchestration import PrefectClient
 from prefect.settings import PREFECT_API_URL
 
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
-from prefect_ecs_pinned.operations.blocks import prefect_api
 from prefect_ecs_pinned.operations.clocks import Clock, steady_now
 from prefect_ecs_pinned.operations.reconcile.facts import BySearch, Evidence, Limits, Task
 from prefect_ecs_pinned.operations.reconcile.findings import Finding, Survey, doubt
@@ -32,6 +31,8 @@ from prefect_ecs_pinned.operations.reconcile.look import (
 from prefect_ecs_pinned.operations.reconcile.outlived import api_url, decide_task
 from prefect_ecs_pinned.operations.reconcile.places import Origin, Scope, read_scope
 from prefect_ecs_pinned.operations.reconcile.verdict import decide, needs_history, needs_search
+from prefect_ecs_pinned.operations.saved import prefect_api
+from prefect_ecs_pinned.operations.sources import Holder
 
 #: What a limit has to exceed a block's `launch_timeout_seconds` by: that counts from the first
 #: refusal, and before it a launch waits for its turn (20 RunTask calls a second on Fargate).
@@ -42,7 +43,7 @@ _AT_ONCE = 8
 
 
 async def survey(
-    reference: str | None = None,
+    reference: Holder | None = None,
     limits: Limits | None = None,
     now: Callable[[], datetime] = steady_now,
     api_urls: Collection[str] = (),
@@ -50,15 +51,16 @@ async def survey(
     """Decide on every unfinished flow run, and on every task of a final one.
 
     Args:
-        reference: Only flow runs of the deployments on this block, with its credentials; None
-            for all flow runs, with the credentials of all saved blocks.
+        reference: Only flow runs of the deployments on this block or pool, with its
+            credentials; None for all flow runs, with those of all blocks or pools.
         limits: How long what is left alone.
         now: The time on the clock of the command. Those of Prefect's server and of AWS are read
             against `clocks.steady_now`; another one here is as if time had passed since.
         api_urls: Further URLs of this Prefect server's API, which its tasks may have been given.
 
     Raises:
-        ConfigurationError: No such block, a limit that is shorter than a launch wait, or no URL.
+        ConfigurationError: No such block or pool, a limit that is shorter than a launch wait, or
+            no URL.
         PinnedECSError: Prefect could not be reached, does not say what time it is, or AWS could
             not be reached with any of the credentials.
     """

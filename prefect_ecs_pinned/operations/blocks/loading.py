@@ -1,4 +1,4 @@
-"""A source of configurations: saved blocks, and what the flow runs of a deployment get of them.
+"""From a saved block to what the flow runs of a deployment get of it.
 
 The agent rebuilds the block for each flow run: it reads the block's document, writes the
 deployment's overrides over its data by dotted path, and makes a block of that. Here the same is
@@ -23,30 +23,7 @@ from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_conta
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.operations.configuration import Configuration
-from prefect_ecs_pinned.operations.saved import (
-    SLUG,
-    Deployment,
-    prefect_api,
-    read_deployments,
-    read_document,
-    read_documents,
-    read_links,
-)
-
-__all__ = [
-    "SLUG",
-    "Configuration",
-    "Deployment",
-    "configuration",
-    "configurations",
-    "of_block",
-    "overridden_data",
-    "prefect_api",
-    "read_deployments",
-    "read_document",
-    "read_documents",
-    "read_links",
-]
+from prefect_ecs_pinned.operations.saved import SLUG, Deployment
 
 
 def of_block(
@@ -148,45 +125,6 @@ def configuration(
         f"{SLUG}/{document.name}",
         deployment.name if deployment is not None else None,
         image_unset=not named,
-    )
-
-
-async def configurations(
-    reference: str,
-    deployment: str | None = None,
-    every: bool = False,
-    more: Mapping[str, Any] | None = None,
-) -> list[Configuration]:
-    """A saved block as flow runs get it.
-
-    Args:
-        reference: ``pinned-ecs-task/NAME``, or ``NAME``.
-        deployment: ``flow/deployment``, to have its overrides applied.
-        every: The block as it is saved, and with the overrides of every deployment that runs
-            on it.
-        more: Overrides, by dotted path, that are not saved yet; they win.
-
-    Raises:
-        ConfigurationError: No such block or deployment, or it does not load.
-        Unavailable: The Prefect API can not be reached.
-    """
-    async with prefect_api() as client:
-        document = await read_document(client, reference)
-        deployments = await read_deployments(client) if deployment or every else []
-    name = f"{SLUG}/{document.name}"
-    mine = [d for d in deployments if d.document_id == document.id]
-    if every:
-        return [configuration(document, d, more) for d in (None, *mine)]
-    if deployment is None:
-        return [configuration(document, None, more)]
-    for candidate in mine:
-        if candidate.name == deployment:
-            return [configuration(document, candidate, more)]
-    others = ", ".join(d.name for d in mine) or "none"
-    raise ConfigurationError(
-        f"cannot use deployment {deployment!r}",
-        f"no such deployment runs on block {name!r}",
-        f"deployments that do: {others}",
     )
 
 
