@@ -129,7 +129,7 @@ def test_an_odd_entry_costs_no_other(odd):
     assert parsed(response["body"])["tasks"] == []
     assert by_arn(customized)["good"]["containers"] == [{"name": "prefect", "exitCode": 3}]
     for task in by_arn(customized).values():
-        if isinstance(task.get("taskArn"), str):  # else nobody can be told of it (`watching.descriptions`)
+        if isinstance(task.get("taskArn"), str):  # else it is nobody's (`watching.descriptions`)
             snapshot(task)
 
 
