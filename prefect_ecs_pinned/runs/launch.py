@@ -15,7 +15,7 @@ import yaml
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.launching.handover import Launch
-from prefect_ecs_pinned.aws.launching.launch import MayRun
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.pinning.resolving import Pin
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url

@@ -15,7 +15,7 @@ import anyio
 from prefect.logging.loggers import get_logger
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.launching.launch import MayRun
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.runs.ending import Ending

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching.launch import Launching, MayRun
+from prefect_ecs_pinned.aws.launching.launch import Launching
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.core.reaction import MOST_RENEWALS
 from prefect_ecs_pinned.errors import AccessDenied, ClusterNotFound, LaunchTimeout, PinnedECSError
 from tests.aws.fakes import FakeTasks, arn

@@ -14,7 +14,8 @@ from itertools import count, cycle
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching.launch import Launching, MayRun
+from prefect_ecs_pinned.aws.launching.launch import Launching
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.core.breakers import Breaker, Breakers
 from prefect_ecs_pinned.core.capacity import Shortage

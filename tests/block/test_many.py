@@ -16,7 +16,7 @@ import pytest
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.aws.launching.launch import MOST_CALLS
+from prefect_ecs_pinned.aws.calls.pacing import MOST_CALLS
 from prefect_ecs_pinned.faces.access import access_of
 
 RUNS = 300

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws.launching.launch import MayRun
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.errors import TaskFateUnknown
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.facts import Facts

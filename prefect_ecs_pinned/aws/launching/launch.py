@@ -3,12 +3,6 @@
 Read `Launching._launch`: it is the way of every launch, in one line. A submission waits for its
 turn in the queue of its quota bucket (`queues`), makes one call, and acts on what `core.reaction`
 makes of the answer. Its outcome is the outcome of that coroutine, whatever is raised in it.
-
-A submission's ``clientToken`` stays the same for as long as the outcome of a call is unknown,
-so that a lost answer never starts a second task, and is renewed after every refusal, since ECS
-replays refusals too (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/ECS_Idempotency.html).
-A token dies with its task's memory, an hour after the task. So before a submission of which an
-answer was lost takes a new token, or is given up, its task is looked for (`task_lookup`).
 """
 
 from __future__ import annotations
@@ -21,11 +15,10 @@ from itertools import count
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
-from prefect_ecs_pinned.aws.calls.pacing import MOST_CALLS
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
 from prefect_ecs_pinned.aws.launching import outcomes, task_lookup
-from prefect_ecs_pinned.aws.launching.outcomes import MayRun, NotStopped
+from prefect_ecs_pinned.aws.launching.outcomes import NotStopped
 from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.aws.launching.renewing import renew
@@ -35,22 +28,12 @@ from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.core.capacity import demand_of
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.queueing import LiveKey
-from prefect_ecs_pinned.core.reaction import (
-    Adopt,
-    Fail,
-    Look,
-    Renew,
-    Retry,
-    Wait,
-    react,
-)
+from prefect_ecs_pinned.core.reaction import Adopt, Fail, Look, Renew, Retry, Wait, react
 from prefect_ecs_pinned.core.request import launch_type_of, with_submission_id
 from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
 from prefect_ecs_pinned.errors import PinnedECSError
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["MOST_CALLS", "Launching", "MayRun", "NotStopped", "Submission"]
 
 #: Seconds for which `close` waits for calls that are under way.
 _CLOSE_SECONDS = 60.0
