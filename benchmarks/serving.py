@@ -85,7 +85,7 @@ async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
         more = message.get("more_body", False)
     status, answer = 404, b"{}"
     if scope["path"].endswith("/flow_runs/filter"):
-        ids = orjson.loads(body)["flow_runs"]["id"]["any_"]
+        ids = (orjson.loads(body)["flow_runs"].get("id") or {}).get("any_") or []
         status, answer = 200, orjson.dumps([_running(id_) for id_ in ids])
     elif scope["path"].endswith("/logs/"):
         status = 201
