@@ -10,6 +10,8 @@ from datetime import timedelta
 import pytest
 from prefect import get_client
 from prefect.states import Cancelling
+from prefect_aws import AwsClientParameters, AwsCredentials
+from pydantic import SecretStr
 
 from prefect_ecs_pinned.local import LocalECS
 from tests.worker.commands import THREE, Pools
@@ -95,6 +97,34 @@ def test_one_deployment_is_chosen_and_overridden(pools: Pools) -> None:
     assert said.code == 1
     assert "no such deployment runs on work pool 'etl'" in said.err
     assert all(name in said.err for name in NAMES)
+
+
+def test_blocks_in_a_template_are_resolved(pools: Pools) -> None:
+    """By the client, as for the worker; one that is gone is one sentence."""
+    credentials = AwsCredentials(
+        aws_access_key_id=pools.ecs.access_key,
+        aws_secret_access_key=SecretStr("local"),
+        region_name="us-east-1",
+        aws_client_parameters=AwsClientParameters(endpoint_url=pools.ecs.endpoint_url),
+    )
+    block = asyncio.run(credentials.asave("of-the-pool", overwrite=True))
+    reference = {"$ref": {"block_document_id": str(block)}}
+    pools.make("etl", template=pools.template(aws_credentials=reference))
+    said = pools.cli("plan", "--pool", "etl", "--json")
+    assert said.code == 0, said.err
+    assert {step["region"] for step in said.data} == {"us-east-1"}
+    pools.ask(lambda client: client.delete_block_document(block))
+    said = pools.cli("plan", "--pool", "etl")
+    assert said.code == 1
+    assert "it refers to a block or a variable that does not exist" in said.err
+
+
+def test_a_pool_without_a_template_has_the_default_one(pools: Pools) -> None:
+    """The worker gives it that one when it begins to poll."""
+    pools.make("bare", template={}, deployments={})
+    said = pools.cli("doctor", "--pool", "bare", "--json")
+    [loads] = [f for f in said.data if f["check"] == "loads"]
+    assert (loads["status"], loads["subjects"]) == ("OK", ["work pool 'bare'"])
 
 
 def test_iam_is_of_the_pool(pools: Pools) -> None:
