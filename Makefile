@@ -57,7 +57,8 @@ types: .venv/.dev ## Types (mypy, strict)
 
 types-prefect3: .venv3/.dev ## Types of what is made of Prefect 3
 	$(BIN3)/mypy --follow-imports silent prefect_ecs_pinned/majors.py \
-		prefect_ecs_pinned/collection.py prefect_ecs_pinned/faces/*.py prefect_ecs_pinned/worker/*.py
+		prefect_ecs_pinned/collection.py prefect_ecs_pinned/faces/*.py prefect_ecs_pinned/worker/*.py \
+		prefect_ecs_pinned/operations/pools/*.py
 
 layers: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports

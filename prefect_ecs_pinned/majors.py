@@ -39,14 +39,15 @@ BLOCK = Face(
     "PinnedECSTask",
     "prefect_ecs_pinned.block",
     "an infrastructure block of Prefect 2",
-    "with Prefect 3: `prefect work-pool create NAME --type pinned-ecs`; "
+    "with Prefect 3: `prefect work-pool create NAME --type pinned-ecs`, and --pool NAME in "
+    "commands; "
     "for the block: pip install prefect-ecs-pinned 'prefect<3'",
 )
 WORKER = Face(
     "PinnedECSWorker",
     "prefect_ecs_pinned.worker",
     "a worker of Prefect 3",
-    "with Prefect 2: the block, prefect_ecs_pinned.PinnedECSTask; "
+    "with Prefect 2: the block, prefect_ecs_pinned.PinnedECSTask, by its name in commands; "
     "for the worker: pip install prefect-ecs-pinned 'prefect>=3'",
 )
 

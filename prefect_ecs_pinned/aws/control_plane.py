@@ -89,6 +89,14 @@ class ControlPlane:
         except Fault as fault:
             raise as_error(fault, "cannot reach AWS") from fault
 
+    async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
+        """Make one call, for a command; see `Clients.call`.
+
+        Raises:
+            Fault: AWS answered something else, or nothing.
+        """
+        return await self._loop.run(self._verbs.clients.call(service, operation, purpose, **params))
+
     def hidden(self) -> frozenset[str]:
         """The texts of the credentials that no message may show."""
         return frozenset(self._access.hidden())

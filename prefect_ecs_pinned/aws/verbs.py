@@ -64,6 +64,7 @@ class Verbs:
             connections=MOST_CALLS,
             watching=Threads(_WATCHING_CALLS, "watch"),
             clock=clock,
+            timeouts=(waits.connect, waits.answer),
         )
         ecs, logs = EcsApi(clients), LogsApi(clients)
         stopping = Stopping(ecs, clock)

@@ -20,20 +20,20 @@ _STYLES = {"FAIL": "red", "WARN": "yellow", "SKIP": "dim", "OK": "green"}
 
 
 def doctor(
-    block: str | None = typer.Argument(
-        None, metavar="[BLOCK]", help="A saved block; all of them when left out."
-    ),
+    block: str | None = options.BLOCK_OR_ALL,
+    pool: str | None = options.POOL,
     json: bool = options.JSON,
 ) -> None:
     """Find what would keep flow runs from running.
 
-    Looks at the saved block, at each deployment's overrides, and at what they name in AWS, and
-    says OK, WARN, FAIL or SKIP for each check. Nothing is changed. Exits with 1 when something
+    Looks at the saved block or the work pool, at each deployment's overrides or job variables, at
+    queues and workers, and at what they name in AWS, and says OK, WARN, FAIL or SKIP for each
+    check. Nothing is changed. Exits with 1 when something
     fails.
     """
     from prefect_ecs_pinned.operations.doctor import doctor as examine
 
-    findings = console.run(examine(block))
+    findings = console.run(examine(options.holder_or_all(block, pool)))
     counts = Counter(finding.status.value for finding in findings)
     if json:
         console.print_json(findings)

@@ -1,4 +1,4 @@
-"""`pinned-ecs migrate`: a PinnedECSTask of a saved ECSTask."""
+"""`pinned-ecs migrate`: a PinnedECSTask of a saved ECSTask, or a pinned pool of an ECS pool."""
 
 from __future__ import annotations
 
@@ -7,35 +7,83 @@ from typing import TYPE_CHECKING
 import typer
 
 from prefect_ecs_pinned.cli import console, options
+from prefect_ecs_pinned.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.migrate import Migration
+    from prefect_ecs_pinned.operations.pools.move import Move
 
 
 def migrate(
-    block: str = typer.Argument(
-        ..., metavar="ECS-TASK/NAME", help="A saved ECSTask: ecs-task/NAME.", show_default=False
+    block: str | None = typer.Argument(
+        None,
+        metavar="[ECS-TASK/NAME]",
+        help="A saved ECSTask: ecs-task/NAME (Prefect 2).",
+        show_default=False,
+    ),
+    pool: str | None = typer.Option(
+        None, metavar="NAME", help="A work pool of type ecs (Prefect 3).", show_default=False
     ),
     deployments: bool = typer.Option(
-        False, "--deployments", help="Point the deployments that run on it at the new block."
+        False, "--deployments", help="Of a block: point the deployments on it at the new block."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only show what would be done."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Of a block: only show what would be done."
+    ),
+    to: str | None = typer.Option(
+        None,
+        metavar="NAME",
+        help="Of a pool: name of the one that is made; NAME-pinned if left out.",
+        show_default=False,
+    ),
+    undo: bool = typer.Option(
+        False, "--undo", help="Of a pool: point the deployments back at the pool of type ecs."
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Of a pool: do it; without this, only show it."),
     json: bool = options.JSON,
 ) -> None:
-    """Make a pinned block of a saved ECSTask.
+    """Make a pinned block of a saved ECSTask, or a pinned pool of a pool of type ecs.
 
-    pinned-ecs-task/NAME is made from ecs-task/NAME, which stays, and what means something else
-    there is listed. A pinned block of that name which exists is left as it is: running it twice
-    changes nothing more.
+    What is made stands beside what it is made of, which stays, and what means something else there
+    is listed. pinned-ecs-task/NAME is made from ecs-task/NAME; a pool NAME-pinned, with template
+    and queues, from pool NAME, and the deployments are pointed at it. A pinned block or pool which
+    exists is left as it is: running it twice changes nothing more.
     """
+    _check(pool, block=deployments or dry_run, only_pool=bool(to or undo or yes))
+    options.holder(block, pool)  # it is refused where it is the other major's
+    if pool:
+        from prefect_ecs_pinned.operations.pools.move import migrate as move_pool
+
+        _report_pool(console.run(move_pool(pool, to, undo, yes)), pool, to, json)
+        return
     from prefect_ecs_pinned.operations.migrate import migrate as move
 
-    done = console.run(move(block, deployments, dry_run))
+    done = console.run(move(str(block), deployments, dry_run))
     if json:
         console.print_json(done)
     else:
         _show(done)
-    _sum_up(done, block)
+    _sum_up(done, str(block))
+
+
+def _check(pool: str | None, block: bool, only_pool: bool) -> None:
+    """Refuse options that go with the other.
+
+    Raises:
+        ConfigurationError: There are some.
+    """
+    if pool and block:
+        raise ConfigurationError(
+            "cannot use --deployments or --dry-run with --pool",
+            "a pool's deployments all move, and nothing is done without --yes",
+            "leave them out",
+        )
+    if only_pool and not pool:
+        raise ConfigurationError(
+            "cannot use --to, --undo or --yes without --pool",
+            "they are of work pools",
+            "with a block use --dry-run and --deployments",
+        )
 
 
 def _show(done: Migration) -> None:
@@ -66,3 +114,48 @@ def _sum_up(done: Migration, block: str) -> None:
         console.suggest(f"pinned-ecs migrate {block} --deployments")
     else:
         console.suggest(f"pinned-ecs plan {done.target} --all")
+
+
+def _report_pool(done: Move, pool: str, to: str | None, json: bool) -> None:
+    """What is made, what changes in meaning, which deployments move, and what comes next."""
+    if json:
+        console.print_json(done)
+    else:
+        _show_pool(done)
+    words = f"--pool {pool}" + (f" --to {to}" if to else "")
+    if done.unfinished:
+        console.warn(
+            f"{done.unfinished} flow runs stay in {done.source}, where they are scheduled or live: "
+            "keep its worker until they have ended"
+        )
+    if done.moved and not done.undo:
+        console.warn(
+            f"prefect.yaml and scripts that name {done.source} move deployments back when they "
+            f"deploy: name {done.target} there"
+        )
+    if not done.done:
+        console.say("Nothing was changed.")
+        undo = " --undo" if done.undo else ""
+        console.suggest(f"pinned-ecs migrate {words}{undo} --yes")
+    elif done.undo:
+        console.suggest(f"prefect work-pool delete {done.source}  # once its runs have ended")
+    else:
+        console.suggest(f"prefect worker start --pool {done.target}")
+        console.say(f"back again: pinned-ecs migrate {words} --undo", "dim")
+
+
+def _show_pool(done: Move) -> None:
+    would = "" if done.done else "would be "
+    made = "exists, its template is left as it is" if done.exists else f"{would}made"
+    console.print_line(f"work pool {done.target}: {made}", "bold")
+    for name in done.queues:
+        console.print_line(f"queue {name}: {would}carried over")
+    if done.changes:
+        console.print_table(
+            ("setting", "before", "after", "meaning"),
+            [(c.field, c.before, c.after, c.meaning) for c in done.changes],
+        )
+    for name in done.moved:
+        console.print_line(f"deployment {name}: {would}moved from {done.source}", "green")
+    for name in done.there:
+        console.print_line(f"deployment {name}: runs on {done.target} already")

@@ -3,34 +3,97 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import Rule, part, shown
 from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.majors import prefect_major, prefect_version
+
+if TYPE_CHECKING:
+    from prefect_ecs_pinned.operations.sources import Holder
 
 BLOCK: Any = typer.Argument(
-    ..., metavar="BLOCK", help="A saved block: pinned-ecs-task/NAME, or NAME.", show_default=False
+    None,
+    metavar="[BLOCK]",
+    help="A saved block: pinned-ecs-task/NAME, or NAME (Prefect 2).",
+    show_default=False,
+)
+BLOCK_OR_ALL: Any = typer.Argument(
+    None,
+    metavar="[BLOCK]",
+    help="A saved block (Prefect 2). Without it and --pool, all blocks or pools.",
+    show_default=False,
+)
+POOL: Any = typer.Option(
+    None,
+    metavar="NAME",
+    help="A work pool, with the job variables of its deployments (Prefect 3).",
+    show_default=False,
 )
 DEPLOYMENT: Any = typer.Option(
     None,
     metavar="FLOW/NAME",
-    help="With the overrides of this deployment.",
+    help="With the overrides or job variables of this deployment.",
     show_default=False,
 )
 ALL: Any = typer.Option(
-    False, "--all", help="The block, and the block with the overrides of each deployment on it."
+    False,
+    "--all",
+    help="The block or pool alone, and what it is for each deployment on it.",
 )
 OVERRIDE: Any = typer.Option(
     None,
     metavar="PATH=VALUE",
-    help="An override that is not deployed yet, as for `prefect deployment build`; repeatable.",
+    help="An override or job variable that is not deployed yet; repeatable.",
     show_default=False,
 )
 
 JSON: Any = typer.Option(False, "--json", help="Print the data as JSON.")
+
+
+def holder_or_all(block: str | None, pool: str | None) -> Holder | None:
+    """The block or the pool that is meant; None for all of them.
+
+    Raises:
+        ConfigurationError: Both are given.
+        WrongPrefect: It is the other major's.
+    """
+    from prefect_ecs_pinned.operations.sources import Pool, face_of
+
+    if block and pool:
+        raise ConfigurationError(
+            "cannot combine a block and --pool", hint="saved blocks are Prefect 2's, pools 3's"
+        )
+    found = Pool(pool) if pool else block
+    face_of(found)
+    return found
+
+
+def holder(block: str | None, pool: str | None) -> Holder:
+    """The block or the pool that is meant.
+
+    Raises:
+        ConfigurationError: Neither or both are given.
+        WrongPrefect: It is the other major's.
+    """
+    found = holder_or_all(block, pool)
+    if not found:
+        major = prefect_major()
+        raise ConfigurationError(
+            "no block or work pool is named",
+            f"Prefect {prefect_version()} is installed, which has "
+            + ("saved blocks" if major == 2 else "work pools"),
+            "give pinned-ecs-task/NAME" if major == 2 else "give --pool NAME",
+        )
+    return found
+
+
+def words(block: str | None, pool: str | None) -> str:
+    """The same again, for a command that is suggested."""
+    return f"--pool {shlex.quote(pool)}" if pool else shlex.quote(block) if block else ""
 
 
 def overrides(given: list[str] | None) -> dict[str, str]:

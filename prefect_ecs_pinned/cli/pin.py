@@ -11,21 +11,23 @@ from prefect_ecs_pinned.cli.plan import (
 
 
 def pin(
-    block: str = options.BLOCK,
+    block: str | None = options.BLOCK,
+    pool: str | None = options.POOL,
     deployment: str | None = options.DEPLOYMENT,
     every: bool = options.ALL,
     override: list[str] | None = options.OVERRIDE,
     json: bool = options.JSON,
 ) -> None:
-    """Register what a block needs; print the ARNs.
+    """Register what a block or a pool needs; print the ARNs.
 
-    A revision that is there already is used, and nothing is registered. Agents whose block has
-    registration "never" then need no permission to register.
+    A revision that is there already is used, and nothing is registered. With registration "never"
+    agents and workers then need no permission to register.
     """
     from prefect_ecs_pinned.operations.pin import pin as make_pins
 
     options.check_one_of(deployment, every)
-    pins = console.run(make_pins(block, deployment, every, options.overrides(override)))
+    holder = options.holder(block, pool)
+    pins = console.run(make_pins(holder, deployment, every, options.overrides(override)))
     for made in pins:
         reason = f" ({made.reason})" if made.reason else ""
         console.say(f"{made.how}: {made.arn} for {', '.join(made.used_by)}{reason}")
@@ -37,4 +39,4 @@ def pin(
     else:
         for made in pins:
             console.print_line(made.arn)
-    console.suggest(f"pinned-ecs show {block}")
+    console.suggest(f"pinned-ecs show {options.words(block, pool)}")

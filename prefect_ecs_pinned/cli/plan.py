@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def plan(
-    block: str = options.BLOCK,
+    block: str | None = options.BLOCK,
+    pool: str | None = options.POOL,
     deployment: str | None = options.DEPLOYMENT,
     every: bool = options.ALL,
     override: list[str] | None = options.OVERRIDE,
@@ -22,7 +23,7 @@ def plan(
     ),
     json: bool = options.JSON,
 ) -> None:
-    """Show what a block would register, and why.
+    """Show what a block or a pool would register, and why.
 
     A readable difference between the newest revision and the one that is needed, and what each
     launch sets without a revision. Nothing is changed.
@@ -31,7 +32,8 @@ def plan(
     from prefect_ecs_pinned.operations.plan import plan as make_plan
 
     options.check_one_of(deployment, every)
-    steps = console.run(make_plan(block, deployment, every, options.overrides(override)))
+    holder = options.holder(block, pool)
+    steps = console.run(make_plan(holder, deployment, every, options.overrides(override)))
     if json:
         console.print_json(steps)
     else:
@@ -49,7 +51,8 @@ def plan(
             )
     if needed:
         console.say(f"{needed} to register, {len(steps) - needed} in place")
-        console.suggest(f"pinned-ecs pin {block}{options.which(deployment, every, override)}")
+        which = options.words(block, pool) + options.which(deployment, every, override)
+        console.suggest(f"pinned-ecs pin {which}")
     else:
         console.say("Nothing to register.")
     if exit_code and needed:
@@ -63,11 +66,11 @@ def warn_of_difference(revision: str, differs: tuple[str, ...]) -> None:
 
 
 def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
-    """Say that an unset image follows the Prefect version of whoever loads the block."""
+    """Say that an unset image follows the Prefect version of whoever loads it."""
     if names:
         console.warn(
-            f"{', '.join(names)}: image is unset, and stands for {image} here; whoever loads the "
-            "block with another Prefect version needs another revision. Set image."
+            f"{', '.join(names)}: image is unset, and stands for {image} here; whoever loads "
+            "it with another Prefect version needs another revision. Set image."
         )
 
 

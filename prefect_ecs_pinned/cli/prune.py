@@ -21,10 +21,12 @@ from prefect_ecs_pinned.errors import PinnedECSError
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.prune import Pruned, Rules, Survey
+    from prefect_ecs_pinned.operations.sources import Holder
 
 
 def prune(
-    block: str = options.BLOCK,
+    block: str | None = options.BLOCK,
+    pool: str | None = options.POOL,
     keep: int = typer.Option(..., min=1, help="Newest revisions to keep in any case."),
     min_age: str = typer.Option("30d", help="Keep what is younger: 30d, 12h, 45m or 10s."),
     delete: bool = typer.Option(
@@ -40,9 +42,9 @@ def prune(
     yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
     json: bool = options.JSON,
 ) -> None:
-    """Deregister old revisions of a block's family.
+    """Deregister old revisions of the family of a block or a pool.
 
-    Never one that a saved block or deployment of this Prefect server runs from, that a live task
+    Never one that a block, pool or deployment of this Prefect server runs from, that a live task
     or an ECS service uses, or that is younger than --min-age: other Prefect servers may share the
     family. It can't see EventBridge rules and schedules, Step Functions, other Prefect servers,
     other accounts and scripts: keep what these use with --keep-referenced, or give the revision the
@@ -53,7 +55,7 @@ def prune(
 
     referenced = tuple(map(Reference.parse, keep_referenced))
     rules = Rules(keep, duration(min_age), delete, referenced)
-    results = console.run(_prune(block, rules, yes))
+    results = console.run(_prune(options.holder(block, pool), rules, yes))
     if json:
         console.print_json(
             [{"survey": survey, "pruned": pruned, "unseen": UNSEEN} for survey, pruned in results]
@@ -68,7 +70,8 @@ def prune(
         more = "" if min_age == "30d" else f" --min-age {min_age}"
         more += " --delete" if delete else ""
         more += "".join(f" --keep-referenced {reference.text}" for reference in referenced)
-        console.suggest(f"pinned-ecs prune {block} --keep {keep}{more} --yes")
+        which = options.words(block, pool)
+        console.suggest(f"pinned-ecs prune {which} --keep {keep}{more} --yes")
     if failed := {arn: why for _, p in results if p is not None for arn, why in p.failures.items()}:
         raise PinnedECSError(
             f"cannot delete {len(failed)} of the revisions",
@@ -77,12 +80,12 @@ def prune(
         )
 
 
-async def _prune(block: str, rules: Rules, yes: bool) -> list[tuple[Survey, Pruned | None]]:
+async def _prune(holder: Holder, rules: Rules, yes: bool) -> list[tuple[Survey, Pruned | None]]:
     from prefect_ecs_pinned.operations.prune import prunings
 
     results: list[tuple[Survey, Pruned | None]] = []
     with _progress() as progress:
-        for pruning in await prunings(block, rules):
+        for pruning in await prunings(holder, rules):
             survey = await pruning.survey(progress)
             pruned = await pruning.carry_out(survey, progress) if yes else None
             results.append((survey, pruned))

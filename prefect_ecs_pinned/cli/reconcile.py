@@ -13,15 +13,15 @@ from prefect_ecs_pinned.errors import PinnedECSError
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.reconcile import Finding, Outcome, Survey
+    from prefect_ecs_pinned.operations.sources import Holder
 
 #: What is done -> how it is told, before and afterwards.
 _WORDS = {"crash": "crashed", "cancel": "cancelled", "stop": "stopped"}
 
 
 def reconcile(
-    block: str | None = typer.Argument(
-        None, metavar="[BLOCK]", help="A saved block; all of them when left out."
-    ),
+    block: str | None = options.BLOCK_OR_ALL,
+    pool: str | None = options.POOL,
     never_launched_after: str = typer.Option(
         "25h",
         metavar="AGE",
@@ -42,8 +42,8 @@ def reconcile(
     Flow runs that Prefect believes Pending, Running or Cancelling become Crashed or Cancelled,
     with the reason, when their task has stopped, vanished or never existed. A task is stopped
     when its flow run has been final for over 60 s. Only tasks of the accounts and Regions of the
-    saved blocks' credentials are judged; a look-up that fails allows no verdict. With BLOCK, only
-    flow runs of the deployments on it.
+    credentials of saved blocks or pools are judged; a look-up that fails allows no verdict. With
+    BLOCK or --pool, only flow runs of the deployments on it.
 
     Where something speaks for it that the Prefect server is a copy of another, such as a task that
     was created after its flow run had ended there, it does nothing, says why, and exits with 1.
@@ -51,15 +51,16 @@ def reconcile(
     from prefect_ecs_pinned.operations.prune import duration
     from prefect_ecs_pinned.operations.reconcile import Limits
 
+    holder = options.holder_or_all(block, pool)
     limits = Limits(never_launched=duration(never_launched_after))
-    found, outcomes = console.run(_reconcile(block, limits, api_url, yes))
+    found, outcomes = console.run(_reconcile(holder, limits, api_url, yes))
     if json:
         console.print_json(_as_data(found, outcomes))
     else:
         _show(found, outcomes)
     _sum_up(found, outcomes, yes)
     if found.todo and not yes:
-        words = [block] if block else []
+        words = ["--pool", pool] if pool else [block] if block else []
         if never_launched_after != "25h":
             words += ["--never-launched-after", never_launched_after]
         words += [word for url in api_url for word in ("--api-url", url)]
@@ -68,11 +69,11 @@ def reconcile(
 
 
 async def _reconcile(
-    block: str | None, limits: Any, api_urls: list[str], yes: bool
+    holder: Holder | None, limits: Any, api_urls: list[str], yes: bool
 ) -> tuple[Survey, tuple[Outcome, ...]]:
     from prefect_ecs_pinned.operations.reconcile import carry_out, survey
 
-    found = await survey(block, limits, api_urls=api_urls)
+    found = await survey(holder, limits, api_urls=api_urls)
     return found, await carry_out(found) if yes else ()
 
 

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import typer
-
 from prefect_ecs_pinned.cli import console, options
+from prefect_ecs_pinned.majors import prefect_major
 
 
 def show(
-    block: str | None = typer.Argument(
-        None, metavar="[BLOCK]", help="A saved block; all of them when left out."
-    ),
+    block: str | None = options.BLOCK_OR_ALL,
+    pool: str | None = options.POOL,
     json: bool = options.JSON,
 ) -> None:
     """Show which revisions are in use.
 
-    For each family: the revisions that blocks and deployments run from, when and by whom they
-    were registered, how many there are, and the live tasks.
+    For each family: the revisions that blocks, pools and deployments run from, when and by whom
+    they were registered, how many there are, and the live tasks.
     """
     from prefect_ecs_pinned.operations.plan import short
     from prefect_ecs_pinned.operations.show import show as look
 
-    families = console.run(look(block))
+    families = console.run(look(options.holder_or_all(block, pool)))
     if json:
         console.print_json(families)
         return
     if not families:
-        console.say("There are no saved blocks of type pinned-ecs-task.")
-        console.suggest("pinned-ecs migrate ecs-task/NAME")
+        _say_nothing_is_there()
     for family in families:
         newest = f", newest {short(family.newest)}" if family.newest else ""
         active = "1 revision" if family.active == 1 else f"{family.active} revisions"
@@ -50,7 +47,16 @@ def show(
         for arn, number in sorted(family.live.items()):
             console.print_line(f"    {short(arn):<24} {number}")
     if any(used.revision is None for family in families for used in family.in_use):
-        console.suggest(f"pinned-ecs plan {block or 'BLOCK'} --all")
+        console.suggest(f"pinned-ecs plan {options.words(block, pool) or 'BLOCK'} --all")
+
+
+def _say_nothing_is_there() -> None:
+    if prefect_major() == 2:
+        console.say("There are no saved blocks of type pinned-ecs-task.")
+        console.suggest("pinned-ecs migrate ecs-task/NAME")
+    else:
+        console.say("There are no work pools of type pinned-ecs.")
+        console.suggest("prefect work-pool create NAME --type pinned-ecs")
 
 
 def _time(at: datetime) -> str:

@@ -150,7 +150,9 @@ async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
 
 def _id_of(member: Any) -> Any:
     """Its ID, as the server gave it: Prefect's models make up one that lacks."""
-    if "id" not in getattr(member, "__fields_set__", ("id",)):
+    # The first is pydantic 2's; models of Prefect 2 are of pydantic 1.
+    name = "model_fields_set" if hasattr(member, "model_fields_set") else "__fields_set__"
+    if "id" not in getattr(member, name, ("id",)):
         raise _odd("an answer is not what Prefect gives: something without an ID")
     return member.id
 

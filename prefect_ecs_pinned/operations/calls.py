@@ -2,7 +2,8 @@
 
 The other half is for the agents that launch meanwhile. What AWS refuses for good is an error
 with a hint; so is what may pass but has not within 10 s, since a person is waiting.
-Nothing here is shared with the runs of this process (`aws.control_plane`).
+They are made by a control plane of the command's own (`aws.control_plane`), which shares nothing
+with the runs of this process.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from prefect_ecs_pinned.aws.calls.clients import Access, Clients
+from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.calls.pacing import (
     DESCRIBE_TASK_DEFINITION,
@@ -20,20 +21,14 @@ from prefect_ecs_pinned.aws.calls.pacing import (
 )
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.responses import member
-from prefect_ecs_pinned.aws.calls.retrying import retry
+from prefect_ecs_pinned.aws.calls.retrying import COMMAND, retry
+from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-from prefect_ecs_pinned.aws.loop.threads import Threads
-
-#: Calls that are under way at once.
-_AT_ONCE = 8
 
 #: Seconds for which a call is repeated that is not answered, or refused with what may pass; and for
 #: which one is that is throttled: a command makes as many calls as its account has revisions.
 PATIENCE_SECONDS = 10.0
 THROTTLED_SECONDS = 120.0
-
-#: Seconds to connect, and without a byte of an answer.
-_TIMEOUTS = (5.0, 10.0)
 
 #: Under the bucket that DeregisterTaskDefinition shares with RegisterTaskDefinition (1/s, burst
 #: 20), so that an agent which needs a revision meanwhile gets one.
@@ -83,7 +78,7 @@ _ANSWERS: Mapping[str, str] = {
 
 
 class Caller(Protocol):
-    """Makes one call; `aws.calls.clients.Clients` does."""
+    """Makes one call; `aws.control_plane.ControlPlane` does."""
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         """The answer.
@@ -112,8 +107,7 @@ class Calls:
     @classmethod
     def of(cls, access: Access) -> Calls:
         """Calls with the credentials, Region and client parameters of an access."""
-        threads = Threads(_AT_ONCE, "pinned-ecs-command")
-        return cls(Clients(access, threads, threads, connections=_AT_ONCE, timeouts=_TIMEOUTS))
+        return cls(ControlPlane(access, waits=COMMAND))
 
     async def region(self) -> str:
         """The Region that calls go to.

@@ -94,7 +94,7 @@ async def _configurations(reference: Holder | None) -> list[Configuration]:
 
 
 async def _family(members: list[Target]) -> Family:
-    calls = Calls.of(members[0].access)
+    calls = Calls(members[0].plane)
     family = members[0].prepared.desired.family
     arns = await list_revisions(calls, family)
     return Family(

@@ -33,12 +33,13 @@ class Session:
         self._state = folder / ".shell"
         self._background: list[subprocess.Popen[bytes]] = []
         self._port = _free_port()
+        given = os.environ.get("PYTHONPATH")
         binaries = str(Path(sys.executable).parent)
         self._environment = {
             **os.environ,
             **environment,
             "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(folder),
+            "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [given])]),
             "COLUMNS": "200",
             "PREFECT_SERVER_API_PORT": self._port,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -68,6 +69,28 @@ def test_every_event_is_there_with_its_payload() -> None:
     }
     for event in (*payloads, "revision.adopted"):
         assert event.partition(".")[2] in (events.__doc__ or "")
+
+
+def test_every_variable_of_a_pool_is_there_with_its_default() -> None:
+    """Those that `ecs` pools do not have; read from the source, since Prefect 3 is not here."""
+    root = HOOK.parents[2]
+    source = ast.parse((root / "prefect_ecs_pinned" / "worker" / "variables.py").read_text())
+    (variables,) = [n for n in source.body if isinstance(n, ast.ClassDef)]
+    fields = {
+        n.target.id: ast.unparse(n.value)
+        for n in variables.body
+        if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name) and n.value
+    }
+    del fields["launch_type"]  # of `ecs`, with one more value
+    text = (root / "docs" / "guides" / "pools.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", text, re.M))
+    assert list(fields) == [name for name in rows if name in fields]
+    for name, default in (
+        ("registration", "`on-change` (default)"),
+        ("launch_timeout_seconds", "900"),
+        ("task_start_timeout_seconds", "600"),
+    ):
+        assert default in rows[name]
 
 
 def test_every_setting_and_fault_is_explained(hook: ModuleType) -> None:

@@ -154,7 +154,7 @@ def test_no_process_of_prefect_prints_a_failure(tmp_path):
         "prune x --keep 3",
         "doctor x",
         "migrate x",
-        "reconcile",
+        "reconcile x",
         "iam x",
     ],
 )
@@ -164,6 +164,32 @@ def test_commands_on_saved_blocks_say_what_is_there(capsys, command):
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: cannot use PinnedECSTask: it is an infrastructure block of")
     assert "prefect work-pool create NAME --type pinned-ecs" in hint
+
+
+@pytest.mark.skipif(HERE is majors.WORKER, reason="work pools are there under Prefect 3")
+@pytest.mark.parametrize(
+    "command", ["plan", "pin", "show", "prune --keep 3", "doctor", "migrate", "reconcile", "iam"]
+)
+def test_commands_on_work_pools_say_what_is_there(capsys, command):
+    """One sentence and a hint, exit code 1, and no traceback."""
+    assert main([*command.split(), "--pool", "etl"]) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: cannot use PinnedECSWorker: it is a worker of Prefect 3, and")
+    assert "prefect_ecs_pinned.PinnedECSTask" in hint
+
+
+@pytest.mark.parametrize("command", ["plan", "pin", "prune --keep 3", "migrate", "iam"])
+def test_what_neither_a_block_nor_a_pool_is_given_says_which_there_are(capsys, command):
+    """What the installed Prefect has, and how it is named."""
+    assert main(command.split()) == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    there = {2: "saved blocks", 3: "work pools"}[majors.prefect_major()]
+    assert error.startswith("error: no block or work pool is named: Prefect ")
+    assert error.endswith(f" is installed, which has {there}")
+    assert (
+        hint
+        == "hint: give " + {2: "pinned-ecs-task/NAME", 3: "--pool NAME"}[majors.prefect_major()]
+    )
 
 
 @pytest.mark.parametrize("arguments", [["local", "--no-such"], ["local", "--port", "x"], ["lcoal"]])
@@ -195,4 +221,4 @@ def test_every_module_is_imported_or_says_which_prefect_it_needs():
 
     walk(prefect_ecs_pinned)
     assert found["imported"] > 100
-    assert (found["refused"] > 0) == (HERE is majors.WORKER)
+    assert found["refused"] > 0  # the source of the other one, at least

@@ -44,11 +44,15 @@ class Waits:
         registrations: For which RegisterTaskDefinition is tried again while it fails.
         contended: For which it is while AWS answers that it is asked too often, or that somebody
             else registers a revision of the family.
+        connect: To connect.
+        answer: Without a byte of an answer.
     """
 
     reads: float = PATIENCE_SECONDS
     registrations: float = 900.0
     contended: float = 900.0
+    connect: float = 10.0
+    answer: float = 30.0
 
 
 #: Of an agent: fifty revisions of one family take 30 s at 1 a second, other processes may want the
@@ -56,7 +60,7 @@ class Waits:
 AGENT = Waits()
 
 #: Of a command: whoever has typed it is there.
-COMMAND = Waits(reads=10.0, registrations=10.0, contended=120.0)
+COMMAND = Waits(reads=10.0, registrations=10.0, contended=120.0, connect=5.0, answer=10.0)
 
 
 def backoff(attempt: int, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> float:

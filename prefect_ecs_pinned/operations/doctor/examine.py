@@ -63,13 +63,13 @@ async def doctor(reference: Holder | None = None) -> list[Finding]:
     """
     async with prefect_api() as client:
         if face_of(reference) is majors.BLOCK:
-            from prefect_ecs_pinned.operations.doctor import agent_checks
+            from prefect_ecs_pinned.operations.blocks.checks import look as look_at_blocks
 
-            said, found = await agent_checks.look(client, name_of(reference))
+            said, found = await look_at_blocks(client, name_of(reference))
         else:
-            from prefect_ecs_pinned.operations.pools import checks
+            from prefect_ecs_pinned.operations.pools.checks import look as look_at_pools
 
-            said, found = await checks.look(client, name_of(reference))
+            said, found = await look_at_pools(client, name_of(reference))
     said += map(_loads, found)
     await _examine_all([c.configuration for c in found if c.configuration is not None], said)
     return put_together(said)

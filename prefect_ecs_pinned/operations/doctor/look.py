@@ -19,15 +19,15 @@ class Look:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._calls = Calls.of(access)
+        #: Decides which revision a launch would use; a new one, that remembers nothing.
+        self.plane = ControlPlane(access, waits=COMMAND)
+        self._calls = Calls(self.plane)
         self._answers: dict[str, asyncio.Task[Mapping[str, Any] | None]] = {}
         self._elsewhere: dict[str, Look] = {}
-        self._plane: ControlPlane | None = None
 
     def close(self) -> None:
         """Let go of what was made."""
-        if self._plane is not None:
-            self._plane.close()
+        self.plane.close()
         for look in self._elsewhere.values():
             look.close()
 
@@ -44,13 +44,6 @@ class Look:
         if region not in self._elsewhere:
             self._elsewhere[region] = Look(self._access.in_region(region))
         return self._elsewhere[region]
-
-    @property
-    def plane(self) -> ControlPlane:
-        """Decides which revision a launch would use; a new one, that remembers nothing."""
-        if self._plane is None:
-            self._plane = ControlPlane(self._access, waits=COMMAND)
-        return self._plane
 
     async def ask(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:
         """An answer.

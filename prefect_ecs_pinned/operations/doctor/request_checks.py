@@ -83,12 +83,12 @@ def _variable(subject: Subject, name: str) -> str:
 
 
 async def image_is_set(subject: Subject) -> list[Answer]:
-    """The image does not follow the Prefect version of whoever loads the block."""
+    """The image does not follow the Prefect version of whoever loads it."""
     image = subject.desired.image
     if subject.configuration.image_unset:
         return [
             warn(
-                f"image is unset, and stands for {image} here; whoever loads the block with "
+                f"image is unset, and stands for {image} here; whoever loads it with "
                 "another Prefect version needs another revision",
                 "set image",
             )

@@ -5,99 +5,21 @@ variables, and a `RunSpec` of that (`worker.spec`). Here the same is done ahead 
 flow run, so that a command sees what a flow run would get.
 
 - `reading`: work pools and their deployments, as Prefect has them.
-- `loading`: from these to a `Configuration`.
+- `loading`, `reads`: from these to `Configuration`s.
 - `claims`: which revisions everything on this Prefect server lays claim to.
 - `checks`: what `doctor` says of a pool, its queues and its workers.
-- `changes`, `move`: from a pool of type `ecs` to one of type `pinned-ecs`, and back.
+- `changes`, `queues`, `move`: from a pool of type `ecs` to one of type `pinned-ecs`, and back.
 """
 
-from __future__ import annotations
+from prefect_ecs_pinned import majors
 
-from collections.abc import Mapping
-from typing import Any
+majors.require(majors.WORKER)  # before an import that fails for a reason harder to read
 
-from prefect.client.orchestration import PrefectClient
+from prefect_ecs_pinned.operations.pools.claims import read_claims  # noqa: E402
+from prefect_ecs_pinned.operations.pools.reads import candidates, configurations  # noqa: E402
 
-from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
-from prefect_ecs_pinned.operations.configuration import Configuration
-from prefect_ecs_pinned.operations.pools.claims import read_claims
-from prefect_ecs_pinned.operations.pools.loading import Loading
-from prefect_ecs_pinned.operations.pools.reading import (
-    OURS,
-    Deployment,
-    called,
-    check_type,
-    deployments_of,
-    read_pool,
-    read_pools,
-)
-from prefect_ecs_pinned.operations.saved import prefect_api
-from prefect_ecs_pinned.operations.sources import Candidate
-
-__all__ = ["candidates", "configurations", "read_claims"]
-
-
-async def configurations(
-    reference: str,
-    deployment: str | None = None,
-    every: bool = False,
-    more: Mapping[str, Any] | None = None,
-) -> list[Configuration]:
-    """A work pool as flow runs get it: see `sources.Source`.
-
-    Without a deployment, each of those on the pool; the pool alone is among them where there are
-    none, or with ``every``.
-
-    Raises:
-        ConfigurationError: No such pool or deployment, a type that this package can't launch
-            for, or something that does not load.
-        Unavailable: The Prefect API can not be reached.
-    """
-    async with prefect_api() as client:
-        pool = await read_pool(client, reference)
-        check_type(pool)
-        mine = await deployments_of(client, pool)
-        chosen: list[Deployment | None] = [*mine]
-        if deployment is not None:
-            chosen = [d for d in mine if d.name == deployment]
-            if not chosen:
-                others = ", ".join(d.name for d in mine) or "none"
-                raise ConfigurationError(
-                    f"cannot use deployment {deployment!r}",
-                    f"no such deployment runs on {called(pool)}",
-                    f"deployments that do: {others}",
-                )
-        elif every or not mine:
-            chosen = [None, *mine]
-        loading = Loading(client)
-        return [await loading.configuration(pool, one, more) for one in chosen]
-
-
-async def candidates(
-    client: PrefectClient, reference: str | None, unnamed: bool = False
-) -> list[Candidate]:
-    """What runs may use of one work pool, or of all of type `pinned-ecs`: see `sources.Source`.
-
-    A pool without deployments is one itself: runs may be submitted to it.
-
-    Raises:
-        ConfigurationError: There is no such pool, or this package can't launch for its type.
-    """
-    if reference is not None:
-        pools = [await read_pool(client, reference)]
-        check_type(pools[0])
-    else:
-        pools = [pool for pool in await read_pools(client) if pool.type == OURS]
-    loading, found = Loading(client), []
-    for pool in pools:
-        mine: list[Deployment | None] = [*await deployments_of(client, pool)]
-        for deployment in mine or [None]:
-            name = deployment.name if deployment is not None else called(pool)
-            id_ = deployment.id if deployment is not None else None
-            try:
-                made = await loading.configuration(pool, deployment)
-            except PinnedECSError as error:
-                found.append(Candidate(name, id_, problem=error))
-            else:
-                found.append(Candidate(name, id_, made))
-    return found
+__all__ = [
+    "candidates",
+    "configurations",
+    "read_claims",
+]

@@ -13,7 +13,7 @@ from prefect_ecs_pinned import __version__
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.faces.pages import all_pages, readable
 from prefect_ecs_pinned.operations.doctor.findings import Answer, Said, fail, ok, warn
-from prefect_ecs_pinned.operations.pools import candidates
+from prefect_ecs_pinned.operations.pools.queues import queues_of
 from prefect_ecs_pinned.operations.pools.reading import (
     HOW_TO_MOVE,
     OURS,
@@ -24,6 +24,7 @@ from prefect_ecs_pinned.operations.pools.reading import (
     read_pool,
     read_pools,
 )
+from prefect_ecs_pinned.operations.pools.reads import candidates
 from prefect_ecs_pinned.operations.prune.rules import ago
 from prefect_ecs_pinned.operations.sources import Candidate
 
@@ -100,11 +101,7 @@ def _picked_up(kind: str, holder: WorkPool | WorkQueue) -> list[Answer]:
 
 async def _queues(client: PrefectClient, pool: WorkPool) -> list[Said]:
     """The queues that deployments are in."""
-
-    async def read(limit: int, offset: int) -> Sequence[WorkQueue]:
-        return await client.read_work_queues(pool.name, limit=limit, offset=offset)
-
-    queues = {queue.name: queue for queue in await all_pages(read)}
+    queues = await queues_of(client, pool)
     said: list[Said] = []
     for deployment in await deployments_of(client, pool):
         said += [("picked up", deployment.name, a) for a in _queue_of(deployment, queues)]

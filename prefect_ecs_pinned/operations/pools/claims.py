@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import WorkPool
 
+from prefect_ecs_pinned.core.definition import former_family
 from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import Claim, claims_of
@@ -74,9 +75,8 @@ def _links(template: Mapping[str, Any], variables: Mapping[str, Any]) -> list[st
 
 def _may_be_of(family: str, pool: WorkPool, variables: Mapping[str, Any]) -> bool:
     """Whether a family's name stands somewhere in what does not load, or is its default."""
-    return family == f"prefect_{pool.name}" or any(
-        family in text for text in _texts([pool.base_job_template, dict(variables)])
-    )
+    texts = [f"prefect_{pool.name}", *_texts([pool.base_job_template, dict(variables)])]
+    return any(family in (text, former_family(text)) or family in text for text in texts)
 
 
 def _texts(value: Any) -> Iterator[str]:

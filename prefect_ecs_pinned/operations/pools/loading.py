@@ -22,6 +22,7 @@ from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
 from prefect_ecs_pinned.operations.pools.reading import Deployment, called
 from prefect_ecs_pinned.runs.spec import RunSpec
+from prefect_ecs_pinned.worker import PinnedECSWorker
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
 
@@ -87,7 +88,7 @@ class Loading:
         try:
             job: PinnedECSJobConfiguration = (
                 await PinnedECSJobConfiguration.from_template_and_values(
-                    base_job_template=copy.deepcopy(pool.base_job_template),
+                    base_job_template=_template(pool),
                     values=_with(variables, more),
                     client=self._client,
                 )
@@ -110,6 +111,13 @@ class Loading:
 
 
 _CORRECT = "correct the pool's base job template, or the deployment's job variables"
+
+
+def _template(pool: WorkPool) -> dict[str, Any]:
+    """A pool's template; of a pool without one, what the worker gives it when it begins to poll."""
+    if not pool.base_job_template:
+        return PinnedECSWorker.get_default_base_job_template()
+    return copy.deepcopy(pool.base_job_template)
 
 
 def _with(variables: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,29 +7,21 @@ it again does what was left undone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, StateType, WorkPool, WorkQueue
+from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 
 from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.faces.pages import all_pages
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.pools.changes import Change, changes
 from prefect_ecs_pinned.operations.pools.loading import Loading
+from prefect_ecs_pinned.operations.pools.queues import carry_over, queues_of, unfinished_in
 from prefect_ecs_pinned.operations.pools.reading import (
     OURS,
     PLAIN,
@@ -46,12 +38,6 @@ from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 
 #: What the new pool's name ends in, unless it is given.
 SUFFIX = "-pinned"
-
-#: Runs in these states were handed out, or wait to be, in the pool that they were made in.
-_UNFINISHED = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
-
-#: Members of a queue that are carried over.
-_OF_A_QUEUE = ("description", "is_paused", "concurrency_limit", "priority")
 
 
 @dataclass(frozen=True)
@@ -126,9 +112,10 @@ async def _forth(
     there = await deployments_of(client, target) if target is not None else []
     planned = target or source.model_copy(update={"name": to, "type": OURS})
     loading = Loading(client)
-    checked = [await _check(loading, planned, deployment) for deployment in movable or [None]]
-    theirs = await _queues(client, source)
-    ours = await _queues(client, target) if target is not None else {}
+    to_check: list[Deployment | None] = [*movable] or [None]
+    checked = [await _check(loading, planned, deployment) for deployment in to_check]
+    theirs = await queues_of(client, source)
+    ours = await queues_of(client, target) if target is not None else {}
     # What was made by hand in a pool that is in use already is not overwritten.
     wanted = [queue for queue in theirs.values() if target is None or queue.name not in ours]
     move = Move(
@@ -139,16 +126,16 @@ async def _forth(
         changes=tuple(changes(source.base_job_template, checked)),
         moved=tuple(deployment.name for deployment in movable),
         there=tuple(deployment.name for deployment in there),
-        unfinished=await _unfinished(client, source),
+        unfinished=await unfinished_in(client, source),
         undo=False,
         done=yes,
     )
     if yes:
         if target is None:
             target = await _create(client, source, to)
-            ours = await _queues(client, target)
+            ours = await queues_of(client, target)
         for queue in wanted:
-            await _carry_over(client, source, target, queue, ours)
+            await carry_over(client, source, target, queue, ours)
         for deployment in movable:
             await _point(client, deployment, to, deployment.queue)
     return move
@@ -165,8 +152,8 @@ async def _back(
         )
     movable = await deployments_of(client, source)
     there = await deployments_of(client, target)
-    missing = await _queues(client, source)
-    known = await _queues(client, target)
+    missing = await queues_of(client, source)
+    known = await queues_of(client, target)
     wanted = [
         queue
         for queue in missing.values()
@@ -174,7 +161,7 @@ async def _back(
     ]
     if yes:
         for queue in wanted:
-            await _carry_over(client, source, target, queue, known)
+            await carry_over(client, source, target, queue, known)
         for deployment in movable:
             await _point(client, deployment, target.name, deployment.queue)
     return Move(
@@ -185,7 +172,7 @@ async def _back(
         changes=(),
         moved=tuple(deployment.name for deployment in movable),
         there=tuple(deployment.name for deployment in there),
-        unfinished=await _unfinished(client, source),
+        unfinished=await unfinished_in(client, source),
         undo=True,
         done=yes,
     )
@@ -207,20 +194,13 @@ async def _check(loading: Loading, pool: WorkPool, deployment: Deployment | None
         checked_request(spec, desired, revision, ["subnet"])
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"cannot migrate {named(found.name)}",
+            f"cannot migrate deployment {named(found.name)!r}"
+            if deployment is not None
+            else f"cannot migrate {called(pool)}",
             f"{error.what}: {error.why}" if error.why else error.what,
             error.hint,
         ) from error
     return found
-
-
-async def _queues(client: PrefectClient, pool: WorkPool) -> dict[str, WorkQueue]:
-    async def read(limit: int, offset: int) -> Sequence[WorkQueue]:
-        return await client.read_work_queues(pool.name, limit=limit, offset=offset)
-
-    # By priority: a queue that is made pushes those of its priority and below down by one.
-    found = await all_pages(read)
-    return {queue.name: queue for queue in sorted(found, key=lambda queue: queue.priority)}
 
 
 async def _create(client: PrefectClient, source: WorkPool, to: str) -> WorkPool:
@@ -244,24 +224,6 @@ async def _create(client: PrefectClient, source: WorkPool, to: str) -> WorkPool:
         ) from error
 
 
-async def _carry_over(
-    client: PrefectClient,
-    source: WorkPool,
-    target: WorkPool,
-    queue: WorkQueue,
-    known: Mapping[str, WorkQueue],
-) -> None:
-    """Make a queue as it is in the other pool; the pool's default queue is there already."""
-    members: dict[str, Any] = {name: getattr(queue, name) for name in _OF_A_QUEUE}
-    there = known.get(queue.name)
-    if queue.id == source.default_queue_id:
-        there = next((q for q in known.values() if q.id == target.default_queue_id), there)
-    if there is None:
-        await client.create_work_queue(queue.name, work_pool_name=target.name, **members)
-    else:
-        await client.update_work_queue(there.id, name=queue.name, **members)
-
-
 async def _point(
     client: PrefectClient, deployment: Deployment, pool: str, queue: str | None
 ) -> None:
@@ -276,30 +238,10 @@ async def _point(
     try:
         await client.update_deployment(deployment.id, DeploymentUpdate(**update))
     except PrefectHTTPStatusError as error:
-        if error.response.status_code != 409:
+        if error.response.status_code not in (409, 422):
             raise
         raise ConfigurationError(
             f"cannot point deployment {named(deployment.name)!r} at work pool {named(pool)!r}",
             "the Prefect server refuses: its job variables do not fit the pool's template",
             "correct them, and repeat the command: what is done is done",
         ) from error
-
-
-async def _unfinished(client: PrefectClient, pool: WorkPool) -> int:
-    """How many runs were made in a pool and have not ended; those in the future not counted."""
-    types = FlowRunFilterStateType(any_=list(_UNFINISHED))
-    wanted = FlowRunFilter(state=FlowRunFilterState(type=types))
-    on_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool.name]))
-
-    async def read(limit: int, offset: int) -> Sequence[FlowRun]:
-        return await client.read_flow_runs(
-            flow_run_filter=wanted, work_pool_filter=on_pool, limit=limit, offset=offset
-        )
-
-    found = await all_pages(read)
-    return sum(not (run.auto_scheduled and _is_scheduled(run)) for run in found)
-
-
-def _is_scheduled(run: FlowRun) -> bool:
-    """Whether it is moved with its deployment: the server makes it anew when that changes."""
-    return run.state is not None and run.state.name == "Scheduled"

@@ -100,7 +100,9 @@ async def _enter(scope: Scope, reach: _Reach, candidate: Candidate) -> None:
 
 
 def searchable(spec: RunSpec) -> bool:
-    """Whether the tasks of runs carry the flow run's id: customizations may change it."""
+    """Whether the tasks of runs carry the flow run's id: the request may set another."""
+    if (spec.job_request or {}).get("startedBy"):
+        return False
     return not any(patch.get("path") in ("", "/startedBy") for patch in spec.task_customizations)
 
 

@@ -8,7 +8,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_AGENT_QUERY_INTERVAL
 
-from prefect_ecs_pinned.operations.blocks import candidates
+from prefect_ecs_pinned.operations.blocks.reads import candidates
 from prefect_ecs_pinned.operations.doctor.findings import Answer, Said, fail, ok, warn
 from prefect_ecs_pinned.operations.saved import SLUG, Deployment, read_deployments
 from prefect_ecs_pinned.operations.sources import Candidate
