@@ -36,6 +36,7 @@ class Verbs:
     """All that works on a control loop. It is used there only, but for what is remembered."""
 
     clients: Clients
+    ecs: EcsApi
     definitions: Definitions
     pinning: Pinning
     launching: Launching
@@ -71,6 +72,7 @@ class Verbs:
         polls = Pacer(DESCRIBE_TASKS, clock, probing=False)
         return cls(
             clients=clients,
+            ecs=ecs,
             definitions=Definitions(),
             pinning=Pinning(ecs, reads, clock, emit, waits),
             launching=launching,

@@ -88,6 +88,9 @@ async def worker(pool: str, name: str, **settings: float) -> AsyncIterator[Worke
         begun = Worker(process, output)
         try:
             yield begun
+        except BaseException:
+            print(f"Worker {name!r}:\n{begun.output()}")
+            raise
         finally:
             if process.returncode is None:
                 process.kill()
