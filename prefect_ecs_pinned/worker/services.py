@@ -22,8 +22,9 @@ from prefect_ecs_pinned.worker.pool_jobs import PoolJobs
 from prefect_ecs_pinned.worker.pool_runs import Pool, PoolRun
 
 #: Seconds that a worker which stops takes to hand back what it has not launched. Orchestrators kill
-#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM.
-HAND_BACK_SECONDS = 8.0
+#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM, and Prefect's part of its end,
+#: where events are sent that are left, takes a second or two.
+HAND_BACK_SECONDS = 7.0
 
 #: What the states of runs say that are handed back.
 _NO_SLOT = "Its concurrency slot had gone before its task was launched"

@@ -77,20 +77,21 @@ async def test_a_worker_that_is_stopped_hands_back_what_it_has_not_launched(worl
     await world.make_pool()
     world.ecs.change(task_seconds=NEVER, latencies={"*": 0.0, "RunTask": 0.5}, quota_scale=0.05)
     deployment = await world.deployment()
-    runs = await world.schedule(deployment, 20)
+    runs = await world.schedule(deployment, 12)
     async with worker(world.pool, "one") as first:
         await until(world, runs, lambda now: with_pid(now) >= 3)
         first.send(signal.SIGTERM)
-        assert await first.gone() < 10
+        seconds = await first.gone()
+        assert seconds < 10, first.output()
         now = await seen(world, runs)
-        assert with_pid(now) == len(world.ecs.launches) < 20
-        assert states(now) == {"PENDING": with_pid(now), "SCHEDULED": 20 - with_pid(now)}
+        assert with_pid(now) == len(world.ecs.launches) < 12
+        assert states(now) == {"PENDING": with_pid(now), "SCHEDULED": 12 - with_pid(now)}
     assert world.live_tasks() == len(world.ecs.launches)
     async with worker(world.pool, "two"):
-        now = await until(world, runs, lambda now: with_pid(now) == 20)
-    assert states(now) == {"PENDING": 20}
+        now = await until(world, runs, lambda now: with_pid(now) == 12)
+    assert states(now) == {"PENDING": 12}
     assert launched(world) == dict.fromkeys((str(run.id) for run in runs), 1)
-    assert world.live_tasks() == 20
+    assert world.live_tasks() == 12
 
 
 async def test_a_worker_that_freezes_launches_nothing_that_others_have_taken(world: World):

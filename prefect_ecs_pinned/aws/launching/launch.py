@@ -108,8 +108,9 @@ class Launching:
             heal=heal,
             started_by=str(request.get("startedBy") or "") if started_by is None else started_by,
             permit=permit,
-            **({"id": permit.id} if permit is not None else {}),
         )
+        if permit is not None:
+            submission.id = permit.id
         submission.request = with_submission_id(
             submission.request, submission.id, definition, container_name
         )
