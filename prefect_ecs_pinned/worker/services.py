@@ -12,7 +12,6 @@ from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.adopting import Adopting
-from prefect_ecs_pinned.worker.claims import Claim
 from prefect_ecs_pinned.worker.flow_runs import FlowRuns
 from prefect_ecs_pinned.worker.handing_back import HandingBack
 from prefect_ecs_pinned.worker.launches import Launches
@@ -38,7 +37,6 @@ class Services:
         client: The worker's client.
         pool: Name of the work pool.
         name: The worker's.
-        still_taken: See `Taking.still_taken`.
         job_of: What a flow run of the pool asks for, and the control plane of its credentials.
 
     Attributes:
@@ -52,7 +50,6 @@ class Services:
         client: PrefectClient,
         pool: str,
         name: str,
-        still_taken: Callable[[Claim], Awaitable[bool]],
         job_of: Callable[[PoolRun], Awaitable[tuple[RunSpec, ControlPlane]]],
     ) -> None:
         clock = LoopClock()
@@ -61,7 +58,7 @@ class Services:
         self.live = LiveTasks(self.flow_runs, clock)
         leases = Leases(client, clock, self.flow_runs.claims.all)
         handing_back = HandingBack(client)
-        self.launches = Launches(self.live, handing_back, leases, still_taken)
+        self.launches = Launches(self.live, handing_back, leases)
         self.adopting = Adopting(
             client, Pool(client, pool), PoolJobs(job_of, clock), self.flow_runs, self.live, name
         )
