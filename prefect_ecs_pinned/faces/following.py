@@ -46,6 +46,9 @@ UNREAD_SECONDS = 180.0
 #: there is no such flow run.
 Listener = Callable[[str | None], object]
 
+#: What becomes of runs that cannot be read, where nobody asks before a launch.
+_LAUNCHED_UNREAD = "They are launched when it is their turn, even if they have been cancelled"
+
 logger = get_logger(__name__)
 
 
@@ -83,10 +86,12 @@ class Following:
     Args:
         api: What is asked.
         clock: Time.
+        unread: What it means that flow runs can not be read.
     """
 
-    def __init__(self, api: StatesApi, clock: Clock) -> None:
+    def __init__(self, api: StatesApi, clock: Clock, unread: str = _LAUNCHED_UNREAD) -> None:
         self._api = api
+        self._unread_means = unread
         self._clock = clock
         self._followed: dict[str, _Followed] = {}
         self._timer: asyncio.Task[None] | None = None
@@ -237,9 +242,8 @@ class Following:
             self._warned_at = now
             logger.warning(
                 "%d flow runs could not be read from the Prefect API for %.0f minutes (%s). "
-                "They are launched when it is their turn, even if they have been cancelled. "
-                "Check PREFECT_API_URL, and the server",
-                *(unread, UNREAD_SECONDS / 60, self._why or "no answer"),
+                "%s. Check PREFECT_API_URL, and the server",
+                *(unread, UNREAD_SECONDS / 60, self._why or "no answer", self._unread_means),
             )
         elif not unread and self._warned_at is not None and self._read_at > self._warned_at:
             self._warned_at = None

@@ -3,7 +3,10 @@
 A flow run's way: Prefect polls it, makes a job configuration of the work pool's template, and calls
 `PinnedECSWorker.run`, which launches a task and returns. The rest is this package's own.
 
-- `pinned_ecs_worker`: what Prefect calls. Read `PinnedECSWorker._launch` first.
+- `pinned_ecs_worker`: what Prefect calls. Read `launches.Launches._launch_taken` first.
+- `services`: what goes on beside that, put together.
+- `taking`, `claims`: how a run is taken, and that it is launched only while it is this worker's
+  (`moments`: by clocks that go on while a process is stopped).
 - `variables`, `configuration`: the fields of a template, and a job that was made of one.
 - `spec`: from a job to a `RunSpec`; the only place that translates. Templates are read as data, and
   `template` brings their parts into ECS's shapes.
@@ -11,7 +14,10 @@ A flow run's way: Prefect polls it, makes a job configuration of the work pool's
 - `attempt`: one launch of a flow run, and whether a flow run's state is that of an attempt.
 - `flow_runs`: what is read of flow runs, and reported on them; nothing is reported unread.
 - `live_tasks`: follows accepted tasks to their ends, and reports what they did not report.
-- `room`: the bound on live tasks.
+- `room`: the bound on live tasks; `leases`: the concurrency slots of runs that wait.
+- `handing_back`: what a worker that stops has not launched.
+- `adopting`: the tasks of other workers (`finding`), and the runs of those that are gone
+  (`rescuing`), among the runs of the pool (`pool_runs`, `pool_jobs`).
 
 `block` is never imported here; what both faces share is in `faces`.
 """

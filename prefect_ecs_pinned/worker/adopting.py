@@ -101,7 +101,7 @@ class Adopting:
             try:
                 again = await self.round()
             except Exception as exception:  # noqa: BLE001 - the next round may go better
-                logger.debug("Could not look for tasks of the pool: %s", reason_of(exception))
+                logger.warning("Could not look for tasks of the pool: %s", reason_of(exception))
             await self._clock.wait(again)
 
     async def round(self) -> float:
@@ -185,6 +185,8 @@ class Adopting:
     def _follow(self, found: _Found, identifier: str) -> None:
         """Follow a task from its first status on, whatever it is by now."""
         run, job = found
+        if self._live.knows(run.id, identifier):
+            return
         spec = job.of(run)
         cluster, arn = TaskIdentifier.parse(identifier)
         attempt = Attempt(run.id, run.name, run.state_at, identifier)

@@ -60,6 +60,7 @@ class Claim:
         read_at: When the run was last asked for, and was in that state.
         lease_id: Of the concurrency slot of its deployment, None without one.
         launching: It has come to its launch, which closes it.
+        unwanted: The run has been cancelled, or is final.
         retracted: It is not to be launched any more.
         lost: The reason is that the run is in another state: it is not this worker's any more.
     """
@@ -73,6 +74,7 @@ class Claim:
     read_at: Moment | None = None
     lease_id: UUID | None = None
     launching: bool = False
+    unwanted: bool = False
     retracted: bool = False
     lost: bool = False
     _over: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -103,7 +105,7 @@ class Claim:
 
     async def granted(self) -> bool:
         """See `Permit`; awaited on the control loop, which is another."""
-        if self.retracted:
+        if self.retracted or self.unwanted:
             return False
         if self.is_fresh():
             return True
@@ -174,9 +176,11 @@ class Claims:
         """
         for claim in self.all():
             seen = states.get(str(claim.flow_run_id))
-            if seen is None or claim.set_at is None or seen.type in ("", *UNWANTED):
+            if seen is None or claim.set_at is None or not seen.type:
                 continue
-            if seen.id == claim.state_id:
+            if seen.type in UNWANTED:
+                claim.unwanted = True
+            elif seen.id == claim.state_id:
                 claim.read_at = asked_at if claim.read_at is None else max(claim.read_at, asked_at)
             elif asked_at > claim.set_at and not claim.lost:
                 text = "Flow run %s was taken over: it is not launched by this worker"
@@ -188,7 +192,7 @@ class Claims:
 
         It waits until that can be known.
         """
-        while not claim.retracted:
+        while not (claim.retracted or claim.unwanted):
             if claim.is_fresh():
                 return True
             if self._reading is None or self._reading.done():
@@ -222,5 +226,5 @@ class Claims:
             self.seen(await self._read_states(stale), asked_at)
         except Exception as exception:  # noqa: BLE001 - unknown is not final: asked again
             logger.debug("Could not read %d flow runs: %s", len(stale), reason_of(exception))
-        if any(not claim.is_fresh() and not claim.retracted for claim in self.all()):
+        if any(not (c.is_fresh() or c.retracted or c.unwanted) for c in self.all()):
             await self._clock.wait(_AGAIN_SECONDS)

@@ -61,7 +61,6 @@ class Launches:
         live: Follows them.
         handing_back: Sets runs back.
         leases: Keeps the concurrency slots of runs that wait.
-        still_taken: See `Taking.still_taken`.
 
     Attributes:
         room: The bound on live tasks.
@@ -72,12 +71,10 @@ class Launches:
         live: LiveTasks,
         handing_back: HandingBack,
         leases: Leases,
-        still_taken: Callable[[Claim], Awaitable[bool]],
     ) -> None:
         self._live = live
         self._handing_back = handing_back
         self._leases = leases
-        self._still_taken = still_taken
         self.room = Room()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -151,11 +148,14 @@ class Launches:
         host, claim = order.host, order.claim
         spec, plane = await order.job()
         try:
-            if claim is not None and not await self._still_taken(claim):
+            if claim is not None and not await claim.claims.confirm(claim):
                 raise NotTaken("cannot launch", "the flow run was taken over")
             await self._enter(order)
             launched = await self._launch_within(spec, plane, order)
-        except Unwanted:
+        except PinnedECSError as error:
+            cancelled = claim is not None and claim.unwanted and not isinstance(error, MayRun)
+            if not (cancelled or isinstance(error, Unwanted)):
+                raise
             await Ending(spec, plane, host).never_launched()
             return
         self._live.follow(spec, plane, host, launched, self.room.leave)

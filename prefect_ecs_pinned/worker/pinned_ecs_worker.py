@@ -74,9 +74,7 @@ class PinnedECSWorker(
     async def setup(self) -> None:
         """Begin to follow tasks, with the client that the parent makes."""
         await super().setup()
-        self._services = Services(
-            self.client, self._work_pool_name, self.name, self.still_taken, self._job_of
-        )
+        self._services = Services(self.client, self._work_pool_name, self.name, self._job_of)
         self._services.begin()
 
     async def teardown(self, *exc_info: Any) -> None:

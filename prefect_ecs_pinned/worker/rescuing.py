@@ -38,8 +38,9 @@ _MISSED_HEARTBEATS = 3
 OFFLINE_SECONDS = 50.0
 
 #: Seconds after which a run is nobody's that no worker has labelled, or one that is not listed, or
-#: this process, which does not know it (an answer was lost).
-UNKNOWN_SECONDS = 300.0
+#: this process, which does not know it (an answer was lost): as for a worker that sends no
+#: heartbeats.
+UNKNOWN_SECONDS = _MISSED_HEARTBEATS * 30.0 + OFFLINE_SECONDS
 
 #: Seconds for which a state is left alone: a worker may be about to label the run as its own.
 _SETTLE_SECONDS = 10.0

@@ -12,7 +12,6 @@ from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.adopting import Adopting
-from prefect_ecs_pinned.worker.claims import Claim
 from prefect_ecs_pinned.worker.flow_runs import FlowRuns
 from prefect_ecs_pinned.worker.handing_back import HandingBack
 from prefect_ecs_pinned.worker.launches import Launches
@@ -22,8 +21,9 @@ from prefect_ecs_pinned.worker.pool_jobs import PoolJobs
 from prefect_ecs_pinned.worker.pool_runs import Pool, PoolRun
 
 #: Seconds that a worker which stops takes to hand back what it has not launched. Orchestrators kill
-#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM.
-HAND_BACK_SECONDS = 8.0
+#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM, and Prefect's part of its end,
+#: where events are sent that are left, takes a second or two.
+HAND_BACK_SECONDS = 7.0
 
 #: What the states of runs say that are handed back.
 _NO_SLOT = "Its concurrency slot had gone before its task was launched"
@@ -37,7 +37,6 @@ class Services:
         client: The worker's client.
         pool: Name of the work pool.
         name: The worker's.
-        still_taken: See `Taking.still_taken`.
         job_of: What a flow run of the pool asks for, and the control plane of its credentials.
 
     Attributes:
@@ -51,7 +50,6 @@ class Services:
         client: PrefectClient,
         pool: str,
         name: str,
-        still_taken: Callable[[Claim], Awaitable[bool]],
         job_of: Callable[[PoolRun], Awaitable[tuple[RunSpec, ControlPlane]]],
     ) -> None:
         clock = LoopClock()
@@ -60,7 +58,7 @@ class Services:
         self.live = LiveTasks(self.flow_runs, clock)
         leases = Leases(client, clock, self.flow_runs.claims.all)
         handing_back = HandingBack(client)
-        self.launches = Launches(self.live, handing_back, leases, still_taken)
+        self.launches = Launches(self.live, handing_back, leases)
         self.adopting = Adopting(
             client, Pool(client, pool), PoolJobs(job_of, clock), self.flow_runs, self.live, name
         )

@@ -11,15 +11,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Abort
 from prefect.states import Pending
 from prefect.utilities.engine import propose_state
 
 from prefect_ecs_pinned.faces.asking import reason_of
-from prefect_ecs_pinned.runs.host import UNWANTED
-from prefect_ecs_pinned.runs.watch import Unwanted
 from prefect_ecs_pinned.worker.claims import CLAIM_LABEL, FRESH_SECONDS, Claim, Claims
+from prefect_ecs_pinned.worker.moments import Moment
 
 if TYPE_CHECKING:
     from prefect.workers.base import BaseWorker
@@ -63,10 +62,22 @@ class Taking(Base):
         if self.stopping or claims is None:
             return False
         claim = claims.begin(flow_run.id)
-        taken = await super()._propose_pending_state(flow_run)
-        if not taken:
-            claims.close(claim)
-        return taken
+        log = self.get_flow_run_logger(flow_run)
+        asked_at = claims.now()
+        try:
+            state = await propose_state(self.client, Pending(), flow_run_id=flow_run.id)
+        except Abort as abort:
+            log.info("Aborted submission of flow run '%s': %s", flow_run.id, abort)
+        except Exception:  # as Prefect does it: the run is polled again
+            log.exception("Failed to update state of flow run '%s'", flow_run.id)
+        else:
+            if state.is_pending():
+                _take(claim, state, asked_at)
+                return True
+            text = "Aborted submission of flow run '%s': the server returned %r"
+            log.info(text, flow_run.id, state.type.value)
+        claims.close(claim)
+        return False
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         claims = self._claims_or_none()
@@ -90,41 +101,26 @@ class Taking(Base):
         if claims is None or claim is None:
             await super()._propose_submitting_state(flow_run)
             return
-        asked_at = claims.now()
-        if self.stopping or claim.begun_at.age(asked_at) > FRESH_SECONDS:
-            return  # it may be somebody else's by now, see `still_taken`
+        if self.stopping or not await claims.confirm(claim):
+            return
+        confirmed_at, asked_at = claim.read_at, claims.now()
         try:
             state = await propose_state(
                 self.client, Pending(name="Submitting"), flow_run_id=flow_run.id
             )
         except Abort:
-            return
-        except Exception as exception:  # noqa: BLE001 - the run is read before it is launched
+            return  # whether it is still this worker's is asked before the launch
+        except Exception as exception:  # noqa: BLE001 - the run is as good as Pending
             self._logger.debug("Flow run %s: Submitting: %s", flow_run.id, reason_of(exception))
             return
-        if state.is_pending():
-            lease = state.state_details.deployment_concurrency_lease_id
-            claim.took(str(state.id), asked_at, lease)
+        if confirmed_at is None or confirmed_at.age(claims.now()) > FRESH_SECONDS:
+            claim.end(lost=True)  # the state may have been another worker's by then
+        elif state.is_pending():
+            _take(claim, state, asked_at)
 
-    async def still_taken(self, claim: Claim) -> bool:
-        """Whether a run is this worker's to launch; read, if the state that it set is not known.
 
-        Raises:
-            Unwanted: The flow run has been cancelled.
-        """
-        if claim.set_at is not None or claim.retracted:
-            return not claim.retracted
-        asked_at = claim.claims.now()
-        seen = await self.client.read_flow_run(claim.flow_run_id)
-        if seen.state is not None and seen.state.type.value in UNWANTED:
-            raise Unwanted("not wanted")
-        if not is_taken(claim, seen):
-            claim.end(lost=True)
-            return False
-        assert seen.state is not None
-        lease = seen.state.state_details.deployment_concurrency_lease_id
-        claim.took(str(seen.state.id), asked_at, lease)
-        return True
+def _take(claim: Claim, state: State[Any], asked_at: Moment) -> None:
+    claim.took(str(state.id), asked_at, state.state_details.deployment_concurrency_lease_id)
 
 
 def is_taken(claim: Claim, flow_run: FlowRun) -> bool:

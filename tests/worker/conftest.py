@@ -16,7 +16,7 @@ collect_ignore_glob = [] if prefect.__version__.startswith("3.") else ["test_*.p
 #: Services of the server that none of these tests needs: on SQLite each locks the others out.
 WITHOUT = (
     *("EVENT_PERSISTER", "EVENT_LOGGER", "TASK_RUN_RECORDER", "TRIGGERS", "SCHEDULER", "LATE_RUNS"),
-    *("CANCELLATION_CLEANUP", "FOREMAN", "REPOSSESSOR", "PAUSE_EXPIRATIONS"),
+    *("CANCELLATION_CLEANUP", "REPOSSESSOR", "PAUSE_EXPIRATIONS"),
 )
 
 NO_PHASES = Phases(0, 0, 0, 0, 0, 0)
@@ -49,6 +49,7 @@ def _server() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.setenv("PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS", "2")
         for service in WITHOUT:
             patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
         with prefect_test_harness(server_startup_timeout=120):

@@ -55,7 +55,7 @@ class Offline:
         self.client = Client()
         self.worker = PinnedECSWorker(POOL)
         worker = self.worker
-        services = (POOL, worker.name, worker.still_taken, worker._job_of)
+        services = (POOL, worker.name, worker._job_of)
         worker._services = self.services = Services(self.client, *services)  # type: ignore[arg-type]
         self.live = self.services.live
 

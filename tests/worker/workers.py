@@ -27,11 +27,12 @@ app()
 """
 
 SHORT = {
-    "worker.adopting.EVERY_SECONDS": 1.0,
-    "worker.adopting.AGAIN_SECONDS": 1.0,
+    "worker.adopting.EVERY_SECONDS": 2.0,
+    "worker.adopting.AGAIN_SECONDS": 2.0,
     "worker.adopting.SECOND_LOOK_SECONDS": 0.5,
     "worker.rescuing.FENCE_SECONDS": 6.0,
     "worker.rescuing.OFFLINE_SECONDS": 0.0,
+    "worker.rescuing.UNKNOWN_SECONDS": 8.0,
     "worker.rescuing._SETTLE_SECONDS": 0.0,
     "worker.claims.FRESH_SECONDS": 4.0,
     "faces.following.LOOK_SECONDS": 1.0,
@@ -66,13 +67,13 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def worker(pool: str, name: str, **settings: float) -> AsyncIterator[Worker]:
-    """A worker of a pool that polls every second; killed at the end."""
+    """A worker of a pool that polls every two seconds; killed at the end."""
     api = PREFECT_API_URL.value()
     assert api
     environment = {
         **os.environ,
         "PREFECT_API_URL": api,
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "2",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -88,6 +89,9 @@ async def worker(pool: str, name: str, **settings: float) -> AsyncIterator[Worke
         begun = Worker(process, output)
         try:
             yield begun
+        except BaseException:
+            print(f"Worker {name!r}:\n{begun.output()}")
+            raise
         finally:
             if process.returncode is None:
                 process.kill()

@@ -35,6 +35,7 @@ class World:
         self.client = client
         self.pool = f"pool-{next(_numbers)}"
         self.flow = UUID(int=0)
+        self.poll_seconds = 0.05
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -53,7 +54,9 @@ class World:
             "aws_client_parameters": {"endpoint_url": self.ecs.endpoint_url},
         }
         given = template or PinnedECSWorker.get_default_base_job_template()
-        return edited(given, {"aws_credentials": credentials, "task_watch_poll_interval": 0.05})
+        return edited(
+            given, {"aws_credentials": credentials, "task_watch_poll_interval": self.poll_seconds}
+        )
 
     async def make_pool(self, template: Mapping[str, Any] | None = None) -> None:
         await self.client.create_work_pool(
