@@ -43,9 +43,16 @@ def test_every_command_is_there_with_its_options(hook: ModuleType) -> None:
     text = page(hook, "commands")
     names = re.findall(r"^## pinned-ecs (\w+)$", text, re.M)
     assert names == [command.__name__ for command in COMMANDS]
-    for option in ("--exit-code", "--keep", "--min-age", "--registration", "--quota-scale"):
+    for option in (
+        "--exit-code",
+        "--pool",
+        "--keep",
+        "--min-age",
+        "--registration",
+        "--quota-scale",
+    ):
         assert f"| `{option}`" in text
-    assert "| `BLOCK` | A saved block" in text
+    assert "| `[BLOCK]` | A saved block" in text
 
 
 def test_every_error_is_there(hook: ModuleType) -> None:
