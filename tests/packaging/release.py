@@ -39,10 +39,11 @@ _PATIENCE = 60.0
 
 
 def run(command: Sequence[str | Path], **environment: str) -> str:
-    """The output of a command that has to succeed."""
+    """The output of a command that has to succeed; it sees no code but what is installed."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     found = subprocess.run(
         command,
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
