@@ -11,7 +11,7 @@ LOCKED ?= yes
 .PHONY: help demo test check lint lint-workflows format types layers docs bench clean
 .PHONY: faults coverage drawing
 .PHONY: demo-worker test-prefect3 test-all types-prefect3 lock
-.PHONY: test-ui test-docs test-walkthroughs test-packaging test-wheel test-matrix screenshots
+.PHONY: test-ui test-docs test-walkthroughs test-packaging rehearse-release test-wheel test-matrix screenshots
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ screenshots: .venv/.ui ## The same, and renew the pictures in docs/images
 
 test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
 	$(BIN)/pytest tests/packaging
+
+rehearse-release: .venv/.dev ## Build twice, upload to a local index, install from it (both majors)
+	$(BIN)/python -m tests.packaging.release --install
 
 test-wheel: .venv/.dev ## Run all tests against the built wheel instead of this folder
 	$(BIN)/python -m tests.packaging.matrix here

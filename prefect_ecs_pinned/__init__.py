@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prefect_ecs_pinned.block import PinnedECSTask as PinnedECSTask
     from prefect_ecs_pinned.worker import PinnedECSWorker as PinnedECSWorker
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

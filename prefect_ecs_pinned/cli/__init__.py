@@ -7,6 +7,7 @@ not wait for Prefect. To add one, import its function and add it to ``COMMANDS``
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from prefect_ecs_pinned.cli.plan import plan
 from prefect_ecs_pinned.cli.prune import prune
 from prefect_ecs_pinned.cli.reconcile import reconcile
 from prefect_ecs_pinned.cli.show import show
+from prefect_ecs_pinned.cli.waiting import reported
 from prefect_ecs_pinned.errors import PinnedECSError
 
 #: In the order in which ``--help`` lists them.
@@ -59,7 +61,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in COMMANDS:
-    app.command()(command)
+    # A short help that is given is wrapped; one that is derived is cut at the terminal's width.
+    app.command(short_help=(command.__doc__ or "").partition("\n")[0])(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -87,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: see `console`.
     """
     try:
-        code = _run(arguments)
+        with reported("Prefect to be imported"):
+            code = _run(sys.argv[1:] if arguments is None else arguments)
     except _ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2: the help is its message
             console.say(error.format_message())
@@ -99,18 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PinnedECSError as error:
         console.fail(error)
         return console.FAILED
+    except BrokenPipeError:  # who reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return console.FAILED
     if code == console.INTERRUPTED:
-        console.say("interrupted: what is done is done; the command may be repeated")
+        console.say("interrupted: changes made so far stay; you can repeat the command")
     return code if isinstance(code, int) else console.OK
 
 
-def _run(arguments: Sequence[str] | None) -> object:
+def _run(arguments: Sequence[str]) -> object:
     """Run a command, without the warnings of libraries unless Python is asked for them (-W)."""
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
         return app(
-            args=list(arguments) if arguments is not None else None,
+            # Words from a file that was written on Windows end with a carriage return.
+            args=[word.rstrip("\r\n") for word in arguments],
             prog_name="pinned-ecs",
             standalone_mode=False,
         )

@@ -6,6 +6,8 @@ from enum import Enum
 
 import typer
 
+from prefect_ecs_pinned.cli import console
+
 
 class BlockKind(str, Enum):
     """Which block takes the load, under Prefect 2."""
@@ -40,7 +42,10 @@ def demo(
         False, "--keep", help="Leave everything up, and print the exports to look around."
     ),
 ) -> None:
-    """Run a hundred real flow runs: embedded ECS, Prefect server, agent or worker, all real."""
+    """Run a hundred flow runs on this machine, and count the calls.
+
+    An embedded ECS, a Prefect server, an agent or a worker, and the flow runs are all real.
+    """
     from prefect_ecs_pinned.operations.demo import DemoSettings, run_demo
 
     if block and worker:
@@ -50,6 +55,7 @@ def demo(
     settings = DemoSettings(
         runs=runs, rounds=rounds, change_image=change_image, kind=kind, keep=keep
     )
-    summary = run_demo(settings, as_json=json)
+    with console.reporting():
+        summary = run_demo(settings, as_json=json)
     if not summary.succeeded:
         raise typer.Exit(1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from json import dumps
+from typing import Any
 
 import typer
 
 from prefect_ecs_pinned.cli import console, options
+from prefect_ecs_pinned.errors import PinnedECSError
 
 
 class RoleName(str, Enum):
@@ -42,15 +45,30 @@ def iam(
     """Print the IAM policy that a block or a pool needs.
 
     Actions, resources and conditions for exactly what is configured: family, cluster, roles and
-    log group. Pass it to `aws iam put-role-policy --policy-document`.
+    log group. Pass it to `aws iam put-role-policy --policy-document`. Without credentials it
+    prints placeholders, and says which to replace.
     """
     from prefect_ecs_pinned.operations.iam import Registration, Role, policy
 
     options.check_one_of(deployment, every)
     wanted = Registration(registration.value) if registration is not None else None
-    document = console.run(
-        policy(options.holder(block, pool), Role(role.value), wanted, deployment, every)
-    )
+    unknown: list[PinnedECSError] = []
+    holder = options.holder(block, pool)
+    document = console.run(policy(holder, Role(role.value), wanted, deployment, every, unknown))
     console.print_json(document)
+    _warn_of_placeholders(document, unknown)
     if block and not deployment and not every:
         console.say("For the block without overrides; --all covers its deployments as well.")
+
+
+def _warn_of_placeholders(document: dict[str, Any], unknown: list[PinnedECSError]) -> None:
+    """Say what to replace, and why it is not known."""
+    from prefect_ecs_pinned.operations.iam.account import EXECUTION_ROLE, PLACEHOLDERS
+
+    text = dumps(document)
+    if unknown and (names := [name for name in PLACEHOLDERS if name in text]):
+        console.warn(f"{unknown[0].what}: {unknown[0].why}")
+        console.say(f"Replace the placeholders in the policy: {', '.join(names)}.")
+        if EXECUTION_ROLE in names:
+            console.say("The linked revision was not read: add its task role, logs and secrets.")
+        console.say(f"hint: or {unknown[0].hint}")

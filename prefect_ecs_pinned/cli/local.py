@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.cli import console
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -42,14 +43,20 @@ def local(
     max_processes: int = typer.Option(
         0, min=0, help="Tasks at once; 0 is what the machine can run."
     ),
+    quiet: bool = typer.Option(
+        False, "--quiet", "-q", help="No line on stderr for each task that starts or ends."
+    ),
 ) -> None:
-    """Serve the AWS API for ECS, EC2, Logs, IAM, STS, Secrets Manager, SSM and ECR here.
+    """Serve an embedded ECS on this machine.
 
+    With it, the parts of EC2, Logs, IAM, STS, Secrets Manager, SSM and ECR that flow runs need.
     It executes commands, and so answers only requests with its access key: on stdout it prints
-    the exports that point an AWS client at it. They are secret.
+    the exports that point an AWS client at it. They are secret. On stderr it prints the address,
+    and a line for each task that starts or ends.
     """
     try:
-        from prefect_ecs_pinned.local import Settings, serve
+        with waiting_for("moto to be imported"):
+            from prefect_ecs_pinned.local import Settings, serve
     except ImportError as error:
         raise ConfigurationError(
             "cannot serve an embedded ECS",
@@ -63,12 +70,16 @@ def local(
     )
     if max_processes:
         settings.max_processes = max_processes
-    ecs = _listen(settings, host, port, access_key, allow_host)
+    # A file of variables that was written on Windows ends its lines with a carriage return.
+    ecs = _listen(settings, host, port, access_key.rstrip("\r\n"), allow_host)
     _warn(ecs, host, execute)
     # At once, also into a file or a pipe: whoever started this waits for it.
     exports = [f"export {name}={value}" for name, value in ecs.environment.items()]
     print(*exports, sep="\n", flush=True)
-    serve(ecs)
+    console.say(f"listening on {ecs.endpoint_url}; paste the exports where AWS clients run")
+    console.say("Ctrl-C ends it, and every task that it has started.", "dim")
+    with console.reporting():
+        serve(ecs, None if quiet else console.say)
 
 
 def _listen(

@@ -27,9 +27,6 @@ def migrate(
     deployments: bool = typer.Option(
         False, "--deployments", help="Of a block: point the deployments on it at the new block."
     ),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Of a block: only show what would be done."
-    ),
     to: str | None = typer.Option(
         None,
         metavar="NAME",
@@ -39,17 +36,22 @@ def migrate(
     undo: bool = typer.Option(
         False, "--undo", help="Of a pool: point the deployments back at the pool of type ecs."
     ),
-    yes: bool = typer.Option(False, "--yes", help="Of a pool: do it; without this, only show it."),
+    yes: bool = options.YES,
+    dry_run: bool = typer.Option(False, "--dry-run", hidden=True, help="The default."),
     json: bool = options.JSON,
 ) -> None:
-    """Make a pinned block of a saved ECSTask, or a pinned pool of a pool of type ecs.
+    """Make a pinned block of an ECSTask, or a pinned pool of an ecs pool.
 
     What is made stands beside what it is made of, which stays, and what means something else there
     is listed. pinned-ecs-task/NAME is made from ecs-task/NAME; a pool NAME-pinned, with template
     and queues, from pool NAME, and the deployments are pointed at it. A pinned block or pool which
     exists is left as it is: running it twice changes nothing more.
     """
-    _check(pool, block=deployments or dry_run, only_pool=bool(to or undo or yes))
+    _check(pool, block=deployments, only_pool=bool(to or undo))
+    if yes and dry_run:
+        raise ConfigurationError(
+            "cannot combine --yes and --dry-run", hint="a dry run is the default"
+        )
     options.holder(block, pool)  # it is refused where it is the other major's
     if pool:
         from prefect_ecs_pinned.operations.pools.move import migrate as move_pool
@@ -58,7 +60,7 @@ def migrate(
         return
     from prefect_ecs_pinned.operations.migrate import migrate as move
 
-    done = console.run(move(str(block), deployments, dry_run))
+    done = console.run(move(str(block), deployments, dry_run=not yes))
     if json:
         console.print_json(done)
     else:
@@ -74,15 +76,15 @@ def _check(pool: str | None, block: bool, only_pool: bool) -> None:
     """
     if pool and block:
         raise ConfigurationError(
-            "cannot use --deployments or --dry-run with --pool",
-            "a pool's deployments all move, and nothing is done without --yes",
-            "leave them out",
+            "cannot use --deployments with --pool",
+            "a pool's deployments all move",
+            "leave it out",
         )
     if only_pool and not pool:
         raise ConfigurationError(
-            "cannot use --to, --undo or --yes without --pool",
+            "cannot use --to or --undo without --pool",
             "they are of work pools",
-            "with a block use --dry-run and --deployments",
+            "with a block use --deployments",
         )
 
 
@@ -108,10 +110,11 @@ def _sum_up(done: Migration, block: str) -> None:
     if done.by_worker:
         console.warn("work pools name their block themselves: edit them, or publish a new one")
     if done.dry_run:
-        console.say("Nothing was changed.")
-        console.suggest(f"pinned-ecs migrate {block}{' --deployments' if done.moved else ''}")
+        console.say_dry_run()
+        more = " --deployments" if done.moved else ""
+        console.suggest(f"pinned-ecs migrate {block}{more} --yes")
     elif done.waiting:
-        console.suggest(f"pinned-ecs migrate {block} --deployments")
+        console.suggest(f"pinned-ecs migrate {block} --deployments --yes")
     else:
         console.suggest(f"pinned-ecs plan {done.target} --all")
 
@@ -134,7 +137,7 @@ def _report_pool(done: Move, pool: str, to: str | None, json: bool) -> None:
             f"deploy: name {done.target} there"
         )
     if not done.done:
-        console.say("Nothing was changed.")
+        console.say_dry_run()
         undo = " --undo" if done.undo else ""
         console.suggest(f"pinned-ecs migrate {words}{undo} --yes")
     elif done.undo:

@@ -51,6 +51,10 @@ OVERRIDE: Any = typer.Option(
     show_default=False,
 )
 
+YES: Any = typer.Option(
+    False, "--yes", help="Apply the changes (default: dry run, which changes nothing)."
+)
+
 JSON: Any = typer.Option(False, "--json", help="Print the data as JSON.")
 
 

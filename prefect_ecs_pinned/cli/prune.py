@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -39,7 +39,7 @@ def prune(
         help="Keep what is used from where this can't see: an ARN, family:revision, or a family "
         "for all its revisions. Repeatable.",
     ),
-    yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
+    yes: bool = options.YES,
     json: bool = options.JSON,
 ) -> None:
     """Deregister old revisions of the family of a block or a pool.
@@ -66,6 +66,8 @@ def prune(
     for survey, pruned in results:
         _sum_up(survey, pruned)
     _say_unseen()
+    if not yes:
+        console.say_dry_run()
     if not yes and any(survey.doomed for survey, _ in results):
         more = "" if min_age == "30d" else f" --min-age {min_age}"
         more += " --delete" if delete else ""
@@ -102,7 +104,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(),
     )
     err = console.err()
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+    shown = console.reporting() if err.is_terminal else nullcontext()
+    with shown, Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         known: dict[str, TaskID] = {}
 
         def progress(what: str, done: int, total: int) -> None:
@@ -139,7 +142,8 @@ def _sum_up(survey: Survey, pruned: Pruned | None) -> None:
     kept = len(survey.verdicts) - len(survey.doomed)
     where = f"{survey.family} in {survey.region}"
     if pruned is None:
-        console.say(f"{where}: {len(survey.doomed)} would go, {kept} stay. Nothing was changed.")
+        fate = "deregister or delete" if any(not v.active for v in survey.doomed) else "deregister"
+        console.say(f"{where}: {len(survey.doomed)} to {fate}, {kept} to keep.")
         return
     deleted = f", {len(pruned.deleted)} deleted" if pruned.deleted else ""
     console.say(

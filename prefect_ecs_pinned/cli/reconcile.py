@@ -34,10 +34,10 @@ def reconcile(
         metavar="URL",
         help="Another URL of this Prefect API, which its tasks were given. Repeatable.",
     ),
-    yes: bool = typer.Option(False, "--yes", help="Do it; without this, only show it."),
+    yes: bool = options.YES,
     json: bool = options.JSON,
 ) -> None:
-    """End flow runs whose ECS task is gone, and stop tasks whose flow run has ended.
+    """End flow runs without a task, and tasks without a flow run.
 
     Flow runs that Prefect believes Pending, Running or Cancelling become Crashed or Cancelled,
     with the reason, when their task has stopped, vanished or never existed. A task is stopped
@@ -130,8 +130,9 @@ def _sum_up(found: Survey, outcomes: tuple[Outcome, ...], yes: bool) -> None:
     if not yes:
         counts = Counter(finding.action.value for finding in found.findings)
         would = ", ".join(f"{counts[a]} to {a}" for a in _WORDS if counts[a]) or "nothing to do"
-        console.say(f"{would}, {counts['leave']} left alone. Nothing was changed.")
+        console.say(f"{would}, {counts['leave']} left alone.")
         _say_why_left(found)
+        console.say_dry_run()
         return
     counts = Counter(_fate(outcome)[0] for outcome in outcomes)
     did = ", ".join(f"{counts[a]} {a}" for a in _WORDS.values() if counts[a]) or "nothing to do"

@@ -20,6 +20,7 @@ from prefect_ecs_pinned.local.hosts import Hosts
 from prefect_ecs_pinned.local.listening import http_server, listen, reachable
 from prefect_ecs_pinned.local.model import EmbeddedECS
 from prefect_ecs_pinned.local.moto_services import MotoServices
+from prefect_ecs_pinned.local.reporting import TaskLines
 from prefect_ecs_pinned.local.server import App
 from prefect_ecs_pinned.local.settings import (
     ACCOUNT_ID,
@@ -219,13 +220,25 @@ class LocalECS:
         self._app.local.log(group, stream, list(lines), region)
 
 
-def serve(ecs: LocalECS) -> None:
-    """Be an embedded ECS until SIGINT or SIGTERM."""
+def serve(ecs: LocalECS, write: Callable[[str], None] | None = None) -> None:
+    """Be an embedded ECS until SIGINT or SIGTERM.
+
+    Args:
+        ecs: The ECS.
+        write: Called with a line for each task that starts or ends.
+    """
 
     async def until_signal() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ecs.close)
-        await ecs.serve()
+        lines = TaskLines(ecs.model, write) if write is not None else None
+        looking = asyncio.create_task(lines.run()) if lines is not None else None
+        try:
+            await ecs.serve()
+        finally:
+            if lines is not None and looking is not None:
+                looking.cancel()
+                lines.look()
 
     asyncio.run(until_signal())
 

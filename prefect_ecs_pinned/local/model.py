@@ -161,6 +161,10 @@ class EmbeddedECS:
         """A task by ARN."""
         return self._region(arn.split(":")[3]).tasks.get(arn.rsplit("/", 1)[-1])
 
+    def moment(self, task: Task) -> Moment:
+        """Where a task stands now."""
+        return self._moment(task)
+
     def process_started(self, task: Task) -> None:
         """A task's process runs."""
         task.process_started = self.now()

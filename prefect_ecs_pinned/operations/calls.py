@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
+from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
 from prefect_ecs_pinned.aws.calls.pacing import (
@@ -21,14 +22,8 @@ from prefect_ecs_pinned.aws.calls.pacing import (
 )
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.responses import member
-from prefect_ecs_pinned.aws.calls.retrying import COMMAND, retry
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-
-#: Seconds for which a call is repeated that is not answered, or refused with what may pass; and for
-#: which one is that is throttled: a command makes as many calls as its account has revisions.
-PATIENCE_SECONDS = 10.0
-THROTTLED_SECONDS = 120.0
 
 #: Under the bucket that DeregisterTaskDefinition shares with RegisterTaskDefinition (1/s, burst
 #: 20), so that an agent which needs a revision meanwhile gets one.
@@ -107,7 +102,7 @@ class Calls:
     @classmethod
     def of(cls, access: Access) -> Calls:
         """Calls with the credentials, Region and client parameters of an access."""
-        return cls(ControlPlane(access, waits=COMMAND))
+        return cls(ControlPlane(access, waits=retrying.COMMAND))
 
     async def region(self) -> str:
         """The Region that calls go to.
@@ -135,10 +130,8 @@ class Calls:
         try:
             return await self.attempt(service, operation, **params)
         except Fault as fault:
-            hint = f"allow {service}:{operation} to the credentials"
-            raise as_error(
-                fault, f"cannot call {operation}", hint if fault.kind is Kind.DENIED else ""
-            ) from fault
+            allow = f"allow {service}:{operation} to the credentials"
+            raise as_error(fault, f"cannot call {operation}", allow=allow) from fault
 
     async def attempt(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:
         """As `call`, for those who want to know what AWS answered.
@@ -163,7 +156,9 @@ class Calls:
                 member(answer, _ANSWERS[operation], operation)
             return answer
 
-        return await retry(once, self.clock, PATIENCE_SECONDS, THROTTLED_SECONDS)
+        # A command makes as many calls as its account has revisions: throttles are waited out.
+        waits = retrying.COMMAND
+        return await retrying.retry(once, self.clock, waits.reads, waits.contended)
 
     async def pages(
         self, service: str, operation: str, member: str, **params: Any

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.aws.calls.clients import Access
-from prefect_ecs_pinned.aws.calls.retrying import COMMAND
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.core.plan import Change, changes
 from prefect_ecs_pinned.core.showable import REQUEST
@@ -153,7 +153,7 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
         for configuration in found:
             access = configuration.access
             if access.key not in planes:
-                planes[access.key] = ControlPlane(access, waits=COMMAND)
+                planes[access.key] = ControlPlane(access, waits=retrying.COMMAND)
             plane = planes[access.key]
             prepared = await prepare(configuration.spec, plane)
             desired = prepared.desired

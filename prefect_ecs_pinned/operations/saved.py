@@ -17,6 +17,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
+from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 from prefect_ecs_pinned.faces.pages import all_pages, readable
@@ -58,8 +59,9 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
     where = str(plain(PREFECT_API_URL.value() or "the ephemeral API"))
     hint = "check PREFECT_API_URL and PREFECT_API_KEY: `prefect config view`"
     try:
-        async with get_client() as client:
-            yield client
+        with waiting_for(f"the Prefect API at {where}"):
+            async with get_client() as client:
+                yield client
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
         kind = Unavailable if status >= 500 or status in _LATER else PinnedECSError

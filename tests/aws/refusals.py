@@ -80,7 +80,7 @@ EVERYWHERE = tuple(
             "The security token included in the request is expired",
             Kind.EXPIRED,
             errors.CredentialsInvalid,
-            "renew the AWS credentials where the agent runs, or in the block",
+            "renew the AWS credentials: in the block, or where this runs",
         ),
         Refusal(
             operation,
@@ -88,7 +88,7 @@ EVERYWHERE = tuple(
             "The security token included in the request is invalid.",
             Kind.EXPIRED,
             errors.CredentialsInvalid,
-            "renew the AWS credentials where the agent runs, or in the block",
+            "renew the AWS credentials: in the block, or where this runs",
         ),
         Refusal(
             operation,
@@ -96,7 +96,7 @@ EVERYWHERE = tuple(
             "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z",
             Kind.BAD_SIGNATURE,
             errors.CredentialsInvalid,
-            "check the secret access key, and the clock of the machine where the agent runs",
+            "set the clock of this machine",
         ),
         Refusal(
             operation,

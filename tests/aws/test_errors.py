@@ -8,6 +8,7 @@ import pytest
 from botocore import exceptions as boto
 
 from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.aws.calls.causes import HINTS, Cause, accounts_of, cause_of
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error, classify, in_band
 from tests.aws.refusals import REFUSALS
 from tests.aws.test_faults import ENDPOINT, name
@@ -28,7 +29,7 @@ def test_every_refusal_is_told(row):
 @pytest.mark.parametrize(
     ("exception", "error", "hint"),
     [
-        (boto.NoCredentialsError(), errors.CredentialsInvalid, "set up AWS credentials"),
+        (boto.NoCredentialsError(), errors.CredentialsInvalid, "set AWS credentials"),
         (
             boto.PartialCredentialsError(provider="env", cred_var="x"),
             errors.AwsError,
@@ -39,7 +40,7 @@ def test_every_refusal_is_told(row):
         (
             boto.EndpointConnectionError(**ENDPOINT, error="x"),
             errors.Unavailable,
-            "check the network, region_name and endpoint_url",
+            "check the network, the proxy, region_name, endpoint_url",
         ),
         (boto.ConnectTimeoutError(**ENDPOINT, error="x"), errors.Unavailable, "the proxy"),
         (
@@ -83,9 +84,73 @@ def test_lasting_refusals_inside_a_200_are_told(reason, hint):
 
 
 def test_a_hint_of_ones_own_goes_first():
-    """The one who asked may know more."""
+    """The one who asked may know more: of a refusal, and of a permission, each for its own."""
     fault = Fault(Kind.DENIED, "RegisterTaskDefinition", "AccessDeniedException", "no")
-    assert as_error(fault, "cannot", "do this").hint == "do this"
+    assert as_error(fault, "cannot", "do this", allow="allow that").hint == "allow that"
+    fault = Fault(Kind.REFUSED, "DescribeVpcs", "InvalidVpcID.NotFound", "no")
+    assert as_error(fault, "cannot", "do this", allow="allow that").hint == "do this"
+
+
+@pytest.mark.parametrize("cause", HINTS)
+@pytest.mark.parametrize(("hint", "allow"), [("", ""), ("set subnets", "allow ec2:DescribeVpcs")])
+def test_the_cause_decides_the_hint_and_not_the_call(cause, hint, allow):
+    """Whatever a call would say of a refusal: of another cause it says what goes with that."""
+    fault = SAMPLES[cause]
+    assert cause_of(fault.kind, fault.code, fault.message) is cause
+    told = as_error(fault, "cannot", hint, allow=allow).hint
+    assert told == as_error(fault, "cannot").hint
+    assert told
+    assert "subnets" not in told
+    assert "ec2:" not in told
+
+
+#: A fault of each cause that has a hint.
+SAMPLES = {
+    Cause.NO_CREDENTIALS: classify(boto.NoCredentialsError(), "DescribeVpcs"),
+    Cause.EXPIRED: Fault(Kind.EXPIRED, "DescribeVpcs", "ExpiredToken", "expired"),
+    Cause.WRONG_SECRET: Fault(Kind.BAD_SIGNATURE, "RunTask", "SignatureDoesNotMatch", "no"),
+    Cause.WRONG_CLOCK: Fault(
+        Kind.BAD_SIGNATURE, "RunTask", "InvalidSignatureException", "Signature expired: 2026"
+    ),
+    Cause.NO_REGION: classify(boto.NoRegionError(), "DescribeVpcs"),
+    Cause.WRONG_PROFILE: classify(boto.ProfileNotFound(profile="x"), "client"),
+    Cause.WRONG_ACCOUNT: Fault(
+        Kind.REFUSED,
+        "DescribeTasks",
+        "InvalidParameterException",
+        "Identifier is for 222222222222. Your accountId is 111111111111",
+    ),
+    Cause.UNREACHABLE: classify(boto.EndpointConnectionError(**ENDPOINT, error="x"), "RunTask"),
+    Cause.THROTTLED: Fault(Kind.THROTTLED, "RunTask", "ThrottlingException", "Rate exceeded"),
+    Cause.NO_ANSWER: classify(boto.ReadTimeoutError(**ENDPOINT, error="x"), "RunTask"),
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "accounts"),
+    [
+        (
+            "User: arn:aws:sts::111111111111:assumed-role/etl/x is not authorized to perform: "
+            "ecs:DescribeTasks on resource: arn:aws:ecs:eu-west-1:222222222222:task/etl/1",
+            ("111111111111", "222222222222"),
+        ),
+        (
+            "User: arn:aws:iam::111111111111:user/x is not authorized to perform: iam:PassRole on "
+            "resource: arn:aws:iam::222222222222:role/y",
+            ("111111111111", "222222222222"),
+        ),
+        (
+            "User: arn:aws:iam::111111111111:user/x is not authorized to perform: iam:PassRole on "
+            "resource: arn:aws:iam::111111111111:role/y",
+            None,
+        ),
+        ("Identifier is for 222222222222. Your accountId is 222222222222", None),
+        ("Rate exceeded", None),
+    ],
+)
+def test_two_accounts_are_told_from_one(message, accounts):
+    """Denied is denied within the account; across accounts, other credentials are needed."""
+    assert accounts_of(message) == accounts
 
 
 def test_the_tree_is_drawn_as_it_is():

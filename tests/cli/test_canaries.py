@@ -196,7 +196,7 @@ def test_migrate_shows_no_values(pinned_ecs, prefect, ecs):
         prefect_aws.ecs.ECSTask(**given).save("full", overwrite=True)
         prefect_aws.ecs.ECSTask(**refused).save("refused", overwrite=True)
         for name, code in (("full", 0), ("refused", 1)):
-            for more in (("--dry-run",), (), ("--json",)):
+            for more in ((), ("--yes",), ("--yes", "--json")):
                 said = pinned_ecs("migrate", f"ecs-task/{name}", *more)
                 assert said.code == code, said.err
                 assert_hidden(said.out + said.err, hidden)

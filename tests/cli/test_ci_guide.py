@@ -178,7 +178,7 @@ def test_the_walk_through(shop: Shop, agent: Any) -> None:
     assert f"found: {pinned}" in again["Plan"]
     pruned = shop.play("admin", ["bash", "-c", _one(page, "bash", "pinned-ecs prune").text])
     assert pruned.returncode == 0
-    assert "0 would go, 1 stay" in pruned.stderr
+    assert "0 to deregister, 1 to keep" in pruned.stderr
 
 
 def _one(page: list[Snippet], language: str, text: str) -> Snippet:

@@ -61,3 +61,15 @@ def test_no_such_block(pinned_ecs, prefect):
     said = pinned_ecs("doctor", "nowhere")
     assert (said.code, said.out) == (1, "")
     assert said.err.splitlines()[0].startswith("error: cannot use block 'pinned-ecs-task/nowhere'")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4200/api", "http://localhost:4200/api"])
+def test_an_embedded_ecs_reaches_a_prefect_on_this_machine(pinned_ecs, save, seldom, url):
+    """The quick start's block is fine: the embedded ECS runs its tasks here."""
+    save("here", env={"PREFECT_API_URL": url})
+    said = pinned_ecs("doctor", "here", "--json")
+    found = {f["check"]: (f["status"], f["detail"]) for f in json.loads(said.out)}
+    assert said.code == 0
+    assert found["Prefect API URL"][0] == "OK"
+    assert found["credentials"][1].endswith("of an embedded ECS")
+    assert not [check for check, (status, _) in found.items() if status == "FAIL"]

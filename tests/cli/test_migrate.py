@@ -30,22 +30,23 @@ def old(prefect):
 
 def test_step_by_step(pinned_ecs, old):
     """Dry run, block, deployments, and once more: data on stdout, what comes next on stderr."""
-    dry = pinned_ecs("migrate", old, "--deployments", "--dry-run")
+    dry = pinned_ecs("migrate", old, "--deployments")
     lines = dry.out.splitlines()
     assert (dry.code, lines[0]) == (0, "pinned-ecs-task/shared: would be made")
     assert lines[1].split() == ["setting", "before", "after", "meaning"]
     assert lines[-1] == "deployment flow/prod: would be moved"
     assert dry.err.splitlines() == [
-        "Nothing was changed.",
-        "next: pinned-ecs migrate ecs-task/shared --deployments",
+        "Dry run: nothing was changed. Apply the changes with --yes.",
+        "next: pinned-ecs migrate ecs-task/shared --deployments --yes",
     ]
 
-    made = pinned_ecs("migrate", old)
-    assert (made.code, made.err) == (0, "next: pinned-ecs migrate ecs-task/shared --deployments\n")
+    made = pinned_ecs("migrate", old, "--yes")
+    assert made.code == 0
+    assert made.err == "next: pinned-ecs migrate ecs-task/shared --deployments --yes\n"
     assert made.out.splitlines()[0] == "pinned-ecs-task/shared: made"
     assert made.out.splitlines()[-1] == "deployment flow/prod: stays on ecs-task/shared"
 
-    moved = pinned_ecs("migrate", old, "--deployments")
+    moved = pinned_ecs("migrate", old, "--deployments", "--yes")
     assert moved.code == 0
     assert moved.out.splitlines()[-1] == "deployment flow/prod: moved"
     assert moved.err.splitlines() == [
@@ -53,7 +54,7 @@ def test_step_by_step(pinned_ecs, old):
         "next: pinned-ecs plan pinned-ecs-task/shared --all",
     ]
 
-    again = pinned_ecs("migrate", old, "--deployments")
+    again = pinned_ecs("migrate", old, "--deployments", "--yes")
     assert (again.code, "deployment" in again.out) == (0, False)
     assert "hunter2" not in dry.out + made.out + moved.out
 
@@ -83,3 +84,11 @@ def test_a_pinned_block_is_refused(pinned_ecs, prefect):
         "error: cannot use block 'pinned-ecs-task/shared': it is not of type 'ecs-task'",
         "hint: name it ecs-task/NAME",
     ]
+
+
+def test_a_dry_run_that_is_also_applied_is_refused(pinned_ecs, old):
+    """--dry-run is what earlier versions needed; it changes nothing, and goes with no --yes."""
+    assert pinned_ecs("migrate", old, "--dry-run").code == 0
+    said = pinned_ecs("migrate", old, "--dry-run", "--yes")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("error: cannot combine --yes and --dry-run")

@@ -68,7 +68,8 @@ def test_a_dry_run_changes_nothing_and_says_so(pinned_ecs, family, ecs):
         [arn(1), "deregister"],
     ]
     assert said.err == (
-        f"etl in us-east-1: 2 would go, 2 stay. Nothing was changed.\n{UNSEEN}"
+        f"etl in us-east-1: 2 to deregister, 2 to keep.\n{UNSEEN}"
+        "Dry run: nothing was changed. Apply the changes with --yes.\n"
         f"next: pinned-ecs prune {block} --keep 2 --min-age 0s --yes\n"
     )
     assert numbers(ecs) == [1, 2, 3, 4]

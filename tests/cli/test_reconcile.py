@@ -61,7 +61,8 @@ def test_a_dry_run_then_yes_then_nothing(pinned_ecs, lost):
     assert "cancel " in row
     assert "killed by hand" in row
     assert dry.err.splitlines() == [
-        "1 to cancel, 0 left alone. Nothing was changed.",
+        "1 to cancel, 0 left alone.",
+        "Dry run: nothing was changed. Apply the changes with --yes.",
         "next: pinned-ecs reconcile --yes",
     ]
     assert asyncio.run(_state(lost)) == "CANCELLING"

@@ -28,7 +28,7 @@ from prefect_aws import AwsCredentials
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
-from prefect_ecs_pinned.cli import main
+from prefect_ecs_pinned.cli import main, waiting
 from prefect_ecs_pinned.local import LocalECS, Settings
 from tests.databases import fill_database
 
@@ -193,6 +193,7 @@ def pinned_ecs(
 ) -> Callable[..., Said]:
     """``pinned_ecs("plan", "BLOCK")`` runs the command line in this process."""
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(waiting, "SILENCE_SECONDS", 3600.0)  # however busy the machine is
 
     def pinned_ecs(*arguments: str) -> Said:
         capfd.readouterr()

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from prefect_ecs_pinned import __version__
-
-ROOT = Path(__file__).parents[2]
+from tests.packaging.release import ROOT, build, digests, make_venv, run
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def run(command: Sequence[str | Path], **environment: str) -> str:
-    """The output of a command that has to succeed."""
-    found = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd="/",
-    )
-    assert found.returncode == 0, found.stdout
-    return found.stdout
-
-
-def make_venv(folder: Path, *requirements: str | Path) -> Path:
-    """The ``bin`` of a new virtual environment with these packages."""
-    run([sys.executable, "-m", "venv", folder])
-    run([folder / "bin" / "pip", "install", "--quiet", *requirements])
-    return folder / "bin"
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +26,13 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def distributions(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the sdist, and of the wheel that is built from it, of a clean clone."""
-    folder = tmp_path_factory.mktemp("distributions")
-    run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", folder / "clone"])
-    run([tools / "python", "-m", "build", "--outdir", folder / "dist", folder / "clone"])
-    return folder / "dist"
+    return build(tools, tmp_path_factory.mktemp("distributions"))
+
+
+def test_a_build_can_be_repeated_to_the_byte(
+    tools: Path, distributions: Path, tmp_path: Path
+) -> None:
+    assert digests(build(tools, tmp_path)) == digests(distributions)
 
 
 def test_twine_has_nothing_to_say(tools: Path, distributions: Path) -> None:

@@ -71,7 +71,7 @@ def test_there_and_back(pools: Pools) -> None:
     assert "deployment extract/nightly: would be moved from etl" in said.out
     assert "family" in said.out
     assert "prefect_etl-pinned" in said.out
-    assert "Nothing was changed." in said.err
+    assert "Dry run: nothing was changed." in said.err
     assert "next: pinned-ecs migrate --pool etl --yes" in said.err
     assert where(pools) == BEFORE
     names = [p.name for p in pools.ask(lambda client: client.read_work_pools())]
@@ -161,7 +161,7 @@ def test_runs_that_wait_stay_and_are_counted(pools: Pools) -> None:
         (["--pool", "docker"], "neither 'pinned-ecs' nor 'ecs'"),
         (["--pool", "etl", "--undo"], "there is no work pool 'etl-pinned'"),
         (["--pool", "etl", "--deployments"], "a pool's deployments all move"),
-        (["ecs-task/x", "--yes"], "they are of work pools"),
+        (["ecs-task/x", "--undo"], "they are of work pools"),
         (["ecs-task/x"], "it is an infrastructure block of Prefect 2"),
         (["ecs-task/x", "--pool", "etl"], "cannot combine a block and --pool"),
     ],

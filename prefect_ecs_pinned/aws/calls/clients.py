@@ -12,21 +12,18 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
 
+from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.aws.calls.codes import is_skewed
 from prefect_ecs_pinned.aws.calls.faults import PASSING, Fault, Kind, classify, presentable
 from prefect_ecs_pinned.aws.calls.hiding import hidden_of_request, hide, keep_libraries_quiet
 from prefect_ecs_pinned.aws.calls.models import share_models
 from prefect_ecs_pinned.aws.calls.ports import Clock
-from prefect_ecs_pinned.aws.calls.sessions import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    Access,
-    Session,
-    Sessions,
-)
+from prefect_ecs_pinned.aws.calls.retrying import AGENT
+from prefect_ecs_pinned.aws.calls.sessions import Access, Session, Sessions
 from prefect_ecs_pinned.aws.calls.worked import Worked
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.loop.threads import Threads
+from prefect_ecs_pinned.core.shown import plain
 
 __all__ = ["Access", "Clients", "share_models"]
 
@@ -70,7 +67,7 @@ class Clients:
         connections: int,
         watching: Threads | None = None,
         clock: Clock | None = None,
-        timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        timeouts: tuple[float, float] = (AGENT.connect, AGENT.answer),
     ) -> None:
         self._threads = {"launching": launching, "watching": watching or threads}
         self._others = threads
@@ -147,7 +144,8 @@ class Clients:
             client = await self._sessions.client(session, call.service, call.purpose, call.region)
             threads = self._threads.get(call.purpose, self._others)
             ready = True
-            answer = await threads.run(lambda: call.work(client))
+            with waiting_for(lambda: _in_words(call, client)):
+                answer = await threads.run(lambda: call.work(client))
         except Exception as exception:  # noqa: BLE001 - classified, whatever it is
             failure = exception
         else:
@@ -177,6 +175,11 @@ class Clients:
         if is_local and fault.kind is Kind.REFUSED and self._worked.credentials:
             fault.kind = Kind.UNREACHABLE
         self._worked.stamp(fault, call.about)
+
+
+def _in_words(call: _Call, client: Any) -> str:
+    where = getattr(getattr(client, "meta", None), "endpoint_url", None)
+    return f"AWS: {call.service}:{call.operation}" + (f" at {plain(where)}" if where else "")
 
 
 def _as_fault(failure: Exception, call: _Call) -> Fault:

@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from prefect_ecs_pinned import errors
+from prefect_ecs_pinned.aws.calls.causes import Cause, cause_of, hint_for
 from prefect_ecs_pinned.aws.calls.codes import SERVICES, is_of_aws, is_skewed, kind_of
 from prefect_ecs_pinned.aws.calls.hints import hint_of
 from prefect_ecs_pinned.aws.calls.raised import kind_of_exception, presentable, without_markup
@@ -168,6 +169,9 @@ def _in_band_kind(reasons: Sequence[str]) -> Kind:
 #: identity-based policy allows the iam:PassRole action"
 _DENIED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
 
+#: Causes of which botocore's exceptions tell more than one kind (`hints`, by code).
+_SEVERAL_HINTS = (Cause.NO_CREDENTIALS, Cause.NO_REGION, Cause.UNREACHABLE)
+
 #: Where nothing better is known.
 _CORRECT_IT = "correct what AWS names, then run again"
 
@@ -189,42 +193,43 @@ _ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
         "confirm that EC2 container instances are registered in the cluster, or set launch_type "
         "to FARGATE",
     ),
-    Kind.EXPIRED: (
-        errors.CredentialsInvalid,
-        "renew the AWS credentials where the agent runs, or in the block",
-    ),
-    Kind.BAD_SIGNATURE: (
-        errors.CredentialsInvalid,
-        "check the secret access key, and the clock of the machine where the agent runs",
-    ),
     Kind.NO_TASK: (errors.TaskNotFound, "it stopped over an hour ago, or is in another cluster"),
 }
 
 
-def as_error(fault: Fault, what: str, hint: str = "") -> errors.PinnedECSError:
+def as_error(fault: Fault, what: str, hint: str = "", allow: str = "") -> errors.PinnedECSError:
     """The error that a user is shown for a fault. Chain the original: ``raise ... from fault``.
+
+    The hint goes with the cause (`causes`): with no credentials, it is about credentials,
+    whatever the call.
 
     Args:
         fault: What AWS answered.
         what: What could not be done.
-        hint: Overrides the hint that goes with the fault.
+        hint: What to do when AWS *refuses* this call; never shown for another cause.
+        allow: What to do when a permission is missing; by default what AWS names.
     """
     why = f"{fault.code}: {fault.message}" if fault.code not in fault.message else fault.message
-    hint = hint or hint_of(fault.code, fault.message)
+    cause = cause_of(fault.kind, fault.code, fault.message)
+    of_cause = hint_of(fault.code, "") if cause in _SEVERAL_HINTS else ""
+    of_cause = of_cause or hint_for(cause, fault.message)
     if fault.kind is Kind.DENIED:
-        return errors.AccessDenied(what, why, hint or f"allow {_denied(fault)}", fault.code)
+        return errors.AccessDenied(what, why, of_cause or allow or _denied(fault), fault.code)
+    if fault.kind in (Kind.EXPIRED, Kind.BAD_SIGNATURE):
+        return errors.CredentialsInvalid(what, why, of_cause, fault.code)
+    if fault.kind in PASSING:
+        return errors.Unavailable(what, why, of_cause or "try again later")
+    hint = of_cause or hint or hint_of(fault.code, fault.message)
     if fault.kind in _ERROR_BY_KIND:
         error, default = _ERROR_BY_KIND[fault.kind]
         return error(what, why, hint or default, fault.code)
-    if fault.kind in PASSING:
-        return errors.Unavailable(what, why, hint or "try again later")
     return errors.AwsError(what, why, hint or _CORRECT_IT, fault.code)
 
 
 def _denied(fault: Fault) -> str:
-    """The permission that is missing, and for what: as AWS names it, or the call's own."""
+    """Allow the permission that is missing: as AWS names it, or the call's own."""
     if found := _DENIED_ACTION.search(fault.message):
         action, resource = found.groups()
-        return f"{action} on {resource}" if resource else f"{action} to the credentials"
+        return f"allow {action} " + (f"on {resource}" if resource else "to the credentials")
     service = SERVICES.get(fault.operation, "ecs")
-    return f"{service}:{fault.operation} to the credentials"
+    return f"allow {service}:{fault.operation} to the credentials"

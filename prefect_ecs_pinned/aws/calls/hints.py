@@ -1,7 +1,8 @@
 """What a person can do about a refusal, by AWS's code or in AWS's words.
 
 A fragment of a message counts only together with a code; a sample of the whole message stands
-beside it. Hints that go with the meaning of an answer stand in `faults`.
+beside it. Hints that go with the cause stand in `causes`, those of other
+meanings in `faults`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,8 @@ from collections.abc import Mapping
 
 #: By AWS's error code, botocore's exception, or the reason inside a 200.
 _BY_CODE: Mapping[str, str] = {
-    "NoCredentialsError": "set up AWS credentials where the agent runs, or in the block",
     "PartialCredentialsError": "give both the access key ID and the secret access key",
-    "NoRegionError": "set region_name in the block's AWS credentials, or AWS_DEFAULT_REGION",
     "InvalidRegionError": "correct region_name in the block's AWS credentials",
-    "ProfileNotFound": "check profile_name in the block's AWS credentials",
-    "EndpointConnectionError": "check the network, region_name and endpoint_url",
     "ConnectTimeoutError": "check the network, the proxy, and the subnets' way to AWS",
     "ProxyConnectionError": "check the proxy, and that it is running",
     "SSLError": "check verify and the CA bundle in aws_client_parameters, and the proxy",

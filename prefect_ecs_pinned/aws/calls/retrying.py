@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.aws.calls.faults import UNKNOWN_SECONDS, Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock
 
@@ -59,8 +60,9 @@ class Waits:
 #: same, and nobody is there to start it again.
 AGENT = Waits()
 
-#: Of a command: whoever has typed it is there.
-COMMAND = Waits(reads=10.0, registrations=10.0, contended=120.0, connect=5.0, answer=10.0)
+#: Of a command: whoever has typed it is there. A call that is not answered ends within
+#: `reads` and one more `answer` at worst.
+COMMAND = Waits(reads=8.0, registrations=10.0, contended=120.0, connect=2.5, answer=9.0)
 
 
 def backoff(attempt: int, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> float:
@@ -101,7 +103,9 @@ async def retry(
                 raise
             warn_of_unknown(fault, clock)
             attempt += 1
-        await clock.wait(pause)
+            refusal = f"{fault.operation}: {fault.code or fault.kind.value}"
+        with waiting_for(f"AWS, to try again after {refusal}"):
+            await clock.wait(pause)
 
 
 class Patience:

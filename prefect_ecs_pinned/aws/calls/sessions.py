@@ -21,18 +21,13 @@ from prefect_ecs_pinned.aws.calls.hiding import hide
 from prefect_ecs_pinned.aws.calls.models import share_models
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.responses import BEFORE_TASKS_ARE_READ, trim_tasks
-from prefect_ecs_pinned.aws.calls.retrying import backoff
+from prefect_ecs_pinned.aws.calls.retrying import AGENT, backoff
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.aws.loop.threads import Threads
 
 #: Repeating is decided by the verbs, who know what is safe to repeat: botocore makes one
 #: attempt. (Its default mode and count have changed between releases.)
 _ONE_ATTEMPT: Any = {"mode": "standard", "total_max_attempts": 1}
-
-#: Longest time in seconds to connect, and without a byte of an answer, unless
-#: `aws_client_parameters` says otherwise. botocore's own 60 s would hold a thread for as long.
-CONNECT_SECONDS = 10
-READ_SECONDS = 30
 
 #: Clients for other Regions than the access's that are kept: log groups may be in any.
 MOST_REGIONS = 8
@@ -92,7 +87,9 @@ class Sessions:
         access: The credentials and Region.
         clock: Time, of the pauses.
         connections: Size of the connection pool by a client's purpose.
-        timeouts: Seconds to connect, and without a byte of an answer.
+        timeouts: Seconds to connect, and without a byte of an answer, unless
+            `aws_client_parameters` says otherwise. botocore's own 60 s would hold a thread for as
+            long.
 
     Attributes:
         newest: Used by calls that begin now.
@@ -103,7 +100,7 @@ class Sessions:
         access: Access,
         clock: Clock,
         connections: Mapping[str, int],
-        timeouts: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        timeouts: tuple[float, float] = (AGENT.connect, AGENT.answer),
     ) -> None:
         self._access = access
         self._clock = clock

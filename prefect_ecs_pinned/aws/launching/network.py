@@ -92,7 +92,8 @@ class Network:
             raise as_error(
                 fault,
                 f"cannot look up the subnets of {_name(vpc_id)}",
-                "set subnets, or correct vpc_id, or allow ec2:DescribeVpcs and ec2:DescribeSubnets",
+                "set subnets, or correct vpc_id",
+                "allow ec2:DescribeVpcs and ec2:DescribeSubnets, or set subnets",
             ) from fault
 
     async def _look_up(self, vpc_id: str | None, gone: frozenset[str]) -> Sequence[str]:

@@ -61,6 +61,6 @@ def registration_denied(fault: Fault, desired: Desired, decision: Register) -> P
     return as_error(
         fault,
         f"cannot register a revision of {desired.family!r} ({decision.reason})",
-        "allow ecs:RegisterTaskDefinition and iam:PassRole, or register it elsewhere with "
+        allow="allow ecs:RegisterTaskDefinition and iam:PassRole, or register it elsewhere with "
         "`pinned-ecs pin BLOCK` and set registration to 'never'",
     )

@@ -99,7 +99,7 @@ class Stage:
         """Start the embedded ECS as `pinned-ecs local` does."""
         port = _free_port()
         self.ecs_url = f"http://127.0.0.1:{port}"
-        command = [_script("pinned-ecs"), "local", "--port", str(port), "--execute"]
+        command = [_script("pinned-ecs"), "local", "--quiet", "--port", str(port), "--execute"]
         # By a variable: other users can see a command line.
         self.start("ecs", command, {"PINNED_ECS_LOCAL_ACCESS_KEY": self._access_key})
         self.environment.update(

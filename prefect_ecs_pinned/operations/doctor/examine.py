@@ -19,7 +19,7 @@ from prefect_ecs_pinned.operations.doctor.findings import (
     put_together,
     skip,
 )
-from prefect_ecs_pinned.operations.doctor.look import Look
+from prefect_ecs_pinned.operations.doctor.look import Look, is_embedded
 from prefect_ecs_pinned.operations.doctor.network_checks import security_groups, subnets
 from prefect_ecs_pinned.operations.doctor.request_checks import (
     api_url,
@@ -107,9 +107,11 @@ async def _examine(one: Configuration, look: Look) -> list[tuple[str, Answer]]:
     except PinnedECSError as error:
         return [*said, (name, fail(error.why, error.hint)), *_skipped("no access to AWS")]
     account = str(identity["Account"])
-    said.append((name, ok(f"{identity['Arn']} in account {account}")))
+    embedded = is_embedded(identity)
+    whose = " of an embedded ECS" if embedded else ""
+    said.append((name, ok(f"{identity['Arn']} in account {account}{whose}")))
     try:
-        subject = await make_subject(one, look, account)
+        subject = await make_subject(one, look, account, embedded)
     except PinnedECSError as error:
         return [*said, ("definition", _failed(error)), *_skipped("no definition can be made")]
     said.append(("definition", ok(f"of family {subject.desired.family}")))

@@ -7,11 +7,19 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.aws.calls.clients import Access
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
-from prefect_ecs_pinned.aws.calls.retrying import COMMAND
+from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.operations.calls import Calls
+
+#: Header in the answers of an embedded ECS (`local.wire`).
+_EMBEDDED = "x-pinned-ecs-local"
+
+
+def is_embedded(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer of GetCallerIdentity is an embedded ECS's (`pinned-ecs local`)."""
+    return _EMBEDDED in ((answer.get("ResponseMetadata") or {}).get("HTTPHeaders") or {})
 
 
 class Look:
@@ -20,7 +28,7 @@ class Look:
     def __init__(self, access: Access) -> None:
         self._access = access
         #: Decides which revision a launch would use; a new one, that remembers nothing.
-        self.plane = ControlPlane(access, waits=COMMAND)
+        self.plane = ControlPlane(access, waits=retrying.COMMAND)
         self._calls = Calls(self.plane)
         self._answers: dict[str, asyncio.Task[Mapping[str, Any] | None]] = {}
         self._elsewhere: dict[str, Look] = {}
@@ -77,7 +85,5 @@ class Look:
         except Fault as fault:
             if fault.code in missing:
                 return None
-            hint = f"allow {service}:{operation} to the credentials"
-            raise as_error(
-                fault, f"cannot call {operation}", hint if fault.kind is Kind.DENIED else ""
-            ) from fault
+            allow = f"allow {service}:{operation} to the credentials"
+            raise as_error(fault, f"cannot call {operation}", allow=allow) from fault

@@ -67,6 +67,8 @@ async def api_url(subject: Subject) -> list[Answer]:
     except ValueError:
         return [fail("PREFECT_API_URL is no URL", hint)]
     if host in _THIS_MACHINE or host.startswith("127."):
+        if subject.embedded:
+            return [ok(f"{host}: the embedded ECS runs tasks on this machine")]
         return [fail(f"PREFECT_API_URL is on {host}, which in a container is the container", hint)]
     return [ok(host)]
 

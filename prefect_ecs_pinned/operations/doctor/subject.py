@@ -43,6 +43,7 @@ class Subject:
         desired: The definition that a flow run would run.
         revision: ARN or name of a revision that is used as it is; None when it is to be pinned.
         request: RunTask's parameters.
+        embedded: AWS is an embedded ECS (`pinned-ecs local`), whose tasks run on this machine.
     """
 
     configuration: Configuration
@@ -52,6 +53,7 @@ class Subject:
     desired: Desired
     revision: str | None
     request: Mapping[str, Any] = field(repr=False)  # variables may be secrets
+    embedded: bool = False
 
     @property
     def name(self) -> str:
@@ -82,7 +84,9 @@ class Subject:
         return [subnet for subnet in self.network.get("subnets") or [] if subnet != _LOOKED_UP]
 
 
-async def make_subject(configuration: Configuration, look: Look, account: str) -> Subject:
+async def make_subject(
+    configuration: Configuration, look: Look, account: str, embedded: bool = False
+) -> Subject:
     """Decide what a flow run would send, as `runs.prepare` does, the network left open.
 
     Raises:
@@ -103,7 +107,7 @@ async def make_subject(configuration: Configuration, look: Look, account: str) -
     if cluster := undecided_cluster(spec, desired, request):
         default = await _default_strategy(cluster, look)
         request = well_formed_request(spec, desired, revision, [_LOOKED_UP], default)
-    return Subject(configuration, look, region, account, desired, revision, request)
+    return Subject(configuration, look, region, account, desired, revision, request, embedded)
 
 
 async def _default_strategy(cluster: str, look: Look) -> list[Mapping[str, Any]] | None:

@@ -15,6 +15,7 @@ from prefect_ecs_pinned.errors import TaskDefinitionNotFound
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
+from prefect_ecs_pinned.operations.iam.account import Account, read_account, stand_in
 from prefect_ecs_pinned.runs.check import checked_request
 from prefect_ecs_pinned.runs.request import looks_up_subnets, undecided_cluster
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
@@ -85,15 +86,26 @@ class Needs:
         return self.ecs(f"task/{self.cluster}/*")
 
 
-async def needs(configuration: Configuration) -> Needs:
-    """What launching a configuration touches. Only its account and a linked revision are read."""
+async def needs(
+    configuration: Configuration, where: Account | None = None, calls: Calls | None = None
+) -> Needs:
+    """What launching a configuration touches. Only its account and a linked revision are read.
+
+    Args:
+        configuration: The block, as saved or overridden.
+        where: Its account, if it has been read; where AWS could not be asked, a linked revision
+            is not read either.
+        calls: Reach AWS with its credentials.
+    """
     spec = configuration.spec
-    calls = Calls.of(configuration.access)
-    region = await calls.region()
-    identity = await calls.call("sts", "GetCallerIdentity")
-    partition, account = str(identity["Arn"]).split(":")[1], str(identity["Account"])
+    calls = calls or Calls.of(configuration.access)
+    where = where or await read_account(calls)
+    partition, region, account = where.partition, where.region, where.account
 
     async def read(tags: bool) -> LinkedRevision | None:
+        named = named_revision(spec)
+        if named and where.unknown is not None:
+            return LinkedRevision(stand_in(named, where, spec.container_name))
         return await _linked(spec, calls, tags)
 
     desired, given = await choose(spec, region, read, make_now)

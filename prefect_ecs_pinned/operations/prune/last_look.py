@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, as_error
-from prefect_ecs_pinned.errors import AccessDenied
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.clocks import DATE_GRAIN, date_of
 from prefect_ecs_pinned.operations.prune.references import KEEP_TAG
@@ -33,12 +32,12 @@ async def last_look(calls: Calls, arn: str, min_age: timedelta) -> str:
     except Fault as fault:
         if fault.kind is Kind.NO_DEFINITION:
             return "it is gone"
-        error = as_error(fault, f"cannot tell whether {arn} is kept by the tag {KEEP_TAG}")
-        if isinstance(error, AccessDenied):
-            error.hint = (
-                "allow ecs:DescribeTaskDefinition, and ecs:ListTagsForResource, to the credentials"
-            )
-        raise error from fault
+        raise as_error(
+            fault,
+            f"cannot tell whether {arn} is kept by the tag {KEEP_TAG}",
+            allow="allow ecs:DescribeTaskDefinition, and ecs:ListTagsForResource, to the "
+            "credentials",
+        ) from fault
     keys = [str(tag.get("key")) for tag in answer.get("tags") or []]
     if any(key.lower() == KEEP_TAG for key in keys):
         return f"it has the tag {KEEP_TAG}"

@@ -1,0 +1,52 @@
+"""No command is silent for long: what it waits for is said on stderr.
+
+A thread looks a few times a second. It says nothing while the command prints something itself, so
+a command that is quick prints what it always did.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect_ecs_pinned import activity
+from prefect_ecs_pinned.cli import console
+
+#: Seconds of silence after which it is said what is waited for: at first, and once that has gone
+#: on for `LONG_SECONDS`.
+SILENCE_SECONDS = 2.0
+LONG_SECONDS = 20.0
+LONG_SILENCE_SECONDS = 15.0
+
+#: Seconds between two looks.
+_LOOK_SECONDS = 0.25
+
+
+@contextmanager
+def reported(what: str) -> Iterator[None]:
+    """Say what is waited for whenever nothing has been printed for a while.
+
+    Args:
+        what: What is waited for as long as nothing else is known.
+    """
+    over = threading.Event()
+    console.spoke()
+    thread = threading.Thread(target=_report, args=(over,), name="waiting", daemon=True)
+    with activity.waiting_for(what):
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _report(over: threading.Event) -> None:
+    began = time.monotonic()
+    while not over.wait(min(_LOOK_SECONDS, SILENCE_SECONDS / 4)):
+        elapsed = time.monotonic() - began
+        pause = SILENCE_SECONDS if elapsed < LONG_SECONDS else LONG_SILENCE_SECONDS
+        if console.silent_seconds() >= pause:
+            console.say(f"waiting for {activity.current()} ({elapsed:.0f} s)", "dim")
