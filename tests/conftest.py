@@ -20,7 +20,12 @@ HERE = Path(__file__).parent
 ONLY_UNDER = {
     2: (
         *("benchmarks", "block", "cli", "docs", "faults", "functional", "operations", "ui"),
-        *("runs/test_agree.py", "runs/test_nonsense.py", "runs/test_spec.py"),
+        *(
+            "runs/test_agree.py",
+            "runs/test_nonsense.py",
+            "runs/test_patches.py",
+            "runs/test_spec.py",
+        ),
     ),
     3: ("worker",),
 }
