@@ -40,7 +40,7 @@ def migrate(
     dry_run: bool = typer.Option(False, "--dry-run", hidden=True, help="The default."),
     json: bool = options.JSON,
 ) -> None:
-    """Make a pinned block of an ECSTask, or a pinned pool of an ecs pool.
+    """Make a pinned block of an ECSTask, or a pool of an ecs pool.
 
     What is made stands beside what it is made of, which stays, and what means something else there
     is listed. pinned-ecs-task/NAME is made from ecs-task/NAME; a pool NAME-pinned, with template
