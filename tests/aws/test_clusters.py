@@ -84,7 +84,7 @@ async def test_what_passes_is_waited_out(api, clock, clusters):
     api.faults = [throttle] * 3
     assert await clock.run(clusters.default_strategy("etl")) == SPOT
     api.faults = [throttle] * 1000
-    with pytest.raises(Unavailable, match="set launch_type"):
+    with pytest.raises(Unavailable, match="Rate exceeded"):
         await clock.run(clusters.default_strategy("other"))
     api.faults = []
     assert await clock.run(clusters.default_strategy("other")) is None

@@ -345,7 +345,9 @@ async def test_a_call_that_was_never_sent_leaves_nothing_to_look_for(api, clock,
     api.answer = lambda _: UNREACHABLE
     (failure,) = await outcomes(clock, [launching.submit(request(), 60)])
     assert isinstance(failure, LaunchTimeout)
-    assert failure.hint == "check the network, region_name and endpoint_url"
+    assert failure.hint == (
+        "check the network, the proxy, region_name, endpoint_url and AWS_ENDPOINT_URL"
+    )
     assert api.calls["ListTasks"] == 0
 
 

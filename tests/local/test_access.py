@@ -489,7 +489,9 @@ def test_the_command_prints_the_exports_at_once(start):
         timeout=60,
     )
     assert "cluster/default" in answer.stdout
-    assert started.err.read_text() == ""
+    said = started.err.read_text()
+    assert said.startswith(f"listening on {exports['AWS_ENDPOINT_URL']}")
+    assert exports["AWS_ACCESS_KEY_ID"] not in said
 
 
 def test_a_key_can_be_fixed_by_a_variable_that_ps_does_not_show(start):
