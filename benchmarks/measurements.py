@@ -281,7 +281,7 @@ _ALL = (
     ),
     Measurement(
         "ecsworker-200-best",
-        "ECSWorker: 200 runs of 30 s, family warm, all quotas × 100: all succeed",
+        "ECSWorker: 200 runs of 30 s, family warm, all quotas × 100",
         lambda: _runs("ecsworker", 200, 100.0, warm=True),
     ),
     Measurement(

@@ -7,7 +7,7 @@ source is imported when it is asked for, since each is made of its own major's P
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 
 from prefect_ecs_pinned import majors
-from prefect_ecs_pinned.errors import PinnedECSError
+from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.claims import Claim
 from prefect_ecs_pinned.operations.configuration import Configuration
@@ -51,6 +51,21 @@ class Candidate:
     deployment_id: UUID | None
     configuration: Configuration | None = None
     problem: PinnedECSError | None = None
+
+
+def no_deployment(name: str, holder: str, there: Iterable[str]) -> ConfigurationError:
+    """A deployment is named that does not run on a block or pool.
+
+    Args:
+        name: The one that is named.
+        holder: How the block or pool is called in messages.
+        there: Names of those that do.
+    """
+    return ConfigurationError(
+        f"cannot use deployment {name!r}",
+        f"no such deployment runs on {holder}",
+        f"deployments that do: {', '.join(there) or 'none'}",
+    )
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
+from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.operations.blocks.loading import configuration
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.saved import (
@@ -20,7 +20,7 @@ from prefect_ecs_pinned.operations.saved import (
     read_document,
     read_documents,
 )
-from prefect_ecs_pinned.operations.sources import Candidate
+from prefect_ecs_pinned.operations.sources import Candidate, no_deployment
 
 
 async def configurations(
@@ -54,12 +54,7 @@ async def configurations(
     for candidate in mine:
         if candidate.name == deployment:
             return [configuration(document, candidate, more)]
-    others = ", ".join(d.name for d in mine) or "none"
-    raise ConfigurationError(
-        f"cannot use deployment {deployment!r}",
-        f"no such deployment runs on block {name!r}",
-        f"deployments that do: {others}",
-    )
+    raise no_deployment(deployment, f"block {name!r}", (d.name for d in mine))
 
 
 async def candidates(

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 
-from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
+from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.pools.loading import Loading
 from prefect_ecs_pinned.operations.pools.reading import (
@@ -20,7 +20,7 @@ from prefect_ecs_pinned.operations.pools.reading import (
     read_pools,
 )
 from prefect_ecs_pinned.operations.saved import prefect_api
-from prefect_ecs_pinned.operations.sources import Candidate
+from prefect_ecs_pinned.operations.sources import Candidate, no_deployment
 
 
 async def configurations(
@@ -47,12 +47,7 @@ async def configurations(
         if deployment is not None:
             chosen = [d for d in mine if d.name == deployment]
             if not chosen:
-                others = ", ".join(d.name for d in mine) or "none"
-                raise ConfigurationError(
-                    f"cannot use deployment {deployment!r}",
-                    f"no such deployment runs on {called(pool)}",
-                    f"deployments that do: {others}",
-                )
+                raise no_deployment(deployment, called(pool), (d.name for d in mine))
         elif every or not mine:
             chosen = [None, *mine]
         loading = Loading(client)
