@@ -18,7 +18,9 @@ from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFou
 
 from prefect_ecs_pinned.aws.calls.api import LogsApi
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients, share_models
+from prefect_ecs_pinned.aws.calls.codes import SERVICES
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.models import CALLED
 from prefect_ecs_pinned.aws.calls.sessions import MOST_REGIONS
 from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.local import LocalECS, Settings
@@ -403,6 +405,32 @@ async def test_sessions_share_the_service_models(ecs):
         share_models(session)
     loaders = [session._session.get_component("data_loader") for session in (one, other)]
     assert loaders[0] is loaders[1]
+
+
+def test_models_are_cut_to_what_is_called():
+    """EC2's has 700 operations; a client of it has those that this package calls."""
+    assert CALLED == {"ec2": {name for name, service in SERVICES.items() if service == "ec2"}}
+    session = boto3.Session(region_name="us-east-1")
+    share_models(session)
+    ec2 = session.client("ec2", aws_access_key_id="AKIA", aws_secret_access_key="secret")
+    model = ec2.meta.service_model
+    assert set(model.operation_names) == CALLED["ec2"]
+    whole = boto3.Session(region_name="us-east-1").client("ec2").meta.service_model
+    for name in CALLED["ec2"]:
+        for shape in ("input_shape", "output_shape"):
+            mine, theirs = (getattr(m.operation_model(name), shape) for m in (model, whole))
+            assert _spelled_out(mine) == _spelled_out(theirs)
+    assert len(model.shape_names) < 150 < 3000 < len(whole.shape_names)
+    assert gc.isenabled()
+
+
+def _spelled_out(shape: Any) -> Any:
+    """A shape and all that it refers to."""
+    if shape.type_name == "structure":
+        return {name: _spelled_out(member) for name, member in shape.members.items()}
+    if shape.type_name == "list":
+        return [_spelled_out(shape.member)]
+    return shape.type_name, shape.serialization, shape.metadata
 
 
 async def test_botocore_logs_nothing_of_ours(ecs, caplog, monkeypatch):

@@ -1,19 +1,107 @@
 """AWS's service models, as the installed botocore has them; read once in a process.
 
-They are 25 MB of JSON, and most of what a session costs: all sessions share one loader.
+They are 25 MB of JSON, and most of what a session costs: all sessions share one loader. EC2's has
+700 operations, of which this package calls three. The other ones are dropped when the model has
+been read: 30,000 objects less, in which Python's garbage collector would look for the rest of the
+process's life (ADR 15).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import botocore.session
+from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-#: botocore's loader of the first session, which has read the service models.
+#: Of the services whose models are cut: the operations that this package calls.
+CALLED: Mapping[str, frozenset[str]] = {
+    "ec2": frozenset({"DescribeVpcs", "DescribeSubnets", "DescribeSecurityGroups"}),
+}
+
+#: The loader of the first session, which has read the service models.
 _loaders: list[Any] = []
+
+
+class ModelLoader:
+    """botocore's loader, whose models of the services in `CALLED` have those operations alone.
+
+    Args:
+        loader: A session's own loader: its search paths hold, so an ``AWS_DATA_PATH`` does.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._cut: dict[tuple[str, str | None], Mapping[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_service_model(
+        self, service_name: str, type_name: str, api_version: str | None = None
+    ) -> Mapping[str, Any]:
+        """A service's model; see `botocore.loaders.Loader.load_service_model`."""
+        called = CALLED.get(service_name)
+        if called is None or type_name != "service-2":
+            model: Mapping[str, Any] = self._loader.load_service_model(
+                service_name, type_name, api_version
+            )
+            return model
+        key = (service_name, api_version)
+        if key not in self._cut:
+            # Read by a loader that is thrown away, for each keeps all that it has read.
+            paths = list(self._loader.search_paths)
+            reader = Loader(extra_search_paths=paths, include_default_search_paths=False)
+            with _no_collections():
+                whole = reader.load_service_model(service_name, type_name, api_version)
+                self._cut[key] = cut(whole, called)
+                del whole, reader
+        return self._cut[key]
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Pause the garbage collector while many objects are made, most of which are dropped at once.
+
+    It would count those as old ones, and look at all objects of the process so much the sooner.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def cut(model: Mapping[str, Any], called: frozenset[str]) -> Mapping[str, Any]:
+    """The same model with some of its operations, and the shapes that these refer to."""
+    operations = {name: op for name, op in model["operations"].items() if name in called}
+    shapes: dict[str, Any] = {}
+    waiting = list(_references(operations))
+    while waiting:
+        name = waiting.pop()
+        if name not in shapes:
+            shapes[name] = model["shapes"][name]
+            waiting += _references(shapes[name])
+    return {**model, "operations": operations, "shapes": shapes}
+
+
+def _references(part: Any) -> Iterator[str]:
+    """Names of the shapes that a part of a model refers to: ``{"shape": name}``, at any depth."""
+    if isinstance(part, Mapping):
+        name = part.get("shape")
+        if isinstance(name, str):
+            yield name
+        for inner in part.values():
+            yield from _references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
 
 
 def share_models(session: Any) -> None:
@@ -22,14 +110,14 @@ def share_models(session: Any) -> None:
     if core is None:
         return  # not boto3's own class
     if not _loaders:
-        _loaders.append(core.get_component("data_loader"))
+        _loaders.append(ModelLoader(core.get_component("data_loader")))
     core.register_component("data_loader", _loaders[0])
 
 
 def _model(service: str) -> Mapping[str, Any]:
     """A service's model: botocore's JSON, kept by the loader; empty when there is none."""
     if not _loaders:
-        _loaders.append(botocore.session.get_session().get_component("data_loader"))
+        _loaders.append(ModelLoader(botocore.session.get_session().get_component("data_loader")))
     try:
         model: Mapping[str, Any] = _loaders[0].load_service_model(service, "service-2")
     except Exception:  # noqa: BLE001 - no such service, or a loader that is no more
