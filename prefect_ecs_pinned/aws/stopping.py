@@ -49,10 +49,10 @@ class Outcome(Enum):
     """What is known of a stop."""
 
     ACCEPTED = "ECS has accepted StopTask: the task stops, or has stopped"
-    ENDED = "the task was seen STOPPED, or ECS does not know it (any more)"
+    ENDED = "the task was seen STOPPED, or ECS does not find it (any longer)"
     UNKNOWN = "not accepted within the patience; it is repeated in the background"
-    REFUSED = "refused for good; nothing is repeated (only of tasks that ECS has not shown)"
-    UNWANTED = "no caller wants it any more; nothing is repeated"
+    REFUSED = "refused permanently; nothing is repeated (only of tasks that ECS has not shown)"
+    UNWANTED = "no caller needs it any longer; nothing is repeated"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ async def report_interruption(
         clock: Time.
 
     Returns:
-        The reason that was reported; empty when the flow run was left alone.
+        The reason that was reported; empty if the flow run was not changed.
     """
     if parse_id(flow_run_id) is None:
         return ""

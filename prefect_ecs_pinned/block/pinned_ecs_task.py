@@ -249,7 +249,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         except (JsonPatchException, JsonPointerException, ValueError, TypeError) as exception:
             what = type(exception).__name__
         raise ValueError(
-            f"task_customizations is no JSON patch ({what}). hint: give a list such as "
+            f"task_customizations is not a valid JSON patch ({what}). hint: give a list such as "
             '[{"op": "add", "path": "/group", "value": "nightly"}]'
         )
 
@@ -285,8 +285,8 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         clash = sorted(named(name) for name in secrets if env.get(name) is not None)
         if clash:
             raise ValueError(
-                f"{', '.join(clash)} stands in env and in secrets; in clear it would override "
-                "the secret. hint: remove it from one of them"
+                f"{', '.join(clash)} is set in both env and secrets; the plain value would "
+                "override the secret. hint: remove it from one of them"
             )
         on_fargate = values.get("launch_type") in FARGATE_LAUNCH_TYPES
         definition = values.get("task_definition") or {}

@@ -25,31 +25,31 @@ class WorkerKind(str, Enum):
 
 def demo(
     runs: int = typer.Option(100, min=1, help="Flow runs in each round."),
-    rounds: int = typer.Option(1, min=1, help="How often the loop is run."),
+    rounds: int = typer.Option(1, min=1, help="Number of rounds."),
     change_image: bool = typer.Option(
         False, "--change-image", help="Add a round with another image."
     ),
     block: BlockKind | None = typer.Option(
         None,
-        help="Prefect 2: ecs-task puts the same load through the plain ECSTask.",
+        help="Prefect 2: ecs-task runs the same load with the plain ECSTask.",
     ),
     worker: WorkerKind | None = typer.Option(
         None,
-        help="Prefect 3: ecs puts the same load through the plain ECSWorker.",
+        help="Prefect 3: ecs runs the same load with the plain ECSWorker.",
     ),
     json: bool = typer.Option(False, "--json", help="Print the summary as JSON on stdout."),
     keep: bool = typer.Option(
-        False, "--keep", help="Leave everything up, and print the exports to look around."
+        False, "--keep", help="Keep everything running, and print the exports for other shells."
     ),
 ) -> None:
     """Run a hundred flow runs on this machine, and count the calls.
 
-    An embedded ECS, a Prefect server, an agent or a worker, and the flow runs are all real.
+    The flow runs are real. It starts an embedded ECS, a Prefect server, and an agent or a worker.
     """
     from prefect_ecs_pinned.operations.demo import DemoSettings, run_demo
 
     if block and worker:
-        raise typer.BadParameter("it is either --block or --worker")
+        raise typer.BadParameter("use either --block or --worker")
     chosen = block or worker
     kind = chosen.value if chosen else None
     settings = DemoSettings(

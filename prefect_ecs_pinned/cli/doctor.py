@@ -24,12 +24,11 @@ def doctor(
     pool: str | None = options.POOL,
     json: bool = options.JSON,
 ) -> None:
-    """Find what would keep flow runs from running.
+    """Find problems that would stop flow runs.
 
-    Looks at the saved block or the work pool, at each deployment's overrides or job variables, at
-    queues and workers, and at what they name in AWS, and says OK, WARN, FAIL or SKIP for each
-    check. Nothing is changed. Exits with 1 when something
-    fails.
+    Checks the saved block or the work pool, the overrides or job variables of each deployment,
+    queues, workers, and their resources in AWS. Prints OK, WARN, FAIL or SKIP for each check.
+    Nothing is changed. Exits with 1 if a check fails.
     """
     from prefect_ecs_pinned.operations.doctor import doctor as examine
 

@@ -36,17 +36,17 @@ def iam(
         "command.",
     ),
     registration: RegistrationName | None = typer.Option(
-        None, help="Whether it registers revisions; what is configured if left out."
+        None, help="Whether it registers revisions. Default: as configured."
     ),
     deployment: str | None = options.DEPLOYMENT,
     every: bool = options.ALL,
-    json: bool = typer.Option(False, "--json", help="Print JSON, as is done without it too."),
+    json: bool = typer.Option(False, "--json", help="Print JSON, which is also the default."),
 ) -> None:
     """Print the IAM policy that a block or a pool needs.
 
-    Actions, resources and conditions for exactly what is configured: family, cluster, roles and
-    log group. Pass it to `aws iam put-role-policy --policy-document`. Without credentials it
-    prints placeholders, and says which to replace.
+    The policy has only the actions, resources and conditions of this configuration: family,
+    cluster, roles and log group. Pass it to `aws iam put-role-policy --policy-document`. Without
+    credentials it prints placeholders, and lists them.
     """
     from prefect_ecs_pinned.operations.iam import Registration, Role, policy
 
@@ -58,7 +58,7 @@ def iam(
     console.print_json(document)
     _warn_of_placeholders(document, unknown)
     if block and not deployment and not every:
-        console.say("For the block without overrides; --all covers its deployments as well.")
+        console.say("For the block without overrides; --all includes its deployments.")
 
 
 def _warn_of_placeholders(document: dict[str, Any], unknown: list[PinnedECSError]) -> None:

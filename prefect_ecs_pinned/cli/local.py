@@ -23,13 +23,13 @@ def local(
     access_key: str = typer.Option(
         "",
         envvar=ACCESS_KEY_VARIABLE,
-        help="The access key that requests have to carry; a new random one by default. Better "
-        "given by the variable: other users can see a command line.",
+        help="The access key that requests need. Default: a new random one. Set it by the "
+        "variable: other users can see a command line.",
     ),
     allow_host: list[str] = typer.Option(
         [],
         metavar="NAME[:PORT]",
-        help="Another name by which it may be called, for containers and proxies; repeatable.",
+        help="Another host name that clients use, for containers and proxies; repeatable.",
     ),
     execute: bool = typer.Option(
         True, "--execute/--no-execute", help="Run each task's command as a local process."
@@ -41,17 +41,17 @@ def local(
         1.0, min=0.0, help="Request quotas, as a multiple of AWS's own; 0 switches them off."
     ),
     max_processes: int = typer.Option(
-        0, min=0, help="Tasks at once; 0 is what the machine can run."
+        0, min=0, help="Tasks at the same time; 0: as many as the machine can run."
     ),
     quiet: bool = typer.Option(
-        False, "--quiet", "-q", help="No line on stderr for each task that starts or ends."
+        False, "--quiet", "-q", help="Print no line for each task that starts or ends."
     ),
 ) -> None:
     """Serve an embedded ECS on this machine.
 
-    With it, the parts of EC2, Logs, IAM, STS, Secrets Manager, SSM and ECR that flow runs need.
-    It executes commands, and so answers only requests with its access key: on stdout it prints
-    the exports that point an AWS client at it. They are secret. On stderr it prints the address,
+    It also emulates the parts of EC2, Logs, IAM, STS, Secrets Manager, SSM and ECR that flow runs
+    need. It executes commands, so it accepts only requests with its access key. On stdout it prints
+    the exports that point an AWS client at it; they are secret. On stderr it prints the address,
     and a line for each task that starts or ends.
     """
     try:
@@ -77,7 +77,7 @@ def local(
     exports = [f"export {name}={value}" for name, value in ecs.environment.items()]
     print(*exports, sep="\n", flush=True)
     console.say(f"listening on {ecs.endpoint_url}; paste the exports where AWS clients run")
-    console.say("Ctrl-C ends it, and every task that it has started.", "dim")
+    console.say("Press Ctrl-C to stop it and its tasks.", "dim")
     with console.reporting():
         serve(ecs, None if quiet else console.say)
 
@@ -103,11 +103,11 @@ def _warn(ecs: LocalECS, host: str, execute: bool) -> None:
     if not ecs.loopback:
         does = "execute commands as you" if execute else "use this ECS"
         console.warn(
-            f"{host} is no loopback address: other machines can reach it. Who has the access key "
-            f"can {does}, and it crosses the network unencrypted."
+            f"{host} is not a loopback address: other machines can reach it. Anyone with the "
+            f"access key can {does}, and the network carries the key unencrypted."
         )
     if len(ecs.access_key) < STRONG_CHARACTERS:
         console.warn(
-            f"an access key of {len(ecs.access_key)} characters may be guessed; a random one of "
-            f"{STRONG_CHARACTERS} or more may not"
+            f"an access key of {len(ecs.access_key)} characters can be guessed; use a random "
+            f"one of {STRONG_CHARACTERS} or more"
         )

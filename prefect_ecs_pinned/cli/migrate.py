@@ -25,27 +25,27 @@ def migrate(
         None, metavar="NAME", help="A work pool of type ecs (Prefect 3).", show_default=False
     ),
     deployments: bool = typer.Option(
-        False, "--deployments", help="Of a block: point the deployments on it at the new block."
+        False, "--deployments", help="For a block: point the deployments on it at the new block."
     ),
     to: str | None = typer.Option(
         None,
         metavar="NAME",
-        help="Of a pool: name of the one that is made; NAME-pinned if left out.",
+        help="For a pool: name of the new pool. Default: NAME-pinned.",
         show_default=False,
     ),
     undo: bool = typer.Option(
-        False, "--undo", help="Of a pool: point the deployments back at the pool of type ecs."
+        False, "--undo", help="For a pool: point the deployments back at the pool of type ecs."
     ),
     yes: bool = options.YES,
     dry_run: bool = typer.Option(False, "--dry-run", hidden=True, help="The default."),
     json: bool = options.JSON,
 ) -> None:
-    """Make a pinned block of an ECSTask, or a pool of an ecs pool.
+    """Create a pinned block or pool from an ECSTask or an ecs pool.
 
-    What is made stands beside what it is made of, which stays, and what means something else there
-    is listed. pinned-ecs-task/NAME is made from ecs-task/NAME; a pool NAME-pinned, with template
-    and queues, from pool NAME, and the deployments are pointed at it. A pinned block or pool which
-    exists is left as it is: running it twice changes nothing more.
+    The old block or pool stays, and settings with another meaning are listed. `ecs-task/NAME`
+    becomes `pinned-ecs-task/NAME`. Pool NAME becomes a pool NAME-pinned, with its template and
+    queues, and the deployments are pointed at it. An existing pinned block or pool is not changed,
+    so you can repeat the command.
     """
     _check(pool, block=deployments, only_pool=bool(to or undo))
     if yes and dry_run:
@@ -77,14 +77,14 @@ def _check(pool: str | None, block: bool, only_pool: bool) -> None:
     if pool and block:
         raise ConfigurationError(
             "cannot use --deployments with --pool",
-            "a pool's deployments all move",
+            "all deployments of a pool are moved",
             "leave it out",
         )
     if only_pool and not pool:
         raise ConfigurationError(
             "cannot use --to or --undo without --pool",
-            "they are of work pools",
-            "with a block use --deployments",
+            "they are options for work pools",
+            "for a block, use --deployments",
         )
 
 
@@ -106,9 +106,9 @@ def _show(done: Migration) -> None:
 
 def _sum_up(done: Migration, block: str) -> None:
     if done.exists:
-        console.say(f"{done.target} exists, and is left as it is.")
+        console.say(f"{done.target} exists, and is not changed.")
     if done.by_worker:
-        console.warn("work pools name their block themselves: edit them, or publish a new one")
+        console.warn("the work pool sets the block: edit the pool, or publish a new one")
     if done.dry_run:
         console.say_dry_run()
         more = " --deployments" if done.moved else ""
@@ -149,7 +149,7 @@ def _report_pool(done: Move, pool: str, to: str | None, json: bool) -> None:
 
 def _show_pool(done: Move) -> None:
     would = "" if done.done else "would be "
-    made = "exists, its template is left as it is" if done.exists else f"{would}made"
+    made = "exists, and its template is kept" if done.exists else f"{would}made"
     console.print_line(f"work pool {done.target}: {made}", "bold")
     for name in done.queues:
         console.print_line(f"queue {name}: {would}carried over")

@@ -42,7 +42,7 @@ DEPLOYMENT: Any = typer.Option(
 ALL: Any = typer.Option(
     False,
     "--all",
-    help="The block or pool alone, and what it is for each deployment on it.",
+    help="The block or pool alone, and with each of its deployments.",
 )
 OVERRIDE: Any = typer.Option(
     None,
@@ -69,7 +69,8 @@ def holder_or_all(block: str | None, pool: str | None) -> Holder | None:
 
     if block and pool:
         raise ConfigurationError(
-            "cannot combine a block and --pool", hint="saved blocks are Prefect 2's, pools 3's"
+            "cannot combine a block and --pool",
+            hint="saved blocks are for Prefect 2, work pools for Prefect 3",
         )
     found = Pool(pool) if pool else block
     face_of(found)
@@ -87,7 +88,7 @@ def holder(block: str | None, pool: str | None) -> Holder:
     if not found:
         major = prefect_major()
         raise ConfigurationError(
-            "no block or work pool is named",
+            "a block or work pool is missing",
             f"Prefect {prefect_version()} is installed, which has "
             + ("saved blocks" if major == 2 else "work pools"),
             "give pinned-ecs-task/NAME" if major == 2 else "give --pool NAME",
@@ -112,7 +113,7 @@ def overrides(given: list[str] | None) -> dict[str, str]:
             # It is not quoted: it may be a value that belongs to the override before it.
             raise ConfigurationError(
                 "cannot read an override",
-                "there is no '=' in it" if path else "there is no path in front of its '='",
+                "there is no '=' in it" if path else "the path before '=' is empty",
                 "write it as image=repository:tag",
             )
     return {path: value for path, _, value in pairs}

@@ -20,8 +20,8 @@ def pin(
 ) -> None:
     """Register what a block or a pool needs; print the ARNs.
 
-    A revision that is there already is used, and nothing is registered. With registration "never"
-    agents and workers then need no permission to register.
+    An existing revision is used, and nothing is registered. With registration "never", agents and
+    workers then need no permission to register.
     """
     from prefect_ecs_pinned.operations.pin import pin as make_pins
 

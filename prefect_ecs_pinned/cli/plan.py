@@ -25,8 +25,8 @@ def plan(
 ) -> None:
     """Show what a block or a pool would register, and why.
 
-    A readable difference between the newest revision and the one that is needed, and what each
-    launch sets without a revision. Nothing is changed.
+    Shows a readable difference between the newest and the needed revision, and the values that each
+    launch sends without a revision. Nothing is changed.
     """
     from prefect_ecs_pinned.operations.plan import REGISTER
     from prefect_ecs_pinned.operations.plan import plan as make_plan
@@ -62,15 +62,15 @@ def plan(
 def warn_of_difference(revision: str, differs: tuple[str, ...]) -> None:
     """Say that ECS describes members of a revision otherwise than they were asked for."""
     if differs:
-        console.warn(f"{revision}: ECS describes {', '.join(differs)} otherwise than asked for")
+        console.warn(f"{revision}: ECS describes {', '.join(differs)} differently from the request")
 
 
 def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
     """Say that an unset image follows the Prefect version of whoever loads it."""
     if names:
         console.warn(
-            f"{', '.join(names)}: image is unset, and stands for {image} here; whoever loads "
-            "it with another Prefect version needs another revision. Set image."
+            f"{', '.join(names)}: image is not set, and means {image} here; another Prefect "
+            "version needs another revision. Set image."
         )
 
 
@@ -90,18 +90,18 @@ def _show(step: Step) -> None:
     if step.action == REGISTER:
         console.print_line(f"  register a revision of {where}", "yellow")
         if step.against is None:
-            console.print_line("  the family has no revision yet; it would have")
+            console.print_line("  the family has no revision yet; the first one would have")
         else:
             console.print_line(f"  new in it, compared with {short(step.against)}")
         for change in step.changes:
             _show_change(change)
         if step.against is not None and not step.changes:
-            console.print_line("    nothing that ECS shows")
+            console.print_line("    nothing that ECS describes")
     else:
         console.print_line(f"  {step.action}: {step.revision}", "green")
     for name, settings in step.per_run.items():
         whose = f" of {name}" if len(step.per_run) > 1 else ""
-        console.print_line(f"  set at each launch{whose}, without a revision")
+        console.print_line(f"  sent with each launch{whose}, without a revision")
         for setting, value in settings.items():
             console.print_line(f"    {setting}: {as_text(value)}")
 

@@ -27,29 +27,31 @@ if TYPE_CHECKING:
 def prune(
     block: str | None = options.BLOCK,
     pool: str | None = options.POOL,
-    keep: int = typer.Option(..., min=1, help="Newest revisions to keep in any case."),
-    min_age: str = typer.Option("30d", help="Keep what is younger: 30d, 12h, 45m or 10s."),
+    keep: int = typer.Option(..., min=1, help="Number of newest revisions that are always kept."),
+    min_age: str = typer.Option(
+        "30d", help="Keep revisions younger than this: 30d, 12h, 45m or 10s."
+    ),
     delete: bool = typer.Option(
-        False, "--delete", help="Delete what is deregistered, now or earlier, for good."
+        False, "--delete", help="Also delete deregistered revisions, permanently."
     ),
     keep_referenced: list[str] = typer.Option(
         [],
         "--keep-referenced",
         metavar="REVISION",
-        help="Keep what is used from where this can't see: an ARN, family:revision, or a family "
-        "for all its revisions. Repeatable.",
+        help="Keep a revision that is used elsewhere: an ARN, family:revision, or a family for "
+        "all its revisions. Repeatable.",
     ),
     yes: bool = options.YES,
     json: bool = options.JSON,
 ) -> None:
     """Deregister old revisions of the family of a block or a pool.
 
-    Never one that a block, pool or deployment of this Prefect server runs from, that a live task
-    or an ECS service uses, or that is younger than --min-age: other Prefect servers may share the
-    family. It can't see EventBridge rules and schedules, Step Functions, other Prefect servers,
-    other accounts and scripts: keep what these use with --keep-referenced, or give the revision the
-    tag pinned-ecs:keep. It keeps under AWS's quota of 20 calls and 1 a second more, and may be
-    interrupted and repeated.
+    It keeps every revision that a block, pool or deployment of this Prefect server, a live task or
+    an ECS service uses. It also keeps every revision younger than --min-age, because other Prefect
+    servers may share the family. It can't check EventBridge rules and schedules, Step Functions,
+    other Prefect servers, other accounts and scripts. To keep the revisions that these use, name
+    them with --keep-referenced, or give them the tag pinned-ecs:keep. It stays below AWS's quota of
+    20 calls and 1 a second more. You can interrupt and repeat it.
     """
     from prefect_ecs_pinned.operations.prune import UNSEEN, Reference, Rules, duration
 
@@ -134,8 +136,11 @@ def _say_unseen() -> None:
     """What may use a revision all the same, and what to do about it."""
     from prefect_ecs_pinned.operations.prune import KEEP_TAG, UNSEEN
 
-    console.say(f"Not seen from here: {'; '.join(UNSEEN)}.", "dim")
-    console.say(f"Keep what they use with --keep-referenced, or the tag {KEEP_TAG}.", "dim")
+    console.say(f"Not checked: {'; '.join(UNSEEN)}.", "dim")
+    console.say(
+        f"To keep a revision that one of them uses: --keep-referenced, or the tag {KEEP_TAG}.",
+        "dim",
+    )
 
 
 def _sum_up(survey: Survey, pruned: Pruned | None) -> None:

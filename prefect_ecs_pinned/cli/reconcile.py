@@ -25,28 +25,28 @@ def reconcile(
     never_launched_after: str = typer.Option(
         "25h",
         metavar="AGE",
-        help="How long a run without any task may be waiting for its launch: 25h, 45m. "
-        "Longer than launch_timeout_seconds, and than runs queue for capacity.",
+        help="How long a run without a task may wait for its launch: 25h, 45m. Must be longer "
+        "than launch_timeout_seconds, and than runs wait for capacity.",
     ),
     api_url: list[str] = typer.Option(
         [],
         "--api-url",
         metavar="URL",
-        help="Another URL of this Prefect API, which its tasks were given. Repeatable.",
+        help="Another URL of this Prefect API that its tasks use. Repeatable.",
     ),
     yes: bool = options.YES,
     json: bool = options.JSON,
 ) -> None:
     """End flow runs without a task, and tasks without a flow run.
 
-    Flow runs that Prefect believes Pending, Running or Cancelling become Crashed or Cancelled,
-    with the reason, when their task has stopped, vanished or never existed. A task is stopped
-    when its flow run has been final for over 60 s. Only tasks of the accounts and Regions of the
-    credentials of saved blocks or pools are judged; a look-up that fails allows no verdict. With
-    BLOCK or --pool, only flow runs of the deployments on it.
+    Pending, Running or Cancelling flow runs become Crashed or Cancelled, with the reason, if their
+    task has stopped, vanished or never existed. A task is stopped if its flow run has been final
+    for more than 60 s. Only tasks in the accounts and Regions of saved blocks or pools are checked.
+    After a failed look-up, nothing there is changed. With BLOCK or --pool, only flow runs of the
+    deployments on it are checked.
 
-    Where something speaks for it that the Prefect server is a copy of another, such as a task that
-    was created after its flow run had ended there, it does nothing, says why, and exits with 1.
+    If there are signs that the Prefect server is a copy of another, it does nothing, prints the
+    reason, and exits with 1. One such sign is a task that was created after its flow run had ended.
     """
     from prefect_ecs_pinned.operations.prune import duration
     from prefect_ecs_pinned.operations.reconcile import Limits
@@ -130,14 +130,14 @@ def _sum_up(found: Survey, outcomes: tuple[Outcome, ...], yes: bool) -> None:
     if not yes:
         counts = Counter(finding.action.value for finding in found.findings)
         would = ", ".join(f"{counts[a]} to {a}" for a in _WORDS if counts[a]) or "nothing to do"
-        console.say(f"{would}, {counts['leave']} left alone.")
+        console.say(f"{would}, {counts['leave']} unchanged.")
         _say_why_left(found)
         console.say_dry_run()
         return
     counts = Counter(_fate(outcome)[0] for outcome in outcomes)
     did = ", ".join(f"{counts[a]} {a}" for a in _WORDS.values() if counts[a]) or "nothing to do"
     left = len(found.findings) - sum(outcome.done for outcome in outcomes)
-    console.say(f"{did}, {left} left alone.")
+    console.say(f"{did}, {left} unchanged.")
     _say_why_left(found)
 
 

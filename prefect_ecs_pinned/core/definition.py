@@ -288,7 +288,7 @@ def _make_for_managed_instances(definition: dict[str, Any]) -> None:
     if mode not in ("awsvpc", "host"):
         raise ConfigurationError(
             "cannot use the task definition",
-            f"network mode {plain(mode)!r} does not go with launch type 'MANAGED_INSTANCES'",
+            f"network mode {plain(mode)!r} is not compatible with launch type 'MANAGED_INSTANCES'",
             "set networkMode to 'awsvpc' or 'host' in task_definition, or launch_type to 'EC2'",
         )
 
@@ -320,7 +320,7 @@ def _check_execution_role(
         raise ConfigurationError(
             "cannot provide secrets",
             "on Fargate, ECS reads secrets with the execution role, and there is none",
-            f"{_how_to_set_role(spec)}; it is to be one that may read "
+            f"{_how_to_set_role(spec)}; the role has to be allowed to read "
             + ", ".join(sorted(named(s.get("name")) for s in container["secrets"])),
         )
 

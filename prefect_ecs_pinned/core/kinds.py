@@ -14,7 +14,7 @@ class Kind(Enum):
     UNREACHABLE = "AWS, or the source of the credentials, was not reached; nothing was done"
     CONTENDED = "another registration of this family is under way"
     CAPACITY = "there is no room for the task now"
-    VCPU_QUOTA = "the account runs as many vCPUs of this launch type as it may"
+    VCPU_QUOTA = "the account's vCPU quota of this launch type is used up"
     EXPIRED = "the credentials are not valid any more"
     BAD_SIGNATURE = "the secret key does not fit, or the clock is wrong"
     INACTIVE = "the revision was deregistered"
@@ -25,10 +25,10 @@ class Kind(Enum):
     NO_STREAM = "there is no such log group or stream"
     CONFLICT = "the client token was used for another request"
     DENIED = "an IAM permission is missing"
-    REFUSED = "AWS refuses the request for good"
-    NO_PLACE = "no container instance can ever take the task"
+    REFUSED = "AWS refuses the request permanently"
+    NO_PLACE = "no container instance can ever run the task"
     NO_SUBNET = "there is no such subnet"
-    UNKNOWN = "a refusal in no table: it may pass, or be for good"
+    UNKNOWN = "a refusal that is in no table: temporary or permanent"
 
 
 #: Seconds for which a call is repeated that AWS refuses with a code that no table knows. After

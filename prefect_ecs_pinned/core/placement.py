@@ -193,7 +193,7 @@ def check_strategy(strategy: Sequence[Mapping[str, Any]]) -> None:
 def _check_item(item: Any, where: str) -> None:
     hint = 'give objects such as {"capacityProvider": "etl-instances", "weight": 1}'
     if not isinstance(item, Mapping):
-        raise ConfigurationError(_WHAT, f"{where} is no object", hint)
+        raise ConfigurationError(_WHAT, f"{where} is not an object", hint)
     if unknown := sorted(str(plain(name)) for name in item if name not in _ITEM):
         raise ConfigurationError(_WHAT, f"{where} has {', '.join(unknown)}", hint)
     name = item.get("capacityProvider")
@@ -205,7 +205,9 @@ def _check_item(item: Any, where: str) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise ConfigurationError(
-                _WHAT, f"{where}.{member} is no whole number from 0 to {most}", f"change {member}"
+                _WHAT,
+                f"{where}.{member} is not a whole number from 0 to {most}",
+                f"change {member}",
             )
 
 

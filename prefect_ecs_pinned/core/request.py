@@ -297,7 +297,7 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
     if not is_text(written):
         raise ConfigurationError(
             "cannot launch",
-            "the overrides hold half of a character (a lone surrogate)",
+            "the overrides contain half of a character (a lone surrogate)",
             "correct env, command or task_customizations",
         )
     size = len(written)

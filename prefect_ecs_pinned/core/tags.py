@@ -81,6 +81,6 @@ def _wrong(tags: Sequence[Mapping[str, Any]]) -> str:
         if key.lower().startswith(RESERVED) or value.lower().startswith(RESERVED):
             return f"{shown!r} or its value begins with {RESERVED!r}, which is reserved"
         if key in seen:
-            return f"{shown!r} is there twice"
+            return f"{shown!r} occurs twice"
         seen.add(key)
     return ""

@@ -79,7 +79,7 @@ _BY_REASON = (
     # "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes: ..."
     (" efs ", "check the file system's mount targets, its security group and the access point"),
     # "ResourceInitializationError: ..."
-    ("resourceinitializationerror", "check the execution role and the subnets' way to AWS"),
+    ("resourceinitializationerror", "check the execution role and the subnets' route to AWS"),
     # "Timeout waiting for network interface provisioning to complete."
     ("network interface provisioning", "try again; if it stays, check the subnets' free addresses"),
     # "Network interface provision complete error: ... InsufficientFreeAddressesInSubnet ..."

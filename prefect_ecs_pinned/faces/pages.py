@@ -145,7 +145,7 @@ async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
         if stale and len(page) < asked:
             return list(found.values())
         offset += len(page)
-    raise _odd("it gives the same page again and again")
+    raise _odd("it returns the same page again and again")
 
 
 def _id_of(member: Any) -> Any:
@@ -153,7 +153,7 @@ def _id_of(member: Any) -> Any:
     # The first is pydantic 2's; models of Prefect 2 are of pydantic 1.
     name = "model_fields_set" if hasattr(member, "model_fields_set") else "__fields_set__"
     if "id" not in getattr(member, name, ("id",)):
-        raise _odd("an answer is not what Prefect gives: something without an ID")
+        raise _odd("an answer is not in Prefect's format: something without an ID")
     return member.id
 
 
@@ -167,9 +167,9 @@ def readable() -> Iterator[None]:
     try:
         yield
     except (json.JSONDecodeError, ValidationError, ValidationErrorV1) as error:
-        raise _odd(f"an answer is not what Prefect gives: {type(error).__name__}") from None
+        raise _odd(f"an answer is not in Prefect's format: {type(error).__name__}") from None
 
 
 def _odd(why: str) -> PinnedECSError:
-    hint = "check PREFECT_API_URL, and what stands between it and this machine"
+    hint = "check PREFECT_API_URL, and the network and proxies up to it"
     return Unavailable("cannot read the Prefect API", why, hint)

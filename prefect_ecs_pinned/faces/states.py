@@ -57,7 +57,7 @@ def _states_in(answer: bytes) -> list[tuple[str, Seen]]:
     """
     flow_runs = orjson.loads(answer)
     if not isinstance(flow_runs, list):
-        raise ValueError("the answer is no list")
+        raise ValueError("the answer is not a list")
     found = []
     for flow_run in flow_runs:
         if isinstance(flow_run, dict) and isinstance(flow_run_id := flow_run.get("id"), str):

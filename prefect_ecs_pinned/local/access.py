@@ -134,7 +134,7 @@ class Gate:
     def _authorise(self, scope: Scope) -> Caller:
         heads = _heads(scope)
         if "origin" in heads or any(site != "none" for site in heads.get("sec-fetch-site", ())):
-            raise _denied("Requests of web pages are refused.")
+            raise _denied("Requests from web pages are refused.")
         if scope["method"] == "OPTIONS":
             raise _denied("OPTIONS is refused: no other origin may use this server.")
         self._check_target(scope, heads)
@@ -159,11 +159,11 @@ class Gate:
         origin_form = scope.get("raw_path", b"").startswith(b"/")
         if not origin_form or len(hosts) != 1 or not self._hosts.allow(hosts[0], scope["server"]):
             raise _denied(
-                "The request's Host is no address of this server. In a container, or behind a "
+                "The request's Host is not an address of this server. In a container, or behind a "
                 "proxy: pinned-ecs local --allow-host NAME"
             )
         if "transfer-encoding" in heads and "content-length" in heads:
-            raise _denied("A request has one length: Content-Length beside Transfer-Encoding.")
+            raise _denied("A request has one length: not Content-Length and Transfer-Encoding.")
 
     def _principal(self, key: str, heads: Mapping[str, list[str]]) -> str:
         """ARN of an access key's principal."""
@@ -199,7 +199,7 @@ def _code(heads: Mapping[str, Any], json: str, query: str) -> tuple[str, str]:
     """AWS's code for a key that is not there or not known, by protocol; and what to do."""
     return (
         json if "x-amz-target" in heads else query,
-        "The embedded ECS answers its own access key only: use the exports that "
+        "The embedded ECS accepts only its own access key: use the exports that "
         "`pinned-ecs local` prints, or LocalECS.environment.",
     )
 

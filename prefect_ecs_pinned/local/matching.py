@@ -66,7 +66,7 @@ def parse(path: str) -> list[_Segment]:
         if path[at] != ".":
             break
         at += 1
-    raise ValueError(f"{path!r} is no path: see the module matching")
+    raise ValueError(f"{path!r} is not a path: see the module matching")
 
 
 def values(document: Any, path: str) -> list[Any]:

@@ -150,7 +150,7 @@ class EmbeddedECS:
             return self._region(region).definitions.register(request, caller)
         handler = self._actions.get(action)
         if handler is None:
-            raise AwsRefusal("InvalidAction", f"The embedded ECS does not know {action}.")
+            raise AwsRefusal("InvalidAction", f"The embedded ECS does not support {action}.")
         return handler(self._region(region), request)
 
     def definitions(self, region: str = "us-east-1") -> Definitions:

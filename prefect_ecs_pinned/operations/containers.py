@@ -11,8 +11,8 @@ from prefect_ecs_pinned.core.shown import named
 
 #: What to do, whichever was meant.
 HINT = (
-    "name the container that runs the flow in container_name; if one is to be added, put it into "
-    "containerDefinitions with its name alone"
+    "name the container that runs the flow in container_name; to add a container, put it into "
+    "containerDefinitions with only its name"
 )
 
 
@@ -23,5 +23,5 @@ def added(desired: Desired) -> str:
     others = ", ".join(map(repr, desired.added_to))
     return (
         f"a container {named(desired.container_name)!r} of {desired.image} is added to those of "
-        f"the definition, which are {others}"
+        f"the definition: {others}"
     )

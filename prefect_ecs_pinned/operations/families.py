@@ -142,7 +142,7 @@ async def _described(
             return found
         await calls.clock.wait(_LOOK_SECONDS)
     raise Unavailable(
-        f"cannot tell which revisions are in use in {cluster}",
+        f"cannot find out which revisions are in use in {cluster}",
         f"ECS lists {len(arns)} tasks and describes {len(answer['tasks'])} of them",
         "repeat the command in a minute",
     )

@@ -237,7 +237,7 @@ def _is_told_by_others(change: Change, found: Sequence[Change]) -> bool:
 
 
 def _in_words(path: str, value: Any) -> Any:
-    """``any`` for a size: whether it is stated counts, the value is set at each launch."""
+    """``any`` for a size: whether it is stated counts, the value is sent with each launch."""
     return "any" if value is True and path.endswith(("cpu", "memory")) else value
 
 

@@ -63,7 +63,7 @@ def no_deployment(name: str, holder: str, there: Iterable[str]) -> Configuration
     """
     return ConfigurationError(
         f"cannot use deployment {name!r}",
-        f"no such deployment runs on {holder}",
+        f"no deployment of this name runs on {holder}",
         f"deployments that do: {', '.join(there) or 'none'}",
     )
 

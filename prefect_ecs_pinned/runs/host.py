@@ -89,7 +89,7 @@ class Host(Protocol):
         """Report a flow run as crashed that runs still though its task was interrupted.
 
         Returns:
-            The reason that was reported; empty when the flow run was left alone.
+            The reason that was reported; empty if the flow run was not changed.
         """
 
     async def confirm_cancelled(self, reason: str) -> None:

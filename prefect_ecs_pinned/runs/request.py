@@ -214,7 +214,7 @@ def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
     clash = sorted(map(named, desired.secret_names & explicit))
     if clash:
         raise ConfigurationError(
-            "cannot set variables in clear",
+            "cannot set plain variables",
             f"a secret provides {', '.join(clash)}, and env would override it",
             f"remove {', '.join(clash)} from env, or from secrets",
         )
@@ -248,12 +248,12 @@ def _customized(request: Any, patches: Sequence[Mapping[str, Any]]) -> dict[str,
         raise ConfigurationError(
             "cannot apply task_customizations",
             "; ".join(misfits),
-            "see what `preview()` shows without it; members that are not there need 'add'",
+            "see what `preview()` shows without it; missing members need 'add'",
         )
     if not isinstance(request, dict):
         raise ConfigurationError(
             "cannot apply task_customizations",
-            "what they make of the RunTask request is no object",
+            "the patched RunTask request is not an object",
             "remove the patch of ''",
         )
     return request

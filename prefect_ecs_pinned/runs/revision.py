@@ -80,7 +80,7 @@ def named_revision(spec: RunSpec) -> str | None:
     if named is not None and not isinstance(named, str):
         raise ConfigurationError(
             f"cannot apply {_request_field(spec)}",
-            "they set a taskDefinition that is no text, or is another member's",
+            "they set a taskDefinition that is not text, or is copied from another member",
             "give the ARN or the name of a revision as a value",
         )
     return named
@@ -143,7 +143,7 @@ def _refuse_changes(spec: RunSpec, linked: Desired, desired: Desired) -> None:
         return
     fields = sorted({_field_of(spec, path) for path in changed})
     raise ConfigurationError(
-        f"cannot use {spec.task_definition_arn!r} as it is",
+        f"cannot use {spec.task_definition_arn!r} unchanged",
         f"registration is 'never', and {', '.join(fields)} would change {', '.join(changed)}",
         f"unset {', '.join(fields)}, link a revision that has it, or set registration to "
         "'on-change'",

@@ -204,7 +204,7 @@ class Adopting:
         """Take runs away from workers that are gone, in two steps; see `rescuing`."""
         assert self._me is not None
         steps = {found.run.id: next_step(found.run, workers, self._me, now) for found in runs}
-        why = f"Its worker is gone, as worker {self._name!r} sees it; it had not launched a task"
+        why = f"Worker {self._name!r} has found its worker gone, before it had launched a task"
         for found in runs:
             if steps[found.run.id] is Step.FENCE:
                 await self._propose(found.run, Pending(name=FENCED, message=why))
@@ -217,7 +217,7 @@ class Adopting:
                 scheduled_time=datetime.now(timezone.utc), message=why
             )
             if await self._propose(found.run, state):
-                logger.warning("Flow run %s is set back: %s", found.run.id, why)
+                logger.warning("Flow run %s is reset: %s", found.run.id, why)
 
     async def _propose(self, run: PoolRun, state: State[Any]) -> bool:
         """Propose a state for a run that is as it was; whether Prefect has accepted that."""

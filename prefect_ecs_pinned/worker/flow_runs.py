@@ -55,7 +55,7 @@ class FlowRuns:
     def __init__(self, client: PrefectClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self.following = Following(self, clock, "They are not launched before they can be")
+        self.following = Following(self, clock, "They are launched only after they have been read")
         self.claims = Claims(self.seen, clock)
 
     async def seen(self, ids: Sequence[str], /) -> Mapping[str, Seen]:

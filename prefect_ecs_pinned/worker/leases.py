@@ -91,7 +91,7 @@ class Leases:
         except Exception as exception:  # noqa: BLE001 - a lease that may live is renewed later
             if _has_ended(exception):
                 if claim is not None and not claim.retracted:
-                    logger.info("Flow run %s is handed back: its slot has gone", claim.flow_run_id)
+                    logger.info("Flow run %s is handed back: its slot is lost", claim.flow_run_id)
                     claim.end()
                 return
             logger.debug("Could not renew lease %s: %s", lease, reason_of(exception))

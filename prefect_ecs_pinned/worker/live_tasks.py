@@ -11,7 +11,7 @@ A task ends, and its flow run is:
 - Pending or Running though the container failed, never started, or vanished: reported as Crashed.
 - Pending though the container exited with 0: the flow was never run; reported as Crashed.
 - Running though the container exited with 0 when it was stopped from outside: reported as Crashed.
-- anything else: left alone.
+- anything else: unchanged.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class Pool:
 def _items(response: httpx.Response) -> list[Any]:
     found = orjson.loads(response.content)
     if not isinstance(found, list):
-        raise ValueError("the answer is no list")
+        raise ValueError("the answer is not a list")
     return found
 
 

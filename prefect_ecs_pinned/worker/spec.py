@@ -91,7 +91,7 @@ def named_revision(configuration: PinnedECSJobConfiguration) -> str | None:
     if given and not isinstance(given, str):
         raise ConfigurationError(
             _WHAT,
-            "taskDefinition in task_run_request is no text",
+            "taskDefinition in task_run_request is not text",
             "give the ARN or the name of a revision",
         )
     return given or None

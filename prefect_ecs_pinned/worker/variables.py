@@ -25,9 +25,9 @@ class PinnedECSVariables(ECSVariables):
     launch_type: LaunchType = Field(  # type: ignore[assignment] # one more than the parent's
         default="FARGATE",
         description=(
-            "The type of ECS task run infrastructure. FARGATE_SPOT and MANAGED_INSTANCES are no "
-            "launch types of ECS: the one becomes a capacity provider strategy, the other needs "
-            "one, which names the capacity provider of the managed instances."
+            "The type of ECS task run infrastructure. FARGATE_SPOT becomes a capacity provider "
+            "strategy. MANAGED_INSTANCES needs a strategy with the capacity provider of the "
+            "managed instances."
         ),
     )
     subnets: list[str] = Field(
@@ -47,7 +47,7 @@ class PinnedECSVariables(ECSVariables):
         title="Assign Public IP",
         description=(
             "Whether a task gets a public IP. If empty, it does on Fargate, unless a network "
-            "configuration names subnets and says nothing of it."
+            "configuration has subnets and does not set this."
         ),
     )
     secrets: dict[str, str] = Field(
@@ -69,22 +69,23 @@ class PinnedECSVariables(ECSVariables):
         default=LAUNCH_TIMEOUT_SECONDS,
         ge=0,
         le=DAY_SECONDS,
-        description="Longest that a launch waits for capacity. Throttles do not count.",
+        description="Maximum time for which a launch waits for capacity. Throttles do not count.",
     )
     task_start_timeout_seconds: int = Field(
         default=START_TIMEOUT_SECONDS,
         ge=0,
         le=DAY_SECONDS,
         description=(
-            "Longest that a launched task may take to run; then it is stopped, and the flow run "
-            "crashes with the reason. Waiting for EC2 instances to be added does not count."
+            "Maximum time in which a launched task must start. After it, the task is stopped, "
+            "and the flow run crashes with the reason. Waiting for EC2 instances to be added "
+            "does not count."
         ),
     )
     max_live_tasks: int | None = Field(
         default=None,
         ge=1,
         description=(
-            "A flow run is not launched while this worker has so many tasks alive. Unlike the "
-            "worker's --limit it does not keep the worker from polling."
+            "Maximum number of live tasks of this worker; further flow runs wait. Unlike the "
+            "worker's --limit, it does not stop the worker from polling."
         ),
     )

@@ -338,7 +338,7 @@ _OTHERS = (
             message,
             Kind.NO_TASK,
             errors.TaskNotFound,
-            "it stopped over an hour ago, or is in another cluster",
+            "it stopped more than an hour ago, or is in another cluster",
         )
         for message in ("The referenced task was not found.", "Could not find task with arn x")
     ),

@@ -305,7 +305,7 @@ async def test_a_task_that_is_missing_for_a_moment_later_on(api, clock, watching
 
 
 async def test_a_stopped_task_that_ecs_forgot_during_an_outage(api, clock, watching):
-    """Its fate is unknown: the flow run itself knows better, and is left alone."""
+    """Its fate is unknown: the flow run itself knows better, and is unchanged."""
     task, box = watch(watching, api)
     api.set(task, "RUNNING")
     assert (await news(clock, box)).status == "RUNNING"

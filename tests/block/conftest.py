@@ -110,7 +110,7 @@ class World:
 
     def launched(self, result: prefect_aws.ecs.ECSTaskResult) -> Launched:
         task = self.ecs.model.find(result.identifier.split("::")[1])
-        assert task is not None, "ECS does not know the task"
+        assert task is not None, "ECS does not find the task"
         return Launched(result, dict(task.request), dict(task.definition))
 
     def revisions(self, family: str, region: str = "us-east-1") -> list[dict[str, Any]]:

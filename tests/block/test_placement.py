@@ -139,7 +139,7 @@ def test_network_modes_of_managed_instances(mode, fits):
     if fits:
         assert definition_of(block)["networkMode"] == mode
         return
-    with pytest.raises(ConfigurationError, match="'bridge' does not go with launch type"):
+    with pytest.raises(ConfigurationError, match="'bridge' is not compatible with launch type"):
         definition_of(block)
 
 
@@ -183,10 +183,16 @@ def test_it_is_refused_when_the_block_is_made(fields, why):
 @pytest.mark.parametrize(
     ("strategy", "why"),
     [
-        ([{"capacityProvider": "a", "weight": 1001}], "weight is no whole number from 0 to 1000"),
+        (
+            [{"capacityProvider": "a", "weight": 1001}],
+            "weight is not a whole number from 0 to 1000",
+        ),
         ([{"capacityProvider": "a", "weight": -1}], "weight is no whole number"),
         ([{"capacityProvider": "a", "weight": True}], "weight is no whole number"),
-        ([{"capacityProvider": "a", "base": 100_001}], "base is no whole number from 0 to 100000"),
+        (
+            [{"capacityProvider": "a", "base": 100_001}],
+            "base is not a whole number from 0 to 100000",
+        ),
         ([{"capacityProvider": ""}], "names no capacityProvider"),
         ([{"weight": 1}], "names no capacityProvider"),
         ([{"capacity_provider": "a"}], "has capacity_provider"),

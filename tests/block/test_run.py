@@ -211,7 +211,7 @@ async def test_a_task_that_does_not_start_in_time_is_stopped(world: World, under
     """No orphan runs on."""
     world.ecs.change(phases=Phases(pending=NEVER))
     block = world.block(task_start_timeout_seconds=1)
-    words = "while watching task for status RUNNING: it is PENDING still, and has been stopped"
+    words = "while watching task for status RUNNING: it is PENDING still, and was stopped"
     if under_agent:
         assert (await block.run(Status())).status_code == -1
         assert any(words in m for m in messages(log, logging.ERROR))

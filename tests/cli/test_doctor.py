@@ -22,7 +22,7 @@ def test_what_is_well_and_what_warns(pinned_ecs, save, deploy, seldom):
     said = pinned_ecs("doctor", "well")
     lines = said.out.splitlines()
     assert said.code == 0
-    assert lines[0].startswith("WARN  agent: an agent looks for runs every 15 s")
+    assert lines[0].startswith("WARN  agent: an agent polls for runs every 15 s")
     assert lines[1].startswith("      hint: set PREFECT_AGENT_QUERY_INTERVAL=5")
     assert "OK    cluster: default  [pinned-ecs-task/well, flow/well]" in lines
     assert "SKIP  image: flows:1 is not in ECR  [pinned-ecs-task/well, flow/well]" in lines

@@ -24,7 +24,7 @@ def test_the_policy_is_the_only_thing_on_stdout(pinned_ecs, save):
     said = pinned_ecs("iam", block)
     assert said.code == 0
     assert json.loads(said.out)["Version"] == "2012-10-17"
-    assert said.err == "For the block without overrides; --all covers its deployments as well.\n"
+    assert said.err == "For the block without overrides; --all includes its deployments.\n"
     assert pinned_ecs("iam", block, "--json").out == said.out
 
 

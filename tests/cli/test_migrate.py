@@ -50,7 +50,7 @@ def test_step_by_step(pinned_ecs, old):
     assert moved.code == 0
     assert moved.out.splitlines()[-1] == "deployment flow/prod: moved"
     assert moved.err.splitlines() == [
-        "pinned-ecs-task/shared exists, and is left as it is.",
+        "pinned-ecs-task/shared exists, and is not changed.",
         "next: pinned-ecs plan pinned-ecs-task/shared --all",
     ]
 

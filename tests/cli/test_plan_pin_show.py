@@ -31,13 +31,13 @@ def test_plan_shows_what_a_first_revision_would_hold(pinned_ecs, save):
     assert said.out == (
         "pinned-ecs-task/etl\n"
         "  register a revision of prefect-etl in us-east-1\n"
-        "  the family has no revision yet; it would have\n"
+        "  the family has no revision yet; the first one would have\n"
         "    + containerDefinitions.prefect.image: flows:1\n"
         "    + cpu: any\n"
         "    + memory: any\n"
         "    + networkMode: awsvpc\n"
         '    + requiresCompatibilities: ["FARGATE"]\n'
-        "  set at each launch, without a revision\n"
+        "  sent with each launch, without a revision\n"
         "    cpu: 1024\n"
         "    launchType: FARGATE\n"
         "    memory: 2048\n"
@@ -76,7 +76,7 @@ def test_a_member_that_ecs_describes_otherwise_is_told(pinned_ecs, save, ecs, co
     said = pinned_ecs(command, "etl")
     text = " ".join((said.out + said.err).split())
     member = "containerDefinitions.prefect.restartPolicy.restartAttemptPeriod"
-    assert f"prefect-etl:1: ECS describes {member} otherwise than asked for" in text
+    assert f"prefect-etl:1: ECS describes {member} differently from the request" in text
     assert ecs.calls["RegisterTaskDefinition"]["calls"] == 1
 
 

@@ -23,10 +23,11 @@ from prefect_ecs_pinned.runs.revision import definition_spec
 from tests.operations.fixtures import FAMILY_ARN
 
 UNSEEN = (
-    "Not seen from here: EventBridge rules; EventBridge Scheduler; Step Functions; ECS services of "
-    "other accounts and Regions, and what a service would be rolled back to; other Prefect "
+    "Not checked: EventBridge rules; EventBridge Scheduler; Step Functions; ECS services of "
+    "other accounts and Regions, and the revision to which a service would roll back; other "
+    "Prefect "
     "servers; deployments of other accounts; scripts and pipelines.\n"
-    "Keep what they use with --keep-referenced, or the tag pinned-ecs:keep.\n"
+    "To keep a revision that one of them uses: --keep-referenced, or the tag pinned-ecs:keep.\n"
 )
 SUBNETS = {"subnets": ["subnet-1"]}
 SCRIPT = str(Path(sys.executable).with_name("pinned-ecs"))

@@ -61,19 +61,19 @@ def test_a_dry_run_then_yes_then_nothing(pinned_ecs, lost):
     assert "cancel " in row
     assert "killed by hand" in row
     assert dry.err.splitlines() == [
-        "1 to cancel, 0 left alone.",
+        "1 to cancel, 0 unchanged.",
         "Dry run: nothing was changed. Apply the changes with --yes.",
         "next: pinned-ecs reconcile --yes",
     ]
     assert asyncio.run(_state(lost)) == "CANCELLING"
 
     done = pinned_ecs("reconcile", "lost", "--yes")
-    assert (done.code, done.err) == (0, "1 cancelled, 0 left alone.\n")
+    assert (done.code, done.err) == (0, "1 cancelled, 0 unchanged.\n")
     assert "cancelled " in done.out
     assert asyncio.run(_state(lost)) == "CANCELLED"
 
     again = pinned_ecs("reconcile", "--yes")
-    assert (again.code, again.out, again.err) == (0, "", "nothing to do, 0 left alone.\n")
+    assert (again.code, again.out, again.err) == (0, "", "nothing to do, 0 unchanged.\n")
 
 
 def test_json(pinned_ecs, lost):
@@ -95,7 +95,7 @@ def test_a_server_that_may_be_a_copy_is_refused(pinned_ecs, lost, ecs):
     said = pinned_ecs("reconcile", "--yes")
     assert (said.code, said.out) == (1, "")
     summary, left, other, error, hint = said.err.splitlines()
-    assert summary == "nothing to do, 2 left alone."
+    assert summary == "nothing to do, 2 unchanged."
     assert left.startswith("  1 left: its task was created 50 min after ")
     assert other == "  1 left: this Prefect server may be a copy of another"
     assert error.startswith(
@@ -103,7 +103,7 @@ def test_a_server_that_may_be_a_copy_is_refused(pinned_ecs, lost, ecs):
         "flow run "
     )
     assert (
-        f"({ended}) is Cancelled and task {task} lives, but its task was created 50 min after "
+        f"({ended}) is Cancelled and task {task} is live, but its task was created 50 min after "
         in error
     )
     assert hint.startswith("hint: another Prefect server may have launched it, ")
@@ -112,7 +112,7 @@ def test_a_server_that_may_be_a_copy_is_refused(pinned_ecs, lost, ecs):
     assert set(doubt) == {"what", "why", "hint"}
 
     ecs.client("ecs").stop_task(task=task)
-    assert pinned_ecs("reconcile", "--yes").err == "1 cancelled, 0 left alone.\n"
+    assert pinned_ecs("reconcile", "--yes").err == "1 cancelled, 0 unchanged.\n"
 
 
 async def _ended_before_its_task(ecs: LocalECS) -> tuple[str, str]:
@@ -153,7 +153,7 @@ def test_a_failed_look_up_fails(pinned_ecs, lost, ecs):
     said = pinned_ecs("reconcile", "--yes")
     assert (said.code, said.out) == (1, "")
     assert said.err.splitlines() == [
-        "nothing to do, 1 left alone.",
+        "nothing to do, 1 unchanged.",
         "  1 left: the look-up failed",
         "error: cannot judge every flow run: cannot call DescribeTasks: AccessDeniedException: no",
         "hint: allow ecs:DescribeTasks to the credentials",

@@ -154,7 +154,7 @@ def test_the_newest_that_is_waited_for_is_said():
 
 
 def test_who_prints_is_not_interrupted(soon, capfd):
-    """A line every now and then is enough; a command that reports by itself is left alone."""
+    """A line every now and then is enough; a command that reports by itself is unchanged."""
     with waiting.reported("nothing"), console.reporting():
         time.sleep(0.8)
     assert capfd.readouterr().err == ""

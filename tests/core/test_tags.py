@@ -42,7 +42,7 @@ def test_labels_of_any_names_become_tags_that_aws_accepts(labels):
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}], "'a' is there twice"),
+        ([{"key": "a", "value": "1"}, {"key": "a", "value": "2"}], "'a' occurs twice"),
         ([{"key": "AWS:x", "value": "1"}], "reserved"),
         ([{"key": "x", "value": "aws:1"}], "reserved"),
         ([{"key": "x" * 129, "value": "1"}], "129 characters"),

@@ -184,7 +184,7 @@ def test_what_neither_a_block_nor_a_pool_is_given_says_which_there_are(capsys, c
     assert main(command.split()) == 1
     error, hint = capsys.readouterr().err.splitlines()
     there = {2: "saved blocks", 3: "work pools"}[majors.prefect_major()]
-    assert error.startswith("error: no block or work pool is named: Prefect ")
+    assert error.startswith("error: a block or work pool is missing: Prefect ")
     assert error.endswith(f" is installed, which has {there}")
     assert (
         hint

@@ -304,7 +304,7 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
         ),
         "container",
         WARN,
-        "is added to those of the definition, which are 'etl', 'side=***'",
+        "is added to those of the definition: 'etl', 'side=***'",
     ),
     "no Region": (
         stored(lambda data: data["aws_credentials"].pop("region_name")),

@@ -435,7 +435,7 @@ async def test_a_pid_that_names_another_runs_task(world):
     survey = await look(now=later(minutes=2))
     assert actions(survey)[mine] is LEAVE
     reason = next(f.reason for f in survey.findings if f.flow_run_id == mine)
-    assert reason == "the task that its pid names is another flow run's"
+    assert reason == "its pid names the task of another flow run"
 
 
 async def test_the_date_of_a_proxy_is_not_believed_alone(world):

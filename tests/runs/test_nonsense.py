@@ -119,7 +119,7 @@ def test_a_block_of_nonsense_is_refused_with_a_message() -> None:
         ({"containerDefinitions": [{"memory": "2GB"}]}, "memory is text", "whole number"),
         ({"containerDefinitions": [{"name": str(n)} for n in range(10)]}, "11 containers", ""),
         ({"containerDefinitions": [{"command": ["x" * 65536]}]}, "bytes long", "secrets"),
-        ({"tags": [{"key": "a", "value": "b"}] * 2}, "'a' is there twice", ""),
+        ({"tags": [{"key": "a", "value": "b"}] * 2}, "'a' occurs twice", ""),
         ([], "is a list, and has to be an object", ""),
     ],
 )

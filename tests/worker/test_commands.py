@@ -95,7 +95,7 @@ def test_one_deployment_is_chosen_and_overridden(pools: Pools) -> None:
     assert step["per_run"]["extract/hourly"]["environment"] == ["SECRET_TOKEN", "STAGE"]
     said = pools.cli("plan", "--pool", "etl", "--deployment", "extract/none")
     assert said.code == 1
-    assert "no such deployment runs on work pool 'etl'" in said.err
+    assert "no deployment of this name runs on work pool 'etl'" in said.err
     assert all(name in said.err for name in NAMES)
 
 
@@ -199,7 +199,7 @@ def test_neither_block_nor_pool_is_one_sentence(pools: Pools, command: str) -> N
     said = pools.cli(*command.split())
     assert said.code == 1
     error, hint = said.err.splitlines()
-    assert error.startswith("error: no block or work pool is named: Prefect 3.")
+    assert error.startswith("error: a block or work pool is missing: Prefect 3.")
     assert error.endswith(" is installed, which has work pools")
     assert hint == "hint: give --pool NAME"
 
@@ -249,7 +249,7 @@ def test_reconcile_ends_what_nobody_else_does(pools: Pools, lost: str, which: li
     words = " ".join(["reconcile", *which])
     assert said.err.splitlines()[-1] == f"next: pinned-ecs {words} --yes"
     said = pools.cli("reconcile", *which, "--yes")
-    assert (said.code, said.err) == (0, "1 cancelled, 0 left alone.\n")
+    assert (said.code, said.err) == (0, "1 cancelled, 0 unchanged.\n")
     run = pools.ask(lambda client: client.read_flow_run(lost))
     assert run.state.is_cancelled()
     assert pools.cli("reconcile", *which, "--yes").out == ""

@@ -235,7 +235,7 @@ class EcsApi:
             if not answer.get("nextToken"):
                 return arns
             token = {"nextToken": answer["nextToken"]}
-        text = f"there are more than {LIST_TASKS * LIST_PAGES} tasks to go through"
+        text = f"there are more than {LIST_TASKS * LIST_PAGES} tasks to search"
         raise Fault(Kind.REFUSED, "ListTasks", "", text)
 
     async def describe_tasks(self, cluster: str, tasks: Sequence[str]) -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ HINTS: Mapping[Cause, str] = {
     Cause.UNREACHABLE: "check the network, the proxy, region_name, endpoint_url and "
     "AWS_ENDPOINT_URL",
     Cause.THROTTLED: "try again later: AWS limits the calls of this account and Region",
-    Cause.NO_ANSWER: "try again later; if it stays so, check the proxy, endpoint_url and "
+    Cause.NO_ANSWER: "try again later; if this continues, check the proxy, endpoint_url and "
     "AWS_ENDPOINT_URL",
 }
 

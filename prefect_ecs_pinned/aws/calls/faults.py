@@ -193,7 +193,10 @@ _ERROR_BY_KIND: Mapping[Kind, tuple[type[errors.AwsError], str]] = {
         "confirm that EC2 container instances are registered in the cluster, or set launch_type "
         "to FARGATE",
     ),
-    Kind.NO_TASK: (errors.TaskNotFound, "it stopped over an hour ago, or is in another cluster"),
+    Kind.NO_TASK: (
+        errors.TaskNotFound,
+        "it stopped more than an hour ago, or is in another cluster",
+    ),
 }
 
 

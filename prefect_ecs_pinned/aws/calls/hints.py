@@ -13,7 +13,7 @@ from collections.abc import Mapping
 _BY_CODE: Mapping[str, str] = {
     "PartialCredentialsError": "give both the access key ID and the secret access key",
     "InvalidRegionError": "correct region_name in the block's AWS credentials",
-    "ConnectTimeoutError": "check the network, the proxy, and the subnets' way to AWS",
+    "ConnectTimeoutError": "check the network, the proxy, and the subnets' route to AWS",
     "ProxyConnectionError": "check the proxy, and that it is running",
     "SSLError": "check verify and the CA bundle in aws_client_parameters, and the proxy",
     "PlatformUnknownException": "check platformVersion in task_customizations",
@@ -72,7 +72,7 @@ _BY_MESSAGE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("InvalidParameterException", "ClientException"),
         "does not support launch_type",
-        "set launch_type to what requiresCompatibilities of the task definition names",
+        "set launch_type to a value of requiresCompatibilities in the task definition",
     ),
     # "Network Configuration must be provided when networkMode 'awsvpc' is specified."
     (

@@ -84,4 +84,4 @@ def presentable(exception: BaseException) -> BaseException:
 def without_markup(page: str) -> str:
     """The first words of a page that somebody else than AWS has answered with."""
     page = re.sub(r"(?s)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", page)
-    return " ".join(page.split())[:_MOST_TEXT] or "an answer that is not of AWS"
+    return " ".join(page.split())[:_MOST_TEXT] or "an answer that is not from AWS"

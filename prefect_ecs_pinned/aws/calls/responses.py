@@ -119,7 +119,7 @@ def items(answer: Mapping[str, Any], name: str, operation: str, of: type = Mappi
     value = member(answer, name, operation)
     if not isinstance(value, list) or not all(isinstance(item, of) for item in value):
         code = "MalformedAnswer"
-        raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer whose {name!r} is odd")
+        raise Fault(Kind.OUTCOME_UNKNOWN, operation, code, f"an answer whose {name!r} is invalid")
     return value
 
 

@@ -159,7 +159,7 @@ def warn_of_unknown(fault: Fault, clock: Clock) -> None:
     if len(logged) > _MOST_CODES:
         logged.popitem(last=False)
     logger.warning(
-        "%s: AWS refuses it with a code that is not known here; it is repeated for up to %.0f s",
+        "%s: AWS refuses it with an unknown code; it is repeated for up to %.0f s",
         fault,
         UNKNOWN_SECONDS,
     )

@@ -84,7 +84,7 @@ class Clusters:
                 raise
             if fault.kind is Kind.DENIED:
                 logger.warning(
-                    "The credentials may not look at cluster %s: tasks that name no launch type "
+                    "The credentials may not describe cluster %s: tasks without a launch type "
                     "get a public IP only if their task definition requires FARGATE. Allow "
                     "ecs:DescribeClusters, or set assign_public_ip.",
                     plain(cluster),

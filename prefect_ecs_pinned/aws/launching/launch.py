@@ -202,7 +202,7 @@ class Launching:
             if submission.permit is not None and not await submission.permit.granted():
                 if not submission.uncertain:
                     raise outcomes.cancelled(submission.what())
-                return Fault(Kind.CONFLICT, "RunTask", "", "somebody else may launch it by now")
+                return Fault(Kind.CONFLICT, "RunTask", "", "another worker may launch it by now")
             request = {**submission.request, "clientToken": submission.token}
             submission.called = True
             task = await self._run_task(request)

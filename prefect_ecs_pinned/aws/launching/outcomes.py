@@ -66,7 +66,7 @@ def out_of_time(
         times = "once" if refusals == 1 else f"{refusals} times"
         why += (
             f"; refused {times} itself, and held back by {held_back} refusals "
-            "of requests as large or smaller"
+            "of requests that are as large or smaller"
         )
         hint = "ask AWS for a higher quota, add capacity, or raise launch_timeout_seconds"
     error = LaunchTimeout(what, why, hint)

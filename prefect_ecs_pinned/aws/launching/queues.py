@@ -116,7 +116,7 @@ class QuotaQueue:
         try:
             await self._serve()
         except Exception as error:
-            logger.exception("The queue of %s could not be served", self.name)
+            logger.exception("The queue of %s could not be processed", self.name)
             for submission in self._asking:  # whatever the queue has lost
                 if submission.waiting is not None and not submission.waiting.done():
                     submission.waiting.set_exception(error)

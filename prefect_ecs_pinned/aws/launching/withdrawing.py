@@ -42,7 +42,7 @@ class Withdrawing:
         result = await self._stopping.stop(task.cluster_arn, task.task_arn, WITHDRAWN_REASON)
         if not result.certain:
             logger.error(
-                "Could not stop task %s, which nobody wants: %s", task.task_arn, result.fault
+                "Could not stop task %s, which is no longer needed: %s", task.task_arn, result.fault
             )
             self._keep(asyncio.create_task(self._stop_later(submission, task)))
             return False

@@ -68,7 +68,7 @@ class Followed:
             if not reading.done():
                 reading.cancel()
         if not reading.done() or reading.cancelled() or reading.exception() is not None:
-            logger.warning("Output was cut: nobody reads its log stream any more")
+            logger.warning("Output was cut: its log stream is no longer read")
         return await self._lines.drain(PRINT_SECONDS)
 
     def abandon(self) -> None:

@@ -136,9 +136,9 @@ class Alone:
         if fault.kind is Kind.DENIED and not follow.was_read:
             self._group.log(logging.ERROR, f"{cannot}: {fault}")
         elif follow.failed_at is not None and now - follow.failed_at >= REFUSED_SECONDS:
-            self._group.log(logging.ERROR, f"{cannot} any more: {fault}")
+            self._group.log(logging.ERROR, f"{cannot} any longer: {fault}")
         else:
-            self._group.log_once(logging.WARNING, f"{cannot}, which is tried again: {fault}")
+            self._group.log_once(logging.WARNING, f"{cannot}, which is repeated: {fault}")
             return
         self._group.end(follow)
 

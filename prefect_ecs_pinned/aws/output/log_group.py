@@ -198,7 +198,7 @@ class LogGroup:
         name = type(error).__name__
         self.log_once(
             logging.WARNING,
-            f"Reading log group {self.name} has failed, and is tried again: {name}: {error}",
+            f"Reading log group {self.name} has failed, and is repeated: {name}: {error}",
         )
         return Fault(Kind.OUTCOME_UNKNOWN, operation, name, str(error))
 

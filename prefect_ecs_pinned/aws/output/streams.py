@@ -150,7 +150,7 @@ class Output:
                 more = await read()
             except Exception as error:  # noqa: BLE001 - read again, and said
                 name = type(error).__name__
-                text = f"Reading log group {group.name} has failed, and is tried again: {name}"
+                text = f"Reading log group {group.name} has failed, and is repeated: {name}"
                 group.log_once(logging.WARNING, text)
             if group.follows and not more:
                 await self._clock.wait(READ_SECONDS)

@@ -75,7 +75,7 @@ class Describing:
             self._may_read_tags = False
             logger.warning(
                 "The credentials may not read the tags of task definitions: revisions that "
-                "others have registered are not used where tags are wanted. Allow "
+                "others have registered are not used when tags are required. Allow "
                 "ecs:ListTagsForResource to use them."
             )
         return {**found, "tags": None}
@@ -123,7 +123,7 @@ class Describing:
         except Fault as fault:
             if fault.passing:
                 raise
-            logger.warning("AWS does not say who the caller is: %s", fault)
+            logger.warning("AWS does not return the caller's identity: %s", fault)
             return ""
 
     async def _describe(self, name: str, tags: bool) -> Mapping[str, Any]:

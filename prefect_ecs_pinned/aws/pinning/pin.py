@@ -36,12 +36,12 @@ class Pin:
 def warn_of_difference(pin: Pin) -> None:
     """Say that a revision is used although ECS describes it otherwise than wanted."""
     why = (
-        "so it has answered to this registration"
+        "so it is the answer to this registration"
         if pin.how == "registered"
         else "the principal of these credentials has registered it"
     )
     logger.warning(
-        "%s is used although ECS describes %s otherwise than wanted, or not at all: %s",
+        "%s is used although ECS describes %s differently, or not at all: %s",
         pin.arn,
         ", ".join(pin.differs),
         why,
@@ -51,8 +51,8 @@ def warn_of_difference(pin: Pin) -> None:
 def hint_of_former(family: str, former: str) -> str:
     """What to do about a family whose revisions stand under the name that it had before."""
     return (
-        f"{former!r} has revisions, which is what earlier versions made of the name {family!r}: "
-        f"set family to {former!r} to go on with them"
+        f"{former!r} has revisions: earlier versions changed the name {family!r} to it. To keep "
+        f"using them, set family to {former!r}"
     )
 
 

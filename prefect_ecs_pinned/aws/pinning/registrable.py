@@ -202,7 +202,7 @@ def _text(value: Any, path: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        why = f"{path} holds half of a character (a lone surrogate)"
+        why = f"{path} contains half of a character (a lone surrogate)"
     else:
         return value
     raise ConfigurationError(_WHAT, why, "correct the text")  # not chained: that one quotes it
@@ -238,7 +238,7 @@ def _unknown(name: Any, members: Mapping[str, Any], path: str) -> ConfigurationE
     """In botocore's words, which has the same to say of what this lets pass."""
     if not isinstance(name, str):
         return ConfigurationError(
-            _WHAT, f"the name of a member in {path or 'it'} is no text", "write it in quotes"
+            _WHAT, f"the name of a member in {path or 'it'} is not text", "write it in quotes"
         )
     hint = "see API_RegisterTaskDefinition, or update botocore if the member is new"
     camel = _WORDS.sub(lambda found: found[1].upper(), name)

@@ -69,13 +69,13 @@ class Revisions:
         try:
             return await self._waiting.get(arn, lambda: self._wait_for(arn))
         except Fault as fault:
-            raise as_error(fault, f"cannot wait for {arn}, which RunTask does not know") from fault
+            raise as_error(fault, f"cannot wait for {arn}, which RunTask does not find") from fault
 
     async def _wait_for(self, arn: str) -> bool:
         attempt = self._waited.get(arn, 0)
         self._waited[arn] = attempt + 1
         if attempt == 0:
-            logger.info("RunTask does not know %s yet; waiting for it", arn)
+            logger.info("RunTask does not find %s yet; waiting for it", arn)
         await self._clock.wait(backoff(attempt, _FIRST_WAIT, _LONGEST_WAIT))
         try:
             described = await self._describing.describe(arn)

@@ -204,7 +204,7 @@ class Poller:
         self._alone[arn] = None
         self.watches.not_answered([arn], failure)
         if not known:
-            logger.warning("Task %s cannot be watched just now: %s", arn, failure)
+            logger.warning("Task %s cannot be watched at the moment: %s", arn, failure)
 
     async def _ask(self, arns: Sequence[str]) -> Exception | None:
         """Ask for up to a hundred tasks; None when they were answered, else why not."""
@@ -234,5 +234,5 @@ class Poller:
         may_last = trouble_of(failures[0], self.watches.answered) is not None
         if not self._logged and (may_last or self._failures >= _LOGGED_AFTER):
             self._logged = True
-            text = "Cluster %s: %d tasks cannot be watched just now: %s; they are asked for again"
+            text = "Cluster %s: %d tasks cannot be watched at the moment: %s; this is repeated"
             logger.warning(text, self.name, len(self.watches), failures[0])

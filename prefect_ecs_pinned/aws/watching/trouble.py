@@ -17,11 +17,11 @@ from prefect_ecs_pinned.errors import TaskFateUnknown
 class Trouble(Enum):
     """A cause that may last; each has a time of its own."""
 
-    MISSING = "ECS does not know the task"
+    MISSING = "ECS does not find the task"
     NEVER_ALLOWED = "DescribeTasks is not allowed, and has not been answered before"
     REFUSED = "ECS refuses to describe the task"
-    UNREADABLE = "what ECS says of the task cannot be read"
-    UNDELIVERABLE = "the run does not take its news"
+    UNREADABLE = "ECS's description of the task cannot be read"
+    UNDELIVERABLE = "the run does not accept updates"
     CREDENTIALS = "AWS does not accept the credentials"
 
 
@@ -83,11 +83,11 @@ def fate_unknown(task: Snapshot, trouble: Trouble, cause: Exception | None) -> T
         gone = trouble is Trouble.MISSING
         why = f"{trouble.value}{' any more' if gone else ''}; it was last seen {task.status}"
         error = TaskFateUnknown(
-            f"cannot tell what became of task {task.task_arn}",
+            f"cannot find out the result of task {task.task_arn}",
             f"{why} ({cause})" if cause is not None else why,
-            "ECS forgets tasks an hour after they have stopped: look at the flow run's own logs"
+            "ECS deletes tasks an hour after they have stopped: see the flow run's own logs"
             if gone
-            else "look at the flow run's own logs, and at the task in the ECS console",
+            else "see the flow run's own logs, and the task in the ECS console",
         )
     error.__cause__ = cause
     error.vanished = trouble is Trouble.MISSING
@@ -102,11 +102,11 @@ def not_stopped(task: Snapshot, fault: Fault | None) -> TaskFateUnknown:
         fault: Why not; None when ECS has accepted the stop.
     """
     why = "it did not start in time, and "
-    why += f"could not be stopped ({fault})" if fault else "was not seen to stop"
+    why += f"could not be stopped ({fault})" if fault else "was not seen STOPPED"
     error = TaskFateUnknown(
-        f"cannot tell what became of task {task.task_arn}",
+        f"cannot find out the result of task {task.task_arn}",
         f"{why}; it was last seen {task.status}",
-        "it may start yet: stop it in the ECS console, and allow ecs:StopTask to the credentials",
+        "it may still start: stop it in the ECS console, and allow ecs:StopTask to the credentials",
     )
     error.__cause__ = fault
     return error

@@ -77,7 +77,7 @@ def last_news(watch: Watch, end: Snapshot) -> News:
     reasons = "; ".join(part for part in (end.container_reason, *end.other_exits) if part)
     return TaskStartTimeout(
         f"Timed out after {waited:.0f}s while watching task for status RUNNING",
-        f"it is {watch.overdue.status} still, and has been stopped"
+        f"it is {watch.overdue.status} still, and was stopped"
         + (f" ({reasons})" if reasons else ""),
         _start_hint(watch, watch.overdue),
     )
@@ -86,7 +86,7 @@ def last_news(watch: Watch, end: Snapshot) -> News:
 def _start_hint(watch: Watch, overdue: Snapshot) -> str:
     if not waits_for_instances(overdue):
         return (
-            "look for the cause among the cluster's capacity and the subnets' addresses, or raise "
+            "check the cluster's capacity and the subnets' free addresses, or raise "
             "task_start_timeout_seconds"
         )
     bound = max(SCALE_OUT_SECONDS, watch.start_timeout)

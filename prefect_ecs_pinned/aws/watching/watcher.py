@@ -138,7 +138,7 @@ class Watching:
         if self._pollers.get(poller.name) is poller:
             del self._pollers[poller.name]
         self._answered = self._answered or poller.watches.answered
-        poller.watches.end_all("watching has ended in this process; it may run on")
+        poller.watches.end_all("watching has ended in this process; it may still run")
 
     def _share(self) -> float:
         """Calls a second that a cluster may make at most, as things stand."""
@@ -168,6 +168,6 @@ class Watching:
             wanted=lambda: watch.live and not watch.started,
         )
         if result.outcome is Outcome.UNWANTED and watch.started:
-            logger.warning("Task %s has started before it could be stopped: it goes on", arn)
+            logger.warning("Task %s has started before it could be stopped: it continues", arn)
         elif result.outcome is Outcome.UNKNOWN and (poller := self._pollers.get(watch.cluster)):
             poller.watches.end(watch, not_stopped(watch.task, result.fault))

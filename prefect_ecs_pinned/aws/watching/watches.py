@@ -152,7 +152,9 @@ class Watches:
             for watch in watches:
                 error = TaskFateUnknown(f"task {watch.task.task_arn} is not watched any more", why)
                 if not self._deliver(watch, error):
-                    logger.error("Task %s: its run could not be given: %s", *error.args[:2])
+                    logger.error(
+                        "Task %s: its run could not receive this error: %s", *error.args[:2]
+                    )
                 self.remove(watch)
 
     def end(self, watch: Watch, news: News) -> None:
@@ -168,7 +170,9 @@ class Watches:
             since = (watch.trouble or {}).get(Trouble.UNDELIVERABLE, self._clock.now())
             watch.trouble = {**(watch.trouble or {}), Trouble.UNDELIVERABLE: since}
             if self._clock.now() - since > PATIENCE[Trouble.UNDELIVERABLE]:
-                logger.error("Task %s: its run takes no news: %r", watch.task.task_arn, exception)
+                logger.error(
+                    "Task %s: its run does not accept updates: %r", watch.task.task_arn, exception
+                )
                 self.remove(watch)
             return False
         return True
@@ -238,9 +242,7 @@ class Watches:
             watch.trouble = {}
         if log and trouble not in watch.trouble:
             arn, wait = watch.task.task_arn, PATIENCE[trouble]
-            logger.warning(
-                "Task %s: %s (%s); waited out for %.0f s", arn, trouble.value, cause, wait
-            )
+            logger.warning("Task %s: %s (%s); repeated for %.0f s", arn, trouble.value, cause, wait)
         since = watch.trouble.setdefault(trouble, now)
         if now - since > PATIENCE[trouble]:
             self.end(watch, fate_unknown(watch.task, trouble, cause))

@@ -27,14 +27,14 @@ _WITH_BLOCK = ("prefect-agent", "block")
 def query_interval() -> Answer:
     """How often an agent with the settings that hold here looks for flow runs."""
     seconds = float(PREFECT_AGENT_QUERY_INTERVAL.value())
-    detail = f"an agent looks for runs every {seconds:g} s"
+    detail = f"an agent polls for runs every {seconds:g} s"
     if seconds <= FREQUENT_SECONDS:
         return ok(detail)
     return warn(
-        f"{detail}, with the settings that hold here: by queue name, at most "
+        f"{detail}, with the settings here: by queue name, at most "
         f"{BY_NAME * 60 / seconds:.0f} a minute",
         f"set PREFECT_AGENT_QUERY_INTERVAL={FREQUENT_SECONDS:g}, and start it with "
-        "`-p default-agent-pool`: by pool it takes 200 a look",
+        "`-p default-agent-pool`: by pool it fetches 200 per poll",
     )
 
 
@@ -86,8 +86,10 @@ def _limits(kind: str, holder: Any) -> list[Answer]:
     answers = []
     if holder.is_paused:
         hint = f"resume it: `prefect work-{kind.split()[-1]} resume {holder.name}`"
-        answers.append(warn(f"{kind} {holder.name!r} is paused: nothing is picked up", hint))
+        answers.append(warn(f"{kind} {holder.name!r} is paused: no run is started", hint))
     if holder.concurrency_limit is not None:
-        detail = f"{kind} {holder.name!r} lets {holder.concurrency_limit} runs live at once"
-        answers.append(warn(detail, "raise or clear the limit, unless it is meant"))
+        detail = (
+            f"{kind} {holder.name!r} allows {holder.concurrency_limit} live runs at the same time"
+        )
+        answers.append(warn(detail, "raise or clear the limit, unless it is intended"))
     return answers

@@ -86,7 +86,7 @@ def overridden_data(
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigurationError(
                 f"cannot load {_called(document, deployment)}",
-                f"there is no {'.'.join(outer)!r} to write the override {path!r} into",
+                f"there is no {'.'.join(outer)!r} that the override {path!r} could change",
                 f"set {outer[0] if outer else path} in the block, or remove the override",
             ) from error
     return data

@@ -34,7 +34,7 @@ class DemoSettings:
 
     Attributes:
         runs: Flow runs a round.
-        rounds: How often the loop is run.
+        rounds: Number of rounds.
         change_image: Whether a further round follows with another image.
         kind: Which of `faces.KINDS` takes the load; None for this package's, under the
             installed Prefect.

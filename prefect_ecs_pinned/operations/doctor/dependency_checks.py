@@ -52,7 +52,7 @@ async def image(subject: Subject) -> list[Answer]:
 
 
 async def log_group(subject: Subject) -> list[Answer]:
-    """The log group exists, or is made by the first task."""
+    """The log group exists, or is created by the first task."""
     logs = subject.desired.container.get("logConfiguration") or {}
     if logs.get("logDriver") != "awslogs":
         return [skip("the container does not log to CloudWatch")]
@@ -63,7 +63,7 @@ async def log_group(subject: Subject) -> list[Answer]:
     if any(found["logGroupName"] == group for found in answer["logGroups"]):
         return [ok(group)]
     if options.get("awslogs-create-group") == "true":
-        return [ok(f"{group} is made by the first task")]
+        return [ok(f"{group} is created by the first task")]
     hint = "create it, or set awslogs-create-group to 'true' in cloudwatch_logs_options"
     return [fail(f"there is no log group {group!r}", hint)]
 
@@ -76,13 +76,15 @@ async def secrets(subject: Subject) -> list[Answer]:
         for secret in container.get("secrets") or []
     ]
     if not references:
-        return [skip("none are stated")]
+        return [skip("not set")]
     return [await _secret(subject, *reference) for reference in sorted(references)]
 
 
 async def _secret(subject: Subject, name: str, reference: str) -> Answer:
     if reference.startswith("arn:") and not _SECRET_ARN.fullmatch(reference):
-        return fail(f"{name}: {arn(reference)} is no ARN of a secret", f"correct the ARN of {name}")
+        return fail(
+            f"{name}: {arn(reference)} is not the ARN of a secret", f"correct the ARN of {name}"
+        )
     if not reference.startswith("arn:"):  # SSM, in the Region of the task (API_Secret)
         found, service = await _parameter(subject, subject.region, reference), "ssm"
     else:

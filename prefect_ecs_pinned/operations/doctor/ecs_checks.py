@@ -51,8 +51,8 @@ async def revision(subject: Subject) -> list[Answer]:
         ]
     name = str(parse_revision(pin.arn))
     if pin.differs:
-        detail = f"{name}: ECS describes {', '.join(pin.differs)} otherwise than asked for"
-        hint = "see with `pinned-ecs show` who registered it; a launch uses it all the same"
+        detail = f"{name}: ECS describes {', '.join(pin.differs)} differently from the request"
+        hint = "see with `pinned-ecs show` who registered it; a launch still uses it"
         return [warn(detail, hint)]
     return [ok(name)]
 
@@ -79,7 +79,7 @@ async def revisions_left(subject: Subject) -> list[Answer]:
     family = subject.desired.family
     answer = await _newest(subject, family)
     if answer is None:
-        return [ok(f"{family} has none yet")]
+        return [ok(f"{family} has no revision yet")]
     number = int(answer["taskDefinition"]["revision"])
     detail = f"{family} is at revision {number:,} of {REVISIONS_LIMIT:,}"
     hint = "set family to a new name: deregistering and deleting do not lower the number"

@@ -21,13 +21,15 @@ async def subnets(subject: Subject) -> list[Answer]:
     """The subnets exist, in one VPC, and have free addresses."""
     check_network(subject.spec, subject.desired)
     if not subject.network:
-        return [skip("the tasks have no network of their own")]
+        return [skip("the tasks do not have their own network")]
     found = await _subnets(subject)
     if isinstance(found, Answer):
         return [found]
     vpcs = {str(subnet["VpcId"]) for subnet in found}
     if len(vpcs) > 1:
-        return [fail(f"they are of several VPCs: {', '.join(sorted(vpcs))}", "keep to one VPC")]
+        return [
+            fail(f"they are of several VPCs: {', '.join(sorted(vpcs))}", "use subnets of one VPC")
+        ]
     free = sum(int(subnet["AvailableIpAddressCount"]) for subnet in found)
     detail = f"{len(found)} in {', '.join(vpcs)}, {free} free addresses"
     if free < FEW_ADDRESSES:
@@ -69,7 +71,7 @@ async def security_groups(subject: Subject) -> list[Answer]:
     """The security groups exist, in the VPC of the subnets."""
     stated = sorted(set(subject.network.get("securityGroups") or []))
     if not stated:
-        return [skip("none are stated: ECS takes the VPC's default group")]
+        return [skip("not set: ECS uses the VPC's default group")]
     answer = await subject.look.find("ec2", "DescribeSecurityGroups", _NO_GROUP, GroupIds=stated)
     hint = "check security_groups: they have to be in the VPC of the subnets"
     if answer is None:

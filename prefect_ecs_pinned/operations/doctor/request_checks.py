@@ -61,15 +61,20 @@ async def api_url(subject: Subject) -> list[Answer]:
     hint += "the subnets reach"
     url = _variable(subject, "PREFECT_API_URL")
     if not url:
-        return [fail("the container is told of no PREFECT_API_URL", hint)]
+        return [fail("the container gets no PREFECT_API_URL", hint)]
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
-        return [fail("PREFECT_API_URL is no URL", hint)]
+        return [fail("PREFECT_API_URL is not a URL", hint)]
     if host in _THIS_MACHINE or host.startswith("127."):
         if subject.embedded:
             return [ok(f"{host}: the embedded ECS runs tasks on this machine")]
-        return [fail(f"PREFECT_API_URL is on {host}, which in a container is the container", hint)]
+        return [
+            fail(
+                f"PREFECT_API_URL is on {host}, which inside a container is the container itself",
+                hint,
+            )
+        ]
     return [ok(host)]
 
 
@@ -90,8 +95,8 @@ async def image_is_set(subject: Subject) -> list[Answer]:
     if subject.configuration.image_unset:
         return [
             warn(
-                f"image is unset, and stands for {image} here; whoever loads it with "
-                "another Prefect version needs another revision",
+                f"image is not set, and means {image} here; another Prefect version needs "
+                "another revision",
                 "set image",
             )
         ]

@@ -28,13 +28,13 @@ async def roles(subject: Subject) -> list[Answer]:
         stated = [str(plain(source[member])) for source in sources if source.get(member)]
         if stated:
             answers.append(await _role(subject, field, stated[-1]))
-    return answers or [ok("none are stated")]
+    return answers or [ok("not set")]
 
 
 async def _role(subject: Subject, field: str, role: str) -> Answer:
     if role.startswith("arn:") and role.split(":")[4:5] != [subject.account]:
         detail = f"{field} {role} is of another account than {subject.account}"
-        return fail(detail, "a role can be handed to ECS in its own account only")
+        return fail(detail, "a role can be passed to ECS only in its own account")
     answer = await subject.look.find("iam", "GetRole", _NO_ROLE, RoleName=role.rsplit("/", 1)[-1])
     if answer is None:
         return fail(f"{field} {role} does not exist", f"check {field}, or create the role")

@@ -82,8 +82,8 @@ def _start_timeout(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> 
         "task_start_timeout_seconds",
         str(before),
         str(block.task_start_timeout_seconds),
-        "counts from the moment when ECS accepts the task; when it ends the task is stopped, and "
-        "not left to run on",
+        "counts from the moment when ECS accepts the task; when it ends the task is stopped, "
+        "and does not continue",
     )
 
 
@@ -92,8 +92,7 @@ def _refusals(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Chang
         "launch_timeout_seconds",
         "none",
         str(block.launch_timeout_seconds),
-        "a launch that AWS throttles or has no capacity for is waited for, and does not crash the "
-        "run",
+        "a launch that AWS throttles, or has no capacity for, waits and does not crash the run",
     )
 
 
@@ -111,7 +110,7 @@ def _log_streams(data: Mapping[str, Any], block: PinnedECSTask, name: str) -> Ch
         "awslogs-stream-prefix",
         "the flow run's name",
         family,
-        "the streams of all runs begin alike; the run's page names its stream",
+        "the streams of all runs have one prefix; the run's page shows its stream",
     )
 
 

@@ -76,7 +76,7 @@ def _log_streams(template: Mapping[str, Any], found: list[Configuration]) -> Cha
         "cloudwatch_logs_prefix",
         "prefect-logs_POOL_DEPLOYMENT-ID",
         ", ".join(defaults),
-        "the streams of all deployments begin alike; the run's page names its stream",
+        "the streams of all deployments have one prefix; the run's page shows its stream",
     )
 
 
@@ -100,7 +100,7 @@ def _start_timeout(template: Mapping[str, Any], found: list[Configuration]) -> C
         "ignored",
         after,
         "a task that has not started by then is stopped, and its run crashes with the reason; 0 "
-        f"stands for {START_TIMEOUT_SECONDS}",
+        "means {START_TIMEOUT_SECONDS}",
     )
 
 
@@ -110,8 +110,7 @@ def _refusals(template: Mapping[str, Any], found: list[Configuration]) -> Change
         "launch_timeout_seconds",
         "none",
         ", ".join(f"{each:g}" for each in seconds),
-        "a launch that AWS throttles or has no capacity for is waited for, and does not crash the "
-        "run",
+        "a launch that AWS throttles, or has no capacity for, waits and does not crash the run",
     )
 
 
@@ -122,7 +121,7 @@ def _client_parameters(template: Mapping[str, Any], found: list[Configuration]) 
         "aws_credentials.aws_client_parameters",
         "used by some clients",
         "used by all",
-        "endpoint, proxies and timeouts of the credentials hold for every call",
+        "endpoint, proxies and timeouts of the credentials apply to every call",
     )
 
 
@@ -132,7 +131,7 @@ def _ends(template: Mapping[str, Any], found: list[Configuration]) -> Change | N
         "EventBridge and SQS, where they are set up",
         "DescribeTasks, in batches",
         "a run whose task fails or vanishes becomes Crashed with AWS's reason; no rule and no "
-        "queue is needed, and those that are there may stay",
+        "queue is needed; existing ones may stay",
     )
 
 
@@ -140,7 +139,7 @@ def _limit(template: Mapping[str, Any], found: list[Configuration]) -> Change | 
     return Change(
         "prefect worker start --limit",
         "runs that are being submitted",
-        "runs that are not accepted yet",
+        "runs that ECS has not accepted yet",
         "leave it unset: a limit that is full of runs waiting for capacity stops polling; "
         "max_live_tasks bounds live tasks",
     )

@@ -79,7 +79,7 @@ def _type(pool: WorkPool) -> Answer:
         detail = f"it is of type {kind!r}: Prefect Cloud launches those; a worker can't help"
         return fail(detail, HOW_TO_MOVE)
     return fail(
-        f"it is of type {kind!r}, which has nothing to do with ECS tasks of this package",
+        f"it is of type {kind!r}, whose runs are not ECS tasks of this package",
         f"make one: `prefect work-pool create NAME --type {OURS}`",
     )
 
@@ -89,13 +89,13 @@ def _picked_up(kind: str, holder: WorkPool | WorkQueue) -> list[Answer]:
     said, name = [], named(holder.name)
     if holder.is_paused:
         hint = f"resume it: `prefect {kind.replace(' ', '-')} resume {name}`"
-        said.append(warn(f"{kind} {name!r} is paused: nothing is picked up", hint))
+        said.append(warn(f"{kind} {name!r} is paused: no run is started", hint))
     if holder.concurrency_limit is not None:
         detail = (
-            f"{kind} {name!r} lets {holder.concurrency_limit} runs live at once; those that wait "
-            "to be launched count"
+            f"{kind} {name!r} allows {holder.concurrency_limit} live runs at the same time; "
+            "those that wait to be launched count"
         )
-        said.append(warn(detail, "raise or clear the limit, unless it is meant"))
+        said.append(warn(detail, "raise or clear the limit, unless it is intended"))
     return said or [ok(f"{kind} {name!r}")]
 
 
@@ -112,7 +112,7 @@ def _queue_of(deployment: Deployment, queues: Mapping[str, WorkQueue]) -> list[A
     queue = queues.get(deployment.queue or "")
     if queue is None:
         hint = "deploy it again, with a work queue of the pool"
-        return [fail("it is in no work queue of the pool", hint)]
+        return [fail("its work queue is not one of the pool's", hint)]
     return _picked_up("work queue", queue)
 
 
@@ -154,11 +154,11 @@ def _alive(pool: WorkPool, workers: Sequence[Mapping[str, Any]]) -> list[Answer]
     said = [ok(f"{len(online)} online: {_some([_worker(worker) for worker in online])}")]
     known = {name: _versions(worker) for worker in online if (name := str(worker.get("name")))}
     if not any(known.values()):
-        detail = f"this Prefect server does not know its workers' versions; here is {__version__}"
+        detail = f"this Prefect server does not store its workers' versions; here: {__version__}"
         return [*said, ok(detail)]
     lines = [f"{named(name)}: {versions or 'unknown'}" for name, versions in sorted(known.items())]
     if len(set(known.values())) > 1:
-        hint = "workers of one pool agree on revisions only if their versions make the same of it"
+        hint = "workers of different versions may register different revisions"
         return [*said, warn(f"workers of different versions: {_some(lines)}", hint)]
     return [*said, ok(_some(lines))]
 

@@ -148,7 +148,7 @@ async def _back(
         raise ConfigurationError(
             f"cannot go back to {called(target)}",
             f"there is no work pool '{named(to)}'",
-            "give the name of the pool that it was made into with --to",
+            "name the pool that was created from it with --to",
         )
     movable = await deployments_of(client, source)
     there = await deployments_of(client, target)
@@ -218,8 +218,8 @@ async def _create(client: PrefectClient, source: WorkPool, to: str) -> WorkPool:
         return await client.create_work_pool(wanted)
     except ObjectAlreadyExists as error:
         raise ConfigurationError(
-            f"cannot make work pool '{named(to)}'",
-            "somebody has made it in the meantime",
+            f"cannot create work pool '{named(to)}'",
+            "somebody has created it in the meantime",
             "repeat the command",
         ) from error
 
@@ -243,5 +243,5 @@ async def _point(
         raise ConfigurationError(
             f"cannot point deployment {named(deployment.name)!r} at work pool {named(pool)!r}",
             "the Prefect server refuses: its job variables do not fit the pool's template",
-            "correct them, and repeat the command: what is done is done",
+            "correct them, and repeat the command: completed changes are kept",
         ) from error

@@ -31,10 +31,10 @@ async def last_look(calls: Calls, arn: str, min_age: timedelta) -> str:
         )
     except Fault as fault:
         if fault.kind is Kind.NO_DEFINITION:
-            return "it is gone"
+            return "it no longer exists"
         raise as_error(
             fault,
-            f"cannot tell whether {arn} is kept by the tag {KEEP_TAG}",
+            f"cannot find out whether {arn} is kept by the tag {KEEP_TAG}",
             allow="allow ecs:DescribeTaskDefinition, and ecs:ListTagsForResource, to the "
             "credentials",
         ) from fault

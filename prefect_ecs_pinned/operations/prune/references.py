@@ -13,7 +13,8 @@ UNSEEN = (
     "EventBridge rules",
     "EventBridge Scheduler",
     "Step Functions",
-    "ECS services of other accounts and Regions, and what a service would be rolled back to",
+    "ECS services of other accounts and Regions, and the revision to which a service would roll "
+    "back",
     "other Prefect servers",
     "deployments of other accounts",
     "scripts and pipelines",

@@ -20,7 +20,7 @@ class Rules:
     Attributes:
         keep: The newest ACTIVE revisions that are kept in any case; at least 1.
         min_age: A revision that is younger is kept.
-        delete: Delete what is deregistered, now or earlier, for good.
+        delete: Also delete deregistered revisions, permanently.
         referenced: What is kept because a person says so.
     """
 

@@ -17,7 +17,7 @@ from prefect_ecs_pinned.operations.sources import Holder, configurations, name_o
 async def prunings(reference: Holder, rules: Rules) -> list[Pruning]:
     """A pruning for each family that a saved block or pool, and its deployments, register in.
 
-    Families of revisions that are only linked belong to somebody else, and are left alone.
+    Families of revisions that are only linked belong to somebody else, and are not changed.
 
     Raises:
         ConfigurationError: No such block or pool; it does not load, or registers nothing; or a
@@ -28,7 +28,7 @@ async def prunings(reference: Holder, rules: Rules) -> list[Pruning]:
     if not found:
         raise ConfigurationError(
             f"cannot prune {name_of(reference)!r}",
-            "it uses a revision that was registered elsewhere as it is",
+            "it uses, unchanged, a revision that was registered elsewhere",
             "prune it where it is registered",
         )
     return found
@@ -60,7 +60,7 @@ async def _check(found: Sequence[Pruning], referenced: Sequence[Reference]) -> N
         if not any([await pruning.knows(reference) for pruning in found]):
             raise ConfigurationError(
                 f"cannot keep {reference.text!r}",
-                f"it is no revision of what is to be pruned, the family {families}",
+                f"it is not a revision of the pruned family {families}",
                 "correct it, or leave it out; nothing was changed",
             )
 

@@ -153,9 +153,9 @@ class Place:
         date = date_of(answer)
         if date is None:
             raise Unavailable(
-                f"cannot tell how old tasks in {self.region} are",
+                f"cannot find out how old tasks in {self.region} are",
                 "the answer of DescribeTasks has no Date",
-                "look for a proxy or an endpoint_url that leaves it out",
+                "look for a proxy or an endpoint_url that removes it",
             )
         self._clock.read(date, asked, steady_now(), DATE_GRAIN)
         return date

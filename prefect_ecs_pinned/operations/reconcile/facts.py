@@ -36,16 +36,16 @@ class ByPid(Enum):
 
     NO_PID = "the run has no pid"
     FOUND = "the task was described"
-    MISSING = "ECS does not know the task"
+    MISSING = "ECS does not find the task"
     FAILED = "the look-up failed"
     ELSEWHERE = "the task is of another account or Region"
-    ANOTHER = "the task that its pid names is another flow run's"
+    ANOTHER = "its pid names the task of another flow run"
 
 
 class BySearch(Enum):
     """What became of the search for tasks by ``startedBy``, among RUNNING and STOPPED."""
 
-    DONE = "every task that ECS knows was found"
+    DONE = "every task that ECS lists was found"
     FAILED = "the search, or another look-up in the account and Region, failed"
     IMPOSSIBLE = "the run's tasks do not carry its id"
     NOT_NEEDED = "not made"
@@ -53,7 +53,7 @@ class BySearch(Enum):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long what is left alone.
+    """How long a run is not changed.
 
     Attributes:
         settle: After a task has stopped, or a flow run has ended: the agent may be about to say

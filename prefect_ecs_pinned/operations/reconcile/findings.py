@@ -75,7 +75,7 @@ class Survey:
         findings: One for each unfinished flow run, and for each task of a final one.
         problems: Why there could be no verdict on some.
         doubts: What speaks for it that the Prefect server is a copy of another. With any, all
-            is left alone.
+            is not changed.
     """
 
     findings: tuple[Finding, ...]
@@ -93,6 +93,6 @@ def doubt(subject: Subject, verdict: Verdict, task: Task) -> PinnedECSError:
     return PinnedECSError(
         "refuses to reconcile with this Prefect server, which may be a copy of another",
         f"flow run {subject.name} ({subject.id}) is {subject.state_name} and task "
-        f"{task.snapshot.task_arn} lives, but {verdict.reason}",
+        f"{task.snapshot.task_arn} is live, but {verdict.reason}",
         verdict.doubt,
     )

@@ -51,7 +51,7 @@ def decide_task(
         named: ARN of the task that the flow run's pid names; empty without one.
         here: URLs of this Prefect server's API, as `api_url` writes them.
         now: On the clock of the command.
-        limits: How long what is left alone.
+        limits: How long a run is not changed.
     """
     if run.state not in FINAL:
         return leave(f"the flow run is {run.state}")
@@ -64,10 +64,10 @@ def decide_task(
         return _reports_elsewhere(task.reports_to)
     age = now - run.since.latest
     if age <= limits.settle:
-        return leave("the flow run has ended only just now")
+        return leave("the flow run has just ended")
     named_here = named == task.snapshot.task_arn
     if not (named_here or at_home):
-        return leave("its pid does not name the task that lives")
+        return leave("its pid does not name the live task")
     if later > (limits.skew if named_here else -limits.skew):
         return leave("its task was created about when the flow run ended")
     return Verdict(Action.STOP, f"the flow run has been {run.state} for {age_text(age)}")
@@ -76,16 +76,16 @@ def decide_task(
 def _launched_elsewhere(later: timedelta) -> Verdict:
     return leave(
         f"its task was created {age_text(later)} after the flow run had ended here",
-        "another Prefect server may have launched it, of whose database this is a copy: leave its "
-        "tasks to that one; if this is the only one, stop the task by hand, and repeat",
+        "this server's database may be a copy, and the original server may have launched the "
+        "task: if so, do not reconcile here; otherwise stop the task by hand, and repeat",
     )
 
 
 def _reports_elsewhere(url: str) -> Verdict:
     return leave(
         f"its task reports to another Prefect API: {url}",
-        f"if that is this very server, repeat with --api-url {url}; if this is a copy of another's "
-        "database, leave its tasks to that one",
+        f"if that is this server, repeat with --api-url {url}; if this server's database is a "
+        "copy, do not reconcile here",
     )
 
 

@@ -20,11 +20,11 @@ from prefect_ecs_pinned.runs.spec import RunSpec
 #: Name of a face -> why there is nothing to look with, and what to do.
 _NOTHING = {
     majors.BLOCK.name: (
-        f"no block of type {SLUG!r} is saved, so there are no credentials to look with",
-        "save one, or make one of an ECSTask with `pinned-ecs migrate`",
+        f"no block of type {SLUG!r} is saved, so there are no credentials to use",
+        "save one, or create one from an ECSTask with `pinned-ecs migrate`",
     ),
     majors.WORKER.name: (
-        "there is no work pool of type 'pinned-ecs', so there are no credentials to look with",
+        "there is no work pool of type 'pinned-ecs', so there are no credentials to use",
         "make one: `prefect work-pool create NAME --type pinned-ecs`",
     ),
 }

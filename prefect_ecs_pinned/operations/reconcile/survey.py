@@ -53,7 +53,7 @@ async def survey(
     Args:
         reference: Only flow runs of the deployments on this block or pool, with its
             credentials; None for all flow runs, with those of all blocks or pools.
-        limits: How long what is left alone.
+        limits: How long a run is not changed.
         now: The time on the clock of the command. Those of Prefect's server and of AWS are read
             against `clocks.steady_now`; another one here is as if time had passed since.
         api_urls: Further URLs of this Prefect server's API, which its tasks may have been given.
@@ -79,9 +79,9 @@ async def survey(
         )
         if not clock.known:
             raise Unavailable(
-                "cannot tell how old flow runs are",
+                "cannot find out how old flow runs are",
                 "the answers of the Prefect API have no Date",
-                "look for a proxy that leaves it out",
+                "look for a proxy that removes it",
             )
         judge = _Judge(client, clock, scope, looks, limits, now)
         findings = list(await asyncio.gather(*map(judge.flow_run, subjects)))
@@ -111,7 +111,7 @@ def _urls(more: Collection[str]) -> frozenset[str]:
         if not api_url(url):
             raise ConfigurationError(
                 f"cannot use {url!r} as the URL of a Prefect API",
-                "it is no http URL, or one that means another machine wherever it is used",
+                "it is not an http URL, or it means a different machine on each host",
                 "give the PREFECT_API_URL of the tasks, such as https://prefect.example.com/api",
             )
     own = api_url(PREFECT_API_URL.value() or "")
@@ -123,7 +123,7 @@ def _check(limits: Limits, scope: Scope) -> None:
     if limits.never_launched < least:
         seconds, longest = least.total_seconds(), scope.longest_launch.total_seconds()
         raise ConfigurationError(
-            f"cannot take a run for never launched after {limits.never_launched}",
+            f"cannot treat a run as never launched after {limits.never_launched}",
             f"a block waits for up to {longest:.0f} s until its launch succeeds",
             f"give at least {seconds:.0f}s: launch_timeout_seconds and "
             f"{LAUNCH_MARGIN.total_seconds():.0f} s",

@@ -48,7 +48,7 @@ def decide(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdi
     if any(not task.snapshot.final for task in evidence.tasks):
         return leave("its task is live")
     if not all(_settled(task, now, limits) for task in evidence.tasks):
-        return leave("its task has stopped only just now")
+        return leave("its task has just stopped")
     tasks = of_this_attempt(run, evidence, limits)
     if tasks:
         newest = max(tasks, key=lambda task: task.created_at.latest)
@@ -124,8 +124,10 @@ def _without_task(run: Run, evidence: Evidence, now: datetime, limits: Limits) -
         return leave(evidence.by_search.value)
     if evidence.by_pid is ByPid.MISSING and run.state != PENDING:
         if age < limits.vanished:
-            return leave("ECS does not know its task, which may be too new to be seen")
-        return _end(run, "the task vanished: it stopped over an hour ago, and ECS has forgotten it")
+            return leave("ECS does not find its task, which may be too new")
+        return _end(
+            run, "the task vanished: it stopped more than an hour ago, and ECS has deleted it"
+        )
     if age <= limits.never_launched:
         if evidence.tasks:
             return leave("its stopped task may be of an earlier attempt")
@@ -134,8 +136,8 @@ def _without_task(run: Run, evidence: Evidence, now: datetime, limits: Limits) -
         return leave("it has no task that can be looked up")
     return _end(
         run,
-        f"no task of this attempt is known to ECS after {age_text(age)}: it was never launched, or "
-        "its task stopped over an hour ago",
+        f"ECS has no task of this attempt after {age_text(age)}: it was never launched, or "
+        "its task stopped more than an hour ago",
     )
 
 
