@@ -40,14 +40,14 @@ def fields() -> Iterator[str]:
     )
     yield "![The form in Prefect's UI](../images/form.png)\n"
     yield (
-        "`auto_deregister_task_definition` of `ECSTask` is not shown: it cannot be switched on. All "
-        "runs share one revision, and deregistering it would crash those that have not started.\n"
+        "`auto_deregister_task_definition` of `ECSTask` is not shown: it cannot be switched on. "
+        "All runs share one revision, and deregistering it crashes those that have not started.\n"
     )
     yield '??? note "If the emblem does not show"\n'
     yield (
-        f"    It is an image on Prefect's own host. Set `{EMBLEM_VARIABLE}` to an http(s) URL that "
-        "your browsers reach, wherever blocks are registered or saved from Python. The host needs a "
-        "dot, or is an IP address. An empty value shows no emblem. "
+        f"    It is an image on Prefect's own host. Set `{EMBLEM_VARIABLE}` to an http(s) URL "
+        "that your browsers reach, wherever blocks are registered or saved from Python. "
+        "Prefect takes no host without a dot, such as `localhost`. An empty value shows no emblem. "
         "[This one](../images/emblem.svg) may be copied.\n"
     )
     properties = PinnedECSTask.schema()["properties"]
