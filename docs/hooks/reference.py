@@ -18,7 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from prefect_ecs_pinned import PinnedECSTask, cli, errors
-from prefect_ecs_pinned.block.form import SECTIONS, Shown
+from prefect_ecs_pinned.block.form import EMBLEM_VARIABLE
+from prefect_ecs_pinned.block.form_texts import SECTIONS, Shown
 from prefect_ecs_pinned.local import faults, introspection, matching, settings
 
 
@@ -38,10 +39,21 @@ def fields() -> Iterator[str]:
         "`infra_overrides`.\n"
     )
     yield "![The form in Prefect's UI](../images/form.png)\n"
+    yield (
+        "`auto_deregister_task_definition` of `ECSTask` is not shown: it cannot be switched on. "
+        "All runs share one revision, and deregistering it crashes those that have not started.\n"
+    )
+    yield '??? note "If the emblem does not show"\n'
+    yield (
+        f"    It is an image on Prefect's own host. Set `{EMBLEM_VARIABLE}` to an http(s) URL "
+        "that your browsers reach, wherever blocks are registered or saved from Python. "
+        "Prefect takes no host without a dot, such as `localhost`. An empty value shows no emblem. "
+        "[This one](../images/emblem.svg) may be copied.\n"
+    )
     properties = PinnedECSTask.schema()["properties"]
-    for section, shown in SECTIONS.items():
-        yield f"## {section}\n"
-        for name, field in shown.items():
+    for section in SECTIONS:
+        yield f"## {section.title}\n\n{section.description}\n"
+        for name, field in section.fields.items():
             yield from _field(name, field, properties[name])
 
 

@@ -107,8 +107,8 @@ class PinnedECSTask(prefect_aws.ecs.ECSTask):  # type: ignore[misc]
         "Run flow runs on Amazon ECS, hundreds at once, all from one pinned task-definition "
         "revision that is registered only when the configuration changes."
     )
-    #: The emblem of Amazon ECS, which Prefect's own ECS block has; an absolute URL is required.
-    _logo_url = prefect_aws.ecs.ECSTask._logo_url
+    #: The emblem of Amazon ECS, which Prefect's own ECS block has.
+    _logo_url = form.emblem(prefect_aws.ecs.ECSTask._logo_url)
     _documentation_url = "https://github.com/prefect-ecs-pinned/prefect-ecs-pinned"
     _code_example = """```python
 from prefect_ecs_pinned import PinnedECSTask
@@ -430,3 +430,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         """Whether a task of that cluster may be one of this block's."""
         named = patched(self.task_customizations.patch, "cluster", self.cluster)
         return not isinstance(named, str) or cluster_name(named) == cluster_name(cluster)
+
+
+for _heading in form.HEADINGS:
+    setattr(PinnedECSTask, _heading, None)  # `save` reads an attribute for each property

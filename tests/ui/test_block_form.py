@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from prefect_ecs_pinned.block.form import FIELDS
+from prefect_ecs_pinned.block.form_texts import SECTIONS
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from tests.ui.form import Form
 
@@ -21,6 +22,20 @@ LOGS_ROLE = "arn:aws:iam::123456789012:role/ecsTaskExecutionRole"
 
 #: A page that shows a saved block.
 SAVED = re.compile(r"/blocks/block/[0-9a-f-]{36}$")
+
+
+#: Every title of the form, top down.
+TITLES = [
+    "Block Name",
+    *(
+        title
+        for section in SECTIONS
+        for title in (
+            f"━━━ {section.title.upper()} ━━━",
+            *(f"{shown.title} (Optional)" for shown in section.fields.values()),
+        )
+    ),
+]
 
 
 def titled(name: str) -> str:
@@ -56,18 +71,34 @@ def test_the_catalog_shows_the_block(page: Page, ui: str, picture: Callable[[str
 
 
 def test_fields_come_in_the_order_in_which_a_person_thinks(create: Form) -> None:
-    assert create.titles() == ["Block Name", *(titled(name) for name in FIELDS)]
+    assert create.titles() == TITLES
 
 
 def test_every_field_explains_itself_once(create: Form) -> None:
     shown = create.page.locator(".schema-form-property").all_inner_texts()
-    assert len(shown) == len(FIELDS)
-    for text, (name, field) in zip(shown, FIELDS.items(), strict=True):
+    headings = [text for text in shown if text.startswith("━━━")]
+    assert [text.splitlines()[-1] for text in headings] == [s.description for s in SECTIONS]
+    fields = [text for text in shown if text not in headings]
+    for text, (name, field) in zip(fields, FIELDS.items(), strict=True):
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", field.description)
         assert "".join(plain.split())[:60] in "".join(text.split()), name
-        assert "Default" in field.description or name == "auto_deregister_task_definition", name
         for raw in ("**", "`", "]("):
             assert raw not in text, f"{name} shows {raw!r} instead of what it means"
+
+
+def test_every_switch_can_be_switched_on(create: Form, stage: Stage) -> None:
+    switches = create.page.get_by_role("switch")
+    for switch in switches.all():
+        switch.click()
+    create.write("Block Name", "all-on")
+    create.write(titled("execution_role_arn"), LOGS_ROLE)
+    create.press("Create")
+    create.page.wait_for_url(SAVED)
+    data = documents(stage)["all-on"]["data"]
+    on = {name: True for name, value in data.items() if isinstance(value, bool)}
+    assert len(on) == 4
+    assert not {name for name in data if name.startswith("section-")}
+    assert _load(stage, "all-on", on) == on
 
 
 def test_every_json_editor_has_a_placeholder(create: Form) -> None:
@@ -143,7 +174,7 @@ def test_a_block_is_made_changed_loaded_and_runs_a_flow(
     page.goto(page.url + "/edit")
     edit = Form(page)
     expect(edit.field(titled("name"))).to_be_visible()
-    assert edit.titles() == ["Block Name", *(titled(name) for name in FIELDS)]
+    assert edit.titles() == TITLES
     assert edit.value(titled("cpu")) == "512"
     assert edit.chosen(titled("aws_credentials")) == "local"
     edit.write(titled("launch_timeout_seconds"), "")
