@@ -8,6 +8,9 @@ BIN := .venv/bin
 BIN3 := .venv3/bin
 LOCKED ?= yes
 .DEFAULT_GOAL := help
+# Python keeps its bytecode, as it does by default: to rewrite the assertions of all tests anew
+# takes each process of theirs 3 s of CPU.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test check lint lint-workflows format types layers docs bench clean
 .PHONY: faults coverage drawing
 .PHONY: demo-worker test-prefect3 test-all types-prefect3 lock

@@ -29,6 +29,8 @@ class _Requests(http.server.BaseHTTPRequestHandler):
             status, body = 404, b""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        # Prefect's client waits before it finds that it has no attempts left.
+        self.send_header("Retry-After", "0")
         self.end_headers()
         self.wfile.write(body)
 

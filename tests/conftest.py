@@ -1,10 +1,12 @@
 """Which tests go with which major of Prefect, and how they are spread over processes.
 
-What shares a slow set-up runs in one process.
+What shares a set-up runs in one process: the tests of a file, and those of some folders.
 """
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,10 @@ from tests.databases import migrated_database
 __all__ = ["migrated_database"]
 
 HERE = Path(__file__).parent
+
+# moto makes 500 machine images, with volumes, whenever EC2 is asked first: 40 ms of CPU each time
+# that an embedded ECS starts. Nothing here is made of them.
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
 #: Major of Prefect -> tests that need it. What is not named runs under both.
 ONLY_UNDER = {
@@ -33,20 +39,40 @@ collect_ignore = [
     name for major, names in ONLY_UNDER.items() if major != prefect_major() for name in names
 ]
 
-#: Folder -> group. The slowest stand first, so that nothing slow begins last.
-GROUPS = {"functional": "servers", "operations": "prefect", "cli": "prefect too"}
+#: Folder -> group: one Prefect server, or one for each process of the tests that has such a folder.
+GROUPS = {"functional": "servers", "cli": "prefect too", "operations": "prefect"}
+
+#: Files that take longest, longest first. Those that wait stand before those that compute.
+SLOW = (
+    *("block/test_prefect_api.py", "block/test_many.py", "majors/test_faces.py"),
+    *("faults/test_matrix.py", "faults/test_secrets.py", "local/test_forking.py"),
+    *("aws/test_planted.py", "test_layers.py", "local/test_fixtures.py", "local/test_runner.py"),
+    *("block/test_run.py", "block/test_sharing.py", "block/test_output.py"),
+    *("local/test_access.py", "local/test_rules.py", "block/test_canaries.py"),
+)
+
+_ORDER = (*GROUPS, *SLOW)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = list(GROUPS)
+    """Keep a file's tests in one process, and begin with what takes longest."""
 
     def rank(item: pytest.Item) -> int:
-        folder = item.path.relative_to(HERE).parts[0]
-        return order.index(folder) if folder in GROUPS else len(order)
+        name = item.path.relative_to(HERE).as_posix()
+        folder = name.partition("/")[0]
+        found = folder if folder in GROUPS else name
+        return _ORDER.index(found) if found in _ORDER else len(_ORDER)
 
     for item in items:
-        group = GROUPS.get(item.path.relative_to(HERE).parts[0])
-        if group and item.get_closest_marker("xdist_group") is None:
+        name = item.path.relative_to(HERE).as_posix()
+        if item.get_closest_marker("xdist_group") is None:
+            group = GROUPS.get(name.partition("/")[0], name)
             item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported and collected to no garbage collection: two million objects."""
+    gc.collect()
+    gc.freeze()

@@ -6,15 +6,13 @@ Prefect makes a new one by eighty migrations, which take ten seconds and more ea
 from __future__ import annotations
 
 import fcntl
-import os
+import multiprocessing
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
 #: How Prefect writes the URL of a SQLite file.
 _SQLITE = "sqlite+aiosqlite:///"
@@ -22,7 +20,7 @@ _SQLITE = "sqlite+aiosqlite:///"
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The database to copy. The first process that wants it makes it, by Prefect's own command."""
+    """The database to copy. The first process that needs it makes it, by Prefect's migrations."""
     directory = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         directory = directory.parent  # which xdist's workers share
@@ -36,16 +34,22 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
 
 def _migrate(made: Path) -> None:
     new = made.with_suffix(".new")
-    subprocess.run(
-        [Path(sys.executable).with_name("prefect"), "server", "database", "upgrade", "-y"],
-        env={**os.environ, PREFECT_API_DATABASE_CONNECTION_URL.name: f"{_SQLITE}{new}"},
-        check=True,
-        capture_output=True,
-    )
+    upgrade = multiprocessing.get_context("fork").Process(target=_upgrade, args=(new,))
+    upgrade.start()
+    upgrade.join()
+    assert upgrade.exitcode == 0
     whole = made.with_suffix(".whole")
     with sqlite3.connect(new) as source, sqlite3.connect(whole) as target:
         source.backup(target)  # with what stands in the write-ahead log
     whole.rename(made)
+
+
+def _upgrade(new: Path) -> None:
+    """What `prefect server database upgrade` does, in a fork that need not import Prefect."""
+    from prefect.server.database.alembic_commands import alembic_upgrade
+
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: f"{_SQLITE}{new}"}):
+        alembic_upgrade()
 
 
 def fill_database(migrated: Path) -> None:

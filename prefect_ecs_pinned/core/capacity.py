@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from prefect_ecs_pinned.core.canonical import task_size
+from prefect_ecs_pinned.core.kinds import Kind
 from prefect_ecs_pinned.core.request import launch_type_of
 
 #: Size of a request in one dimension; None when it cannot be read.
@@ -203,25 +204,35 @@ def _together(tasks: Sequence[tuple[Demand, int]], name: str, needed: Size) -> b
 
 @dataclass(frozen=True)
 class _Refusal:
-    """A row of the table: a fragment of the reason, and what it says."""
+    """A row of the table: a fragment of the reason, and what it says.
+
+    ``kind`` is set where the fragment is of a message that an exception may have as well.
+    """
 
     fragment: str
     scope: Scope
     dimensions: tuple[Dimension, ...] = ()
     relieved: bool = True
+    kind: Kind | None = None
 
 
 #: The first match counts. A sample of the whole reason stands beside each that is a fragment.
 _TABLE = (
     # "You've reached the limit on the number of vCPUs you can run concurrently"
-    _Refusal("limit on the number of vCPUs", Scope.BUCKET, (Dimension.CPU,)),
+    _Refusal("limit on the number of vCPUs", Scope.BUCKET, (Dimension.CPU,), kind=Kind.VCPU_QUOTA),
     # "You've reached the limit on the number of tasks you can run concurrently"
-    _Refusal("limit on the number of", Scope.BUCKET),
-    # "Tasks provisioning capacity limit exceeded."
-    _Refusal("provisioning capacity limit", Scope.PROVIDER),
+    _Refusal("limit on the number of", Scope.BUCKET, kind=Kind.VCPU_QUOTA),
+    # "Tasks provisioning capacity limit exceeded.": an EC2 capacity provider has 500 tasks in
+    # PROVISIONING
+    _Refusal("provisioning capacity limit", Scope.PROVIDER, kind=Kind.CAPACITY),
     # "Capacity is unavailable at this time. Please try again later or in a different availability
     #  zone"
-    _Refusal("Capacity is unavailable", Scope.SUBNETS, (Dimension.CPU, Dimension.MEMORY)),
+    _Refusal(
+        "Capacity is unavailable",
+        Scope.SUBNETS,
+        (Dimension.CPU, Dimension.MEMORY),
+        kind=Kind.CAPACITY,
+    ),
     _Refusal("RESOURCE:CPU", Scope.PLACEMENT, (Dimension.CPU,)),
     _Refusal("RESOURCE:MEMORY", Scope.PLACEMENT, (Dimension.MEMORY,)),
     _Refusal("RESOURCE:GPU", Scope.PLACEMENT, (Dimension.GPU,)),
@@ -231,8 +242,8 @@ _TABLE = (
     _Refusal("AGENT", Scope.EQUAL, relieved=False),
     _Refusal("ATTRIBUTE", Scope.EQUAL, relieved=False),
     _Refusal("LOCATION", Scope.EQUAL, relieved=False),
-    # "No Container Instances were found in your cluster."
-    _Refusal("No Container Instances", Scope.EQUAL, relieved=False),
+    # "No Container Instances were found in your cluster." (or "... in your capacity provider.")
+    _Refusal("No Container Instances", Scope.EQUAL, relieved=False, kind=Kind.NO_INSTANCES),
 )
 
 #: Reasons that no waiting changes, unless a capacity provider adds instances of another kind.
@@ -242,6 +253,11 @@ _UNPLACEABLE = ("ATTRIBUTE", "LOCATION", "No Container Instances")
 def is_refusal(reason: str) -> bool:
     """Whether a reason is one for lack of room, of a kind that is known."""
     return any(row.fragment in reason for row in _TABLE)
+
+
+def kind_of(message: str) -> Kind | None:
+    """What an exception with that message says of room; None when it is about something else."""
+    return next((row.kind for row in _TABLE if row.kind and row.fragment in message), None)
 
 
 def is_unplaceable(reasons: Sequence[str]) -> bool:

@@ -41,8 +41,7 @@ class Processes:
 
     def run(self, task: Task) -> None:
         """Start a task's command when its phases before RUNNING have passed."""
-        phases = self._ecs.settings.phases
-        delay = task.held + phases.provisioning + phases.pending
+        delay = task.held + task.phases.provisioning + task.phases.pending
         asyncio.get_running_loop().call_later(delay, self._start, task)
 
     def _start(self, task: Task) -> None:

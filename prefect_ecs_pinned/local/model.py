@@ -241,6 +241,7 @@ class EmbeddedECS:
             provider=provider or ("FARGATE" if launch_type == "FARGATE" else None),
             created=self.now(),
             created_at=self._epoch(self.now()),
+            phases=self.settings.phases,
             has_process=self.execution is not None,
             held=self.settings.scale_out_seconds if on_instances else 0.0,
             failure=self.start_failures.popleft() if self.start_failures else None,
@@ -338,7 +339,7 @@ class EmbeddedECS:
         return page("taskArns", arns, request)
 
     def _moment(self, task: Task) -> Moment:
-        return tasks.moment(task, self.now(), self.settings.phases, self.settings.task_seconds)
+        return tasks.moment(task, self.now(), self.settings.task_seconds)
 
     def _describe(self, task: Task, tags: bool = False) -> dict[str, Any]:
         described = tasks.describe(task, self._moment(task), self.settings.exit_code, self._epoch)

@@ -100,7 +100,7 @@ class Settings:
         container_instances: EC2 instances of every cluster; 0 refuses launch type EC2.
         instance_size: What each of them has of `cpu`, `memory` and `gpu`, in CPU units, MiB and
             number; a task has to fit on one. None for no limit.
-        phases: Durations of a task's statuses.
+        phases: Durations of the statuses of the tasks that start from then on.
         task_seconds: How long a task without a process runs.
         exit_code: Its exit code; None for a container that reports none.
         scale_out_seconds: How long a task waits under an EC2 capacity provider.

@@ -26,6 +26,7 @@ class Task:
         launch_type: FARGATE, EC2 or EXTERNAL.
         provider: Capacity provider, if it has one.
         created: When RunTask accepted it.
+        phases: Durations of its statuses: those of that moment, whatever is set afterwards.
         instance: Number of its container instance, where instances have a size.
         held: Seconds in PROVISIONING on top of the usual, for instances to be added.
         process_started: When its process was started; only with a process.
@@ -44,6 +45,7 @@ class Task:
     provider: str | None
     created: float
     created_at: float
+    phases: Phases
     has_process: bool = False
     held: float = 0.0
     process_started: float | None = None
@@ -76,15 +78,15 @@ def new_arn(region: str, cluster: str) -> str:
     return f"arn:aws:ecs:{region}:{ACCOUNT_ID}:task/{cluster}/{uuid.uuid4().hex}"
 
 
-def moment(task: Task, now: float, phases: Phases, runtime: float) -> Moment:
+def moment(task: Task, now: float, runtime: float) -> Moment:
     """Where a task stands.
 
     Args:
         task: The task.
         now: Seconds on the model's clock.
-        phases: Durations of the statuses.
         runtime: Seconds that a task without a process runs.
     """
+    phases = task.phases
     provisioned = task.created + phases.provisioning + task.held
     pending_until = provisioned + phases.pending
     running_from: float | None = pending_until + phases.activating
@@ -93,7 +95,7 @@ def moment(task: Task, now: float, phases: Phases, runtime: float) -> Moment:
         running_from = None if started is None else max(started, pending_until)
     ends = _ends(task, running_from, runtime)
     if ends is not None and now >= ends:
-        return _ending(task, now, ends, running_from, phases)
+        return _ending(task, now, ends, running_from)
     desired = "RUNNING"
     if running_from is not None and now >= running_from:
         return Moment("RUNNING", desired, running_from, None)
@@ -117,9 +119,8 @@ def _ends(task: Task, running_from: float | None, runtime: float) -> float | Non
     return task.stop_asked if natural is None else min(natural, task.stop_asked)
 
 
-def _ending(
-    task: Task, now: float, ends: float, running_from: float | None, phases: Phases
-) -> Moment:
+def _ending(task: Task, now: float, ends: float, running_from: float | None) -> Moment:
+    phases = task.phases
     ran = task.failure is None and running_from is not None and running_from <= ends
     started = running_from if ran else None
     stopped = ends

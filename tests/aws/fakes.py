@@ -11,6 +11,7 @@ from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from tests.core.echo import ARN, echo
 
+VCPU = "You’ve reached the limit on the number of vCPUs you can run concurrently"
 CONTENDED = "Too many concurrent attempts to create a new revision of the specified family."
 
 
@@ -235,3 +236,10 @@ class FakeTasks:
 
 def arn(family: str, revision: int) -> str:
     return ARN.format(family=family, revision=revision)
+
+
+async def outcomes(clock, submissions):
+    """The outcome of each submission, in their order: a task, or an error."""
+    return await clock.run(
+        asyncio.gather(*(s.outcome for s in submissions), return_exceptions=True)
+    )

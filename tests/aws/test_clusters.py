@@ -34,11 +34,6 @@ class FakeClusters:
 
 
 @pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
 def api(clock):
     api = FakeClusters(clock)
     api.clusters = {"etl": {"defaultCapacityProviderStrategy": SPOT}, "bare": {}}

@@ -17,11 +17,6 @@ from tests.aws.test_pacing import Quota, request
 from tests.aws.virtual import VirtualClock
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
 def desired(image: str = "flows:1") -> Desired:
     return Desired({"family": "f", "containerDefinitions": [{"name": "prefect", "image": image}]})
 

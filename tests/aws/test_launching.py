@@ -8,14 +8,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching.launch import Launching
 from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.core.reaction import MOST_RENEWALS
 from prefect_ecs_pinned.errors import AccessDenied, ClusterNotFound, LaunchTimeout, PinnedECSError
-from tests.aws.fakes import FakeTasks, arn
-from tests.aws.virtual import VirtualClock
-
-VCPU = "You’ve reached the limit on the number of vCPUs you can run concurrently"
+from tests.aws.fakes import VCPU, arn, outcomes
 
 
 def request(number: int = 0, **members):
@@ -25,21 +21,6 @@ def request(number: int = 0, **members):
         "startedBy": f"run-{number}",
         **members,
     }
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
-def api(clock):
-    return FakeTasks(clock)
-
-
-@pytest.fixture
-async def launching(api, clock):
-    return Launching(api, clock)
 
 
 class Quota:
@@ -57,12 +38,6 @@ class Quota:
             return Fault(Kind.THROTTLED, "RunTask", "ThrottlingException", "Rate exceeded")
         self.tokens -= 1
         return None
-
-
-async def outcomes(clock, submissions):
-    return await clock.run(
-        asyncio.gather(*(s.outcome for s in submissions), return_exceptions=True)
-    )
 
 
 async def test_three_hundred_runs_start_once_each_and_in_order(api, clock, launching):

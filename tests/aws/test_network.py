@@ -19,7 +19,6 @@ from prefect_ecs_pinned.errors import (
     PinnedECSError,
     Unavailable,
 )
-from tests.aws.virtual import VirtualClock
 
 
 class FakeNetwork:
@@ -45,11 +44,6 @@ class FakeNetwork:
     async def describe_subnets(self, vpc_id: str) -> Sequence[Mapping[str, Any]]:
         await self._call("DescribeSubnets")
         return [{"SubnetId": subnet} for subnet in self.of_vpc.get(vpc_id, [])]
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
 
 
 @pytest.fixture

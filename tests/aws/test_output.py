@@ -88,11 +88,6 @@ class FakeLogs:
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
 def logs(clock: VirtualClock) -> FakeLogs:
     return FakeLogs(clock)
 

@@ -26,7 +26,6 @@ from prefect_ecs_pinned.errors import (
     Unavailable,
 )
 from tests.aws.fakes import FakeDefinitions
-from tests.aws.virtual import VirtualClock
 from tests.core.model import changed
 from tests.core.pairs import UNSEEN
 
@@ -41,11 +40,6 @@ def pinning(api: FakeDefinitions) -> Pinning:
     """What a new process begins with."""
     reads = Pacer(DESCRIBE_TASK_DEFINITION, api.clock, probing=False)
     return Pinning(api, reads, api.clock)
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
 
 
 @pytest.fixture

@@ -12,13 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
 from prefect_ecs_pinned.aws.watching.polling import fair_share
-from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown
-from tests.aws.virtual import VirtualClock
 
 BAD = Fault(Kind.REFUSED, "DescribeTasks", "InvalidParameterException", "Invalid identifier")
 DENIED = Fault(Kind.DENIED, "DescribeTasks", "AccessDeniedException", "not authorized")
@@ -54,18 +51,8 @@ class Api:
 
 
 @pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
 def api(clock):
     return Api(clock)
-
-
-@pytest.fixture
-async def watching(api, clock):
-    return Watching(api, Pacer(DESCRIBE_TASKS, clock, probing=False), clock)
 
 
 def watch(watching, arn, cluster="c", interval=5.0, start_timeout=600.0, status="RUNNING"):

@@ -30,11 +30,6 @@ class Calls:
         return "answer"
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
 @pytest.mark.parametrize("patience", [10.0, 60.0, 120.0, 600.0])
 @pytest.mark.parametrize(
     "kind", [Kind.THROTTLED, Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE, Kind.UNKNOWN]

@@ -17,7 +17,6 @@ from prefect_ecs_pinned.aws.stopping import (
     Outcome,
     Stopping,
 )
-from tests.aws.virtual import VirtualClock
 
 THROTTLED = Fault(Kind.THROTTLED, "StopTask", "ThrottlingException", "Rate exceeded")
 DENIED = Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "not authorized")
@@ -44,11 +43,6 @@ class Api:
             await self.hold.wait()
         if self.fault is not None and self.clock.now() < self.until:
             raise self.fault
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
 
 
 @pytest.fixture

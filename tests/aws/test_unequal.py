@@ -10,12 +10,8 @@ import re
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching.launch import Launching
 from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError
-from tests.aws.fakes import FakeTasks, arn
-from tests.aws.virtual import VirtualClock
-
-VCPU = "You’ve reached the limit on the number of vCPUs you can run concurrently"
+from tests.aws.fakes import VCPU, arn, outcomes
 
 
 def vcpus(number: float) -> str:
@@ -34,21 +30,6 @@ def request(number: int = 0, cpu: float = 1, **members):
 
 def failures(*reasons: str):
     return {"tasks": [], "failures": [{"reason": reason} for reason in reasons]}
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
-def api(clock):
-    return FakeTasks(clock)
-
-
-@pytest.fixture
-async def launching(api, clock):
-    return Launching(api, clock)
 
 
 class Account:
@@ -271,12 +252,6 @@ DEFINITION = {"containerDefinitions": [{"name": "prefect", "memory": 512}]}
 
 async def submit_all(launching, requests, budget=60):
     return [launching.submit(r, budget, definition=DEFINITION) for r in requests]
-
-
-async def outcomes(clock, submissions):
-    return await clock.run(
-        asyncio.gather(*(s.outcome for s in submissions), return_exceptions=True)
-    )
 
 
 async def test_a_gpu_that_no_instance_has_keeps_nobody_waiting(api, clock, launching):

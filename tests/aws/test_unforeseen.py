@@ -14,7 +14,6 @@ from itertools import count, cycle
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.launching.launch import Launching
 from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.core.breakers import Breaker, Breakers
@@ -22,26 +21,10 @@ from prefect_ecs_pinned.core.capacity import Shortage
 from prefect_ecs_pinned.core.queueing import Group, Queue
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError
-from tests.aws.fakes import FakeTasks, arn
-from tests.aws.virtual import VirtualClock
+from tests.aws.fakes import arn
 
 REQUEST = {"taskDefinition": arn("f", 1), "launchType": "EC2", "cluster": "etl"}
 NO_ROOM = {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
-def api(clock):
-    return FakeTasks(clock)
-
-
-@pytest.fixture
-async def launching(api, clock):
-    return Launching(api, clock)
 
 
 async def outcome(clock, launching, **members):

@@ -9,30 +9,12 @@ from collections import deque
 import pytest
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.calls.pacing import DESCRIBE_TASKS, Pacer
 from prefect_ecs_pinned.aws.loop.control_loop import ThreadsafeQueue
-from prefect_ecs_pinned.aws.watching.watcher import Watching
 from prefect_ecs_pinned.core.task_state import Snapshot, snapshot
 from prefect_ecs_pinned.errors import TaskFateUnknown, TaskStartTimeout
-from tests.aws.fakes import FakeTasks, arn
-from tests.aws.virtual import VirtualClock
+from tests.aws.fakes import arn
 
 DENIED_STOP = Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "not authorized")
-
-
-@pytest.fixture
-def clock():
-    return VirtualClock()
-
-
-@pytest.fixture
-def api(clock):
-    return FakeTasks(clock)
-
-
-@pytest.fixture
-async def watching(api, clock):
-    return Watching(api, Pacer(DESCRIBE_TASKS, clock, probing=False), clock)
 
 
 def watch(watching, api, interval=5.0, start_timeout=600.0, cluster="default", **task):

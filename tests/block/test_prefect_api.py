@@ -35,8 +35,6 @@ from tests.answering import answering
 from tests.block.conftest import Status, World, until
 from tests.databases import fill_database
 
-pytestmark = pytest.mark.xdist_group("block-api")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _prefect(migrated_database: Path) -> Iterator[None]:

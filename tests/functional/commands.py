@@ -36,14 +36,13 @@ class Commands:
     def __init__(self, home: Path, flows: Path, environment: Mapping[str, str]) -> None:
         self._home = home
         with (home / "commands.log").open("wb") as log:
-            self._host = subprocess.Popen(
+            self.host = subprocess.Popen(
                 [sys.executable, "-m", "tests.functional.commands"],
                 env={**os.environ, "PYTHONPATH": _python_path(), **environment},
                 cwd=flows,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
                 start_new_session=True,
             )
 
@@ -63,19 +62,19 @@ class Commands:
             "log": str(self._home / f"{name}.log"),
             "wait": wait,
         }
-        assert self._host.stdin is not None
-        assert self._host.stdout is not None
-        self._host.stdin.write(json.dumps(order) + "\n")
-        self._host.stdin.flush()
-        answer = self._host.stdout.readline()
+        assert self.host.stdin is not None
+        assert self.host.stdout is not None
+        self.host.stdin.write(json.dumps(order).encode() + b"\n")
+        self.host.stdin.flush()
+        answer = self.host.stdout.readline()
         assert answer, (self._home / "commands.log").read_text()
         return int(answer)
 
     def close(self) -> None:
         """End all that was started."""
-        self._host.terminate()
-        self._host.wait()
-        for stream in (self._host.stdin, self._host.stdout):
+        self.host.terminate()
+        self.host.wait()
+        for stream in (self.host.stdin, self.host.stdout):
             if stream is not None:
                 stream.close()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,33 @@ _WITHOUT = (
 )
 
 
+class ForkingStage(Stage):
+    """A stage whose Prefect server is a fork, as its agents are.
+
+    `prefect server start` is two processes, each of which imports Prefect; the demo has it.
+    """
+
+    commands: Commands
+
+    def start(
+        self, name: str, command: Sequence[str], settings: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        if name != "server":
+            return super().start(name, command, settings)
+        host, port = command[command.index("--host") + 1], command[command.index("--port") + 1]
+        self.commands = Commands(self.home, self.flows, self.environment)
+        self.commands.start(name, [str(HERE / "serve.py"), host, port], {})
+        return self.commands.host
+
+    def close(self) -> None:
+        if hasattr(self, "commands"):
+            self.commands.close()
+        super().close()
+
+
 @pytest.fixture(scope="session")
 def world(migrated_database: Path) -> Iterator[World]:
-    with Stage() as stage:
+    with ForkingStage() as stage:
         home = Path(stage.environment["PREFECT_HOME"])
         home.mkdir(exist_ok=True)
         shutil.copyfile(migrated_database, home / "prefect.db")
@@ -34,10 +59,6 @@ def world(migrated_database: Path) -> Iterator[World]:
         for service in _WITHOUT:
             stage.environment[f"PREFECT_API_SERVICES_{service}_ENABLED"] = "false"
         stage.start_servers()
-        commands = Commands(stage.home, stage.flows, stage.environment)
-        try:
-            commands.run("register", ["block", "register", "-m", "prefect_ecs_pinned"])
-            commands.run("prepare", [str(HERE / "prepare.py"), stage.ecs_url])
-            yield World(stage, commands)
-        finally:
-            commands.close()
+        stage.commands.run("register", ["block", "register", "-m", "prefect_ecs_pinned"])
+        stage.commands.run("prepare", [str(HERE / "prepare.py"), stage.ecs_url])
+        yield World(stage, stage.commands)

@@ -13,6 +13,14 @@ from tests.functional.commands import Commands
 #: Seconds for anything to happen.
 PATIENCE = 90.0
 
+#: What an agent's log says of a run at its very end.
+ENDS = (
+    "exited successfully",
+    "exited with non-zero exit code",
+    "the task failed to start",
+    "The flow run was cancelled",
+)
+
 #: Makes agents quick, and the server not too busy with them.
 QUICK = {"PREFECT_AGENT_QUERY_INTERVAL": "2", "PREFECT_WORKER_QUERY_SECONDS": "2"}
 ENGINE = {"PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false"}
@@ -69,6 +77,14 @@ class World:
     def logs(self, id_: str) -> str:
         body = {"logs": {"flow_run_id": {"any_": [id_]}}}
         return "\n".join(line["message"] for line in self.stage.api("logs/filter", body))
+
+    def ended(self, ids: Sequence[str], saying: Sequence[str] = ENDS) -> int:
+        """How many runs have come to their end in an agent or a worker, by their logs."""
+        names = [run["name"] for run in self.flow_runs(ids)]
+        logs = [self.stage.home / f"{name}.log" for name in self.processes]
+        lines = [line for log in logs for line in log.read_text().splitlines()]
+        said = [line for line in lines if any(end in line for end in saying)]
+        return sum(any(f"{name!r}" in line for line in said) for name in names)
 
     def cancel(self, id_: str) -> None:
         """What ``prefect flow-run cancel`` does."""

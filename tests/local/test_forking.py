@@ -6,16 +6,15 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from prefect_ecs_pinned.local.forked import program_of
-from tests.local.test_runner import Recorder, gone, recorder
-
-__all__ = ["recorder"]
+from tests.local.test_runner import Recorder, gone
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 SUPERVISOR = "prefect.runner._workspace_supervisor"
@@ -43,20 +42,33 @@ def test_what_is_forked(command, program):
     assert program_of(command.split()) == program
 
 
-@pytest.fixture
-async def spawner(recorder: Recorder) -> psutil.Process:
-    """The process that forks, started by a first task."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def _spawner(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[psutil.Process]:
+    """The process that forks, started by a first task; its first fork takes it 4 s of CPU."""
+    recorder = Recorder(tmp_path_factory.mktemp("runner"), at_once=2)
     recorder.submit("first", "true")
     assert await recorder.end("first") == 0
     assert recorder.runner._spawner is not None
-    return psutil.Process(recorder.runner._spawner.pid)
+    yield psutil.Process(recorder.runner._spawner.pid)
+    await recorder.runner.close()
 
 
 @pytest.fixture
-def stand_in(spawner: psutil.Process) -> str:
-    """The path of what forks take for their interpreter."""
+def spawner(_spawner: psutil.Process) -> Iterator[psutil.Process]:
+    """The same, without forks."""
+    assert _spawner.children() == []
+    yield _spawner
+    psutil.wait_procs(_spawner.children(), timeout=10)
+
+
+@pytest.fixture
+def stand_in(spawner: psutil.Process) -> Iterator[str]:
+    """The path of what forks take for their interpreter; afterwards it is what it was."""
     (path,) = {c.laddr for c in spawner.net_connections("unix") if c.laddr}
-    return str(Path(path).with_name("python"))
+    script = Path(path).with_name("python")
+    before = script.read_text()
+    yield str(script)
+    script.write_text(before)
 
 
 @pytest.fixture
@@ -132,10 +144,12 @@ def test_a_fork_ends_with_its_stand_in(stand_in, spawner, silent):
     assert gone(child)
 
 
-def test_without_a_spawner_the_interpreter_does_it(stand_in, spawner):
+def test_without_a_spawner_the_interpreter_does_it(stand_in, spawner, tmp_path):
     """A task that outlives the spawner is not left without Python."""
     script = Path(stand_in).read_text().replace("/socket", "/no-socket")
     Path(stand_in).write_text(script)
-    process = start(stand_in, "-m", "prefect.no_such_module")
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "__init__.py").touch()  # the real one takes 3 s to import
+    process = start(stand_in, "-m", "prefect.no_such_module", PYTHONPATH=str(tmp_path))
     assert "No module named prefect.no_such_module" in process.communicate(timeout=60)[0]
     assert process.returncode == 1

@@ -259,6 +259,17 @@ def test_the_life_of_a_task(clock):
     assert describe(ecs, arn) is None
 
 
+def test_a_task_keeps_the_phases_with_which_it_was_started(clock):
+    """No setting takes a task that runs back to PROVISIONING."""
+    ecs = ecs_with(clock, phases=Phases(0, 0, 0, 0, 0, 0), task_seconds=10)
+    ecs.call("RegisterTaskDefinition", definition())
+    old = run(ecs)["tasks"][0]["taskArn"]
+    ecs.settings.phases = Phases(100, 0, 0, 0, 0, 0)
+    new = run(ecs)["tasks"][0]["taskArn"]
+    clock.now += 5
+    assert [describe(ecs, arn)["lastStatus"] for arn in (old, new)] == ["RUNNING", "PROVISIONING"]
+
+
 def test_a_task_that_fails_to_start(clock):
     """It never runs, and says why."""
     ecs = ecs_with(clock)

@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping
 
 from prefect_ecs_pinned.aws.calls.models import modelled_errors
+from prefect_ecs_pinned.core import capacity
 from prefect_ecs_pinned.core.kinds import Kind
 
 #: Codes that mean "too many requests", of ECS, EC2, Logs and STS.
@@ -123,7 +124,7 @@ _EC2_PATTERN = re.compile(r"Invalid\w+(\.\w+)*|\w+(\.\w+)*\.(NotFound|Malformed)
 _CLIENT_ERRORS = ("ClientException", "InvalidParameterException")
 
 #: (fragment of the message, kind) of a ClientException or an InvalidParameterException: ECS uses
-#: either for the same. The first match counts.
+#: either for the same. The first match counts. Those for lack of room: `core.capacity`.
 _BY_MESSAGE: tuple[tuple[str, Kind], ...] = (
     # "Too many concurrent attempts to create a new revision of the specified family."
     ("Too many concurrent attempts", Kind.CONTENDED),
@@ -150,16 +151,6 @@ _BY_MESSAGE: tuple[tuple[str, Kind], ...] = (
     # "Error retrieving subnet information for [subnet-0]: The subnet ID 'subnet-0' does not exist
     # (ErrorCode: InvalidSubnetID.NotFound)"
     ("ErrorCode: InvalidSubnetID.NotFound", Kind.NO_SUBNET),
-    # "Capacity is unavailable at this time. Please try again later or in a different availability
-    #  zone"
-    ("Capacity is unavailable", Kind.CAPACITY),
-    # "Tasks provisioning capacity limit exceeded.": an EC2 capacity provider has 500 tasks in
-    # PROVISIONING
-    ("provisioning capacity limit exceeded", Kind.CAPACITY),
-    # "You've reached the limit on the number of vCPUs you can run concurrently"
-    ("limit on the number of", Kind.VCPU_QUOTA),
-    # "No Container Instances were found in your cluster." (or "... in your capacity provider.")
-    ("No Container Instances", Kind.NO_INSTANCES),
     # "User: arn:... is not authorized to perform: iam:PassRole on resource: arn:..."
     ("is not authorized to perform", Kind.DENIED),
 )
@@ -247,7 +238,8 @@ def _by_message(message: str) -> Kind | None:
     inner = _INNER_CODE.search(message)
     if inner and (_is_throttle(inner[1]) or _BY_CODE.get(inner[1]) is Kind.OUTCOME_UNKNOWN):
         return Kind.HIDDEN_THROTTLE
-    return next((kind for fragment, kind in _BY_MESSAGE if fragment in message), None)
+    found = next((kind for fragment, kind in _BY_MESSAGE if fragment in message), None)
+    return found or capacity.kind_of(message)
 
 
 def _of_model(code: str, operation: str, service: str) -> Kind:

@@ -158,9 +158,7 @@ def _in_band_kind(reasons: Sequence[str]) -> Kind:
     known = [reason for reason in reasons if capacity.is_refusal(reason)]
     if not known:
         return Kind.UNKNOWN
-    # "You've reached the limit on the number of vCPUs you can run concurrently", or with a
-    # typographic apostrophe.
-    if any("limit on the number of" in reason for reason in known):
+    if any(capacity.kind_of(reason) is Kind.VCPU_QUOTA for reason in known):
         return Kind.VCPU_QUOTA
     return Kind.NO_PLACE if capacity.is_unplaceable(reasons) else Kind.CAPACITY
 
