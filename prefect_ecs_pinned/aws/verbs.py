@@ -13,13 +13,14 @@ from prefect_ecs_pinned.aws.calls.pacing import (
     Pacer,
 )
 from prefect_ecs_pinned.aws.calls.retrying import Waits
-from prefect_ecs_pinned.aws.events import Listener
+from prefect_ecs_pinned.aws.events import Event, Listener, RevisionPinned
 from prefect_ecs_pinned.aws.launching.clusters import Clusters
 from prefect_ecs_pinned.aws.launching.launch import Launching
 from prefect_ecs_pinned.aws.launching.network import Network
 from prefect_ecs_pinned.aws.launching.progress import Progress
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.loop.threads import Threads
+from prefect_ecs_pinned.aws.measuring import Measuring
 from prefect_ecs_pinned.aws.output.streams import Output
 from prefect_ecs_pinned.aws.pinning.definitions import Definitions
 from prefect_ecs_pinned.aws.pinning.resolving import Pinning
@@ -46,6 +47,7 @@ class Verbs:
     clusters: Clusters
     output: Output
     progress: Progress
+    measuring: Measuring
 
     @classmethod
     def of(cls, access: Access, emit: Listener, waits: Waits) -> Verbs:
@@ -56,7 +58,13 @@ class Verbs:
             emit: Called with events, on the control loop.
             waits: How long what may pass is waited out.
         """
-        clock = LoopClock()
+        clock, measuring = LoopClock(), Measuring()
+
+        def pinned(event: Event) -> None:
+            if isinstance(event, RevisionPinned):
+                measuring(event)
+            emit(event)
+
         clients = Clients(
             access,
             Threads(_OTHER_CALLS, "call"),
@@ -65,24 +73,28 @@ class Verbs:
             watching=Threads(_WATCHING_CALLS, "watch"),
             clock=clock,
             timeouts=(waits.connect, waits.answer),
+            measure=measuring,
         )
         ecs, logs = EcsApi(clients), LogsApi(clients)
         stopping = Stopping(ecs, clock)
-        launching = Launching(ecs, clock, stopping)
+        launching = Launching(ecs, clock, stopping, measuring)
         reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
         polls = Pacer(DESCRIBE_TASKS, clock, probing=False)
+        watching = Watching(ecs, polls, clock, stopping, measuring)
+        measuring.observe(launching.snapshot, watching.live_by_cluster)
         return cls(
             clients=clients,
             ecs=ecs,
             definitions=Definitions(),
-            pinning=Pinning(ecs, reads, clock, emit, waits),
+            pinning=Pinning(ecs, reads, clock, pinned, waits),
             launching=launching,
             stopping=stopping,
-            watching=Watching(ecs, polls, clock, stopping),
+            watching=watching,
             network=Network(Ec2Api(clients), clock, waits.reads),
             clusters=Clusters(ecs, clock, waits.reads),
             output=Output(logs, clock, in_region=logs.in_region),
             progress=Progress(launching.snapshot, emit, clock),
+            measuring=measuring,
         )
 
     async def close(self) -> None:
@@ -91,4 +103,5 @@ class Verbs:
             await self.launching.close()
             await self.watching.close()
         finally:
+            self.measuring.close()
             self.clients.close()

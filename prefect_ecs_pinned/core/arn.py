@@ -39,6 +39,28 @@ def account_of(arn: str) -> str:
     return parts[4] if len(parts) == 6 and parts[0] == "arn" else ""
 
 
+def region_of(arn: str) -> str:
+    """The Region of an ARN; empty when the text is none."""
+    parts = arn.split(":", 5)
+    return parts[3] if len(parts) == 6 and parts[0] == "arn" else ""
+
+
+def cluster_arn(cluster: str, of: str) -> str:
+    """The ARN of a cluster given by name or ARN.
+
+    Args:
+        cluster: The cluster.
+        of: ARN of anything of ECS in the same account and Region.
+
+    Returns:
+        Empty when ``cluster`` is a name, and ``of`` no ARN.
+    """
+    parts = of.split(":", 5)
+    if cluster.startswith("arn:"):
+        return cluster
+    return ":".join((*parts[:5], f"cluster/{cluster}")) if len(parts) == 6 else ""
+
+
 _ROLE = re.compile(r"arn:[^:]+:iam::(?P<account>\d*):role/(?P<name>.+)")
 
 

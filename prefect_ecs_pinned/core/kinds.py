@@ -53,3 +53,8 @@ PASSING = frozenset(
 #: Kinds that pass when what is refused has worked before: credentials are rotated, and IAM is
 #: eventually consistent.
 PASSING_ONCE_WORKED = frozenset({Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.DENIED})
+
+
+def error_type(kind: Kind) -> str:
+    """A kind as the attribute ``error.type`` of a metric."""
+    return "_OTHER" if kind is Kind.UNKNOWN else kind.name.lower()

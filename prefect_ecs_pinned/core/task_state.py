@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
@@ -66,6 +67,7 @@ class Snapshot:
             one; "name: reason" of one without an exit code.
         ran: Its containers were started: it has a ``startedAt``, or an exit code.
         instance: ARN of its container instance, empty on Fargate and as long as it has none.
+        stopped_at: ``stoppedAt`` in seconds since 1970; None until the task has stopped.
     """
 
     task_arn: str
@@ -79,6 +81,7 @@ class Snapshot:
     other_exits: tuple[str, ...] = ()
     ran: bool = False
     instance: str = ""
+    stopped_at: float | None = None
 
     @property
     def final(self) -> bool:
@@ -135,6 +138,7 @@ def snapshot(task: Mapping[str, Any]) -> Snapshot:
         other_exits=tuple(others),
         ran=task.get("startedAt") is not None or exit_code is not None,
         instance=_text(task.get("containerInstanceArn")),
+        stopped_at=_moment(task.get("stoppedAt")) if status in FINAL else None,
     )
 
 
@@ -173,6 +177,11 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _moment(value: object) -> float | None:
+    """A time as botocore gives it, in seconds since 1970."""
+    return value.timestamp() if isinstance(value, datetime) and value.tzinfo else None
+
+
 def _whole(value: object) -> int | None:
     """An exit code; a number, or digits."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -205,6 +214,15 @@ class Diagnosis:
 def was_interrupted(end: Snapshot) -> bool:
     """Whether a task was stopped from outside, and its container exited with 0."""
     return end.exit_code == 0 and end.stop_code in INTERRUPTIONS
+
+
+def outcome_of(end: Snapshot) -> str:
+    """The end of a task in a word: completed, failed, interrupted or not_started."""
+    if not end.ran:
+        return "not_started"
+    if end.stop_code in INTERRUPTIONS:
+        return "interrupted"
+    return "completed" if end.exit_code == 0 else "failed"
 
 
 def diagnose(end: Snapshot) -> Diagnosis:

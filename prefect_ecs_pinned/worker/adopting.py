@@ -23,10 +23,11 @@ from prefect.logging.loggers import get_logger
 from prefect.states import AwaitingRetry, Pending
 from prefect.utilities.engine import propose_state
 
+from prefect_ecs_pinned import metrics
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-from prefect_ecs_pinned.core.arn import TaskIdentifier
+from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_arn
 from prefect_ecs_pinned.core.compare import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.faces.asking import reason_of
@@ -195,6 +196,7 @@ class Adopting:
         task = Snapshot(arn, cluster, "PROVISIONING")
         launched = Launched(Launch(), task, identifier, desired)
         self._live.follow(spec, job.plane, host, launched, lambda: None)
+        metrics.record(metrics.ADOPTED, 1, metrics.of_cluster(cluster_arn(cluster, arn)))
 
     # -- runs without a task -------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from prefect.logging.loggers import get_logger
 from prefect.states import AwaitingRetry
 from prefect.utilities.engine import propose_state
 
+from prefect_ecs_pinned import metrics
 from prefect_ecs_pinned.aws.loop.bounded import in_batches
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.faces.pages import page_limit
@@ -90,7 +91,9 @@ class HandingBack:
                 for claim in batch
                 if claim.flow_run_id in seen and is_taken(claim, seen[claim.flow_run_id])
             ]
-            back += sum(await asyncio.gather(*(self._set_back(claim, why) for claim in ours)))
+            done = sum(await asyncio.gather(*(self._set_back(claim, why) for claim in ours)))
+            metrics.record(metrics.HANDED_BACK, done, {})
+            back += done
         return back
 
     async def _set_back(self, claim: Claim, why: str) -> bool:

@@ -21,11 +21,19 @@ from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import AGENT
 from prefect_ecs_pinned.aws.calls.sessions import Access, Session, Sessions
 from prefect_ecs_pinned.aws.calls.worked import Worked
+from prefect_ecs_pinned.aws.events import CallEnded, Measure, ignore
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.loop.threads import Threads
+from prefect_ecs_pinned.core.kinds import error_type
 from prefect_ecs_pinned.core.shown import plain
 
 __all__ = ["Access", "Clients", "share_models"]
+
+#: boto3's names of services -> AWS's, where they differ by more than capitals.
+_SERVICE_IDS = {"logs": "CloudWatch Logs", "secretsmanager": "Secrets Manager"}
+
+#: Calls that AWS was asked too often for.
+_THROTTLES = (Kind.THROTTLED, Kind.HIDDEN_THROTTLE)
 
 #: Kinds of refusals that say nothing against the credentials: AWS knows who asked.
 _AUTHENTICATED = frozenset(Kind) - PASSING - {Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.UNKNOWN}
@@ -57,6 +65,7 @@ class Clients:
             most calls when it is left out.
         clock: Time, of the pauses between sessions.
         timeouts: Seconds to connect, and without a byte of an answer.
+        measure: Called with the end of each call.
     """
 
     def __init__(
@@ -68,12 +77,15 @@ class Clients:
         watching: Threads | None = None,
         clock: Clock | None = None,
         timeouts: tuple[float, float] = (AGENT.connect, AGENT.answer),
+        measure: Measure = ignore,
     ) -> None:
         self._threads = {"launching": launching, "watching": watching or threads}
         self._others = threads
         pools = {"launching": connections}
         self._access = access
-        self._sessions = Sessions(access, clock or LoopClock(), pools, timeouts)
+        self._clock = clock or LoopClock()
+        self._sessions = Sessions(access, self._clock, pools, timeouts)
+        self._measure = measure
         self._worked = Worked()
 
     async def region(self) -> str:
@@ -143,7 +155,7 @@ class Clients:
         try:
             client = await self._sessions.client(session, call.service, call.purpose, call.region)
             threads = self._threads.get(call.purpose, self._others)
-            ready = True
+            ready, asked_at = True, self._clock.now()
             with waiting_for(lambda: _in_words(call, client)):
                 answer = await threads.run(lambda: call.work(client))
         except Exception as exception:  # noqa: BLE001 - classified, whatever it is
@@ -151,10 +163,13 @@ class Clients:
         else:
             if answer is not None:  # None: the work has thought better of making the call
                 self._worked.note(call.operation, call.about)
+                self._measure(_ended(call, client, self._clock.now() - asked_at))
             self._sessions.accepted(session)
             return answer
         # Not within the except clause: the original would go along as the error's context.
         fault = _as_fault(failure, call)
+        if ready:
+            self._measure(_ended(call, client, self._clock.now() - asked_at, fault))
         source = failure.__cause__ if failure is fault else failure
         if isinstance(source, ClientError) and ready and fault.kind in _AUTHENTICATED:
             self._worked.credentials = True
@@ -180,6 +195,17 @@ class Clients:
 def _in_words(call: _Call, client: Any) -> str:
     where = getattr(getattr(client, "meta", None), "endpoint_url", None)
     return f"AWS: {call.service}:{call.operation}" + (f" at {plain(where)}" if where else "")
+
+
+def _ended(call: _Call, client: Any, seconds: float, fault: Fault | None = None) -> CallEnded:
+    name = _SERVICE_IDS.get(call.service, call.service.upper())
+    region = str(getattr(getattr(client, "meta", None), "region_name", None) or "")
+    if fault is None:
+        return CallEnded(name, call.operation, region, seconds)
+    operation = fault.operation or call.operation  # the work may make another call first
+    return CallEnded(
+        name, operation, region, seconds, error_type(fault.kind), fault.kind in _THROTTLES
+    )
 
 
 def _as_fault(failure: Exception, call: _Call) -> Fault:

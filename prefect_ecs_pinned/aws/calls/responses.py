@@ -36,7 +36,7 @@ TASK_MEMBERS = (
 )
 
 #: Those that tell nothing more of a task that is RUNNING; a time costs as much as ten others.
-TASK_TIMES = ("createdAt", "startedAt")
+TASK_TIMES = ("createdAt", "startedAt", "stoppedAt")
 
 #: Members of API_Container that are read.
 CONTAINER_MEMBERS = ("name", "exitCode", "reason")

@@ -11,12 +11,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
+from prefect_ecs_pinned.aws.events import LaunchEnded, Measure, ignore
 from prefect_ecs_pinned.aws.launching import outcomes, task_lookup
 from prefect_ecs_pinned.aws.launching.outcomes import NotStopped
 from prefect_ecs_pinned.aws.launching.permit import Permit
@@ -46,11 +48,19 @@ class Launching:
         api: The calls.
         clock: Time.
         stopping: Stops tasks that nobody wants; one of its own unless given.
+        measure: Called with the end of each launch.
     """
 
-    def __init__(self, api: LaunchApi, clock: Clock, stopping: Stopping | None = None) -> None:
+    def __init__(
+        self,
+        api: LaunchApi,
+        clock: Clock,
+        stopping: Stopping | None = None,
+        measure: Measure = ignore,
+    ) -> None:
         self._api = api
         self._clock = clock
+        self._measure = measure
         self._queues: dict[str, QuotaQueue] = {}
         self._withdrawing = Withdrawing(stopping or Stopping(api, clock), self.task_stopped)
         self._numbers = count()
@@ -86,6 +96,7 @@ class Launching:
             request=dict(request),
             budget=budget,
             number=next(self._numbers),
+            queued_at=self._clock.now(),
             definition=definition,
             renew=renew,
             heal=heal,
@@ -98,7 +109,7 @@ class Launching:
             submission.request, submission.id, definition, container_name
         )
         self._open.add(submission)
-        submission.outcome = asyncio.create_task(self._run(submission))
+        submission.outcome = asyncio.create_task(self._run_measured(submission))
         submission.outcome.add_done_callback(seen)
         return submission
 
@@ -124,10 +135,32 @@ class Launching:
             queue.stopped(key)
 
     def snapshot(self) -> dict[str, dict[str, float]]:
-        """Numbers by quota bucket: queued, calling, launched, live, rate, throttles."""
-        return {name: queue.snapshot() for name, queue in self._queues.items()}
+        """Numbers by quota bucket: queued, calling, launched, live, rate, throttles, oldest.
+
+        The last is the age of the oldest that waits, in seconds. May be called on any thread.
+        """
+        return {name: queue.snapshot() for name, queue in list(self._queues.items())}
 
     # -- the way of a launch -----------------------------------------------------------------------
+
+    async def _run_measured(self, submission: Submission) -> Snapshot:
+        ended = partial(
+            LaunchEnded,
+            launch_type_of(submission.request),
+            str(submission.request.get("cluster") or "default"),
+            str(submission.request.get("taskDefinition") or ""),
+        )
+        error = "cancelled"
+        try:
+            task = await self._run(submission)
+            error = ""
+        except Exception as exception:
+            error = outcomes.error_type(submission.withdrawn, exception)
+            raise
+        else:
+            return task
+        finally:
+            self._measure(ended(self._clock.now() - submission.queued_at, error))
 
     async def _run(self, submission: Submission) -> Snapshot:
         """Launch a submission, and leave nothing of it behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
+from prefect_ecs_pinned.core import kinds
 from prefect_ecs_pinned.core.reaction import NO_ROOM
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import LaunchTimeout, PinnedECSError, TaskFateUnknown
@@ -72,3 +73,12 @@ def out_of_time(
     error = LaunchTimeout(what, why, hint)
     error.__cause__ = fault
     return error
+
+
+def error_type(withdrawn: bool, error: Exception) -> str:
+    """Why a launch has failed, as the attribute ``error.type``: AWS's answer, or our error."""
+    if withdrawn:
+        return "cancelled"
+    if isinstance(fault := error.__cause__, Fault):
+        return kinds.error_type(fault.kind)
+    return type(error).__name__

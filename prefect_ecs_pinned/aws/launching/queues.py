@@ -99,9 +99,12 @@ class QuotaQueue:
         self._changed.set()
 
     def snapshot(self) -> dict[str, float]:
-        """Numbers of the moment."""
+        """Numbers of the moment; may be called on any thread."""
+        asking = list(self._asking)
+        queued_at = min((submission.queued_at for submission in asking), default=None)
         return {
-            "queued": sum(submission.waits() for submission in self._asking),
+            "queued": sum(submission.waits() for submission in asking),
+            "oldest": 0.0 if queued_at is None else self._clock.now() - queued_at,
             "calling": self.calls,
             "launched": self.launched,
             "live": self.line.live(),

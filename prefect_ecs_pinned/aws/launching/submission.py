@@ -45,6 +45,7 @@ class Submission:
         request: RunTask's parameters, without ``clientToken``; emptied when it is done.
         budget: Seconds for which it waits for room, or for an answer.
         number: Place in the order of arrival.
+        queued_at: When that was.
         definition: What it runs, as far as it is known.
         renew: Finds another revision when ECS calls this one inactive; None when the revision was
             given by name.
@@ -72,6 +73,7 @@ class Submission:
     request: dict[str, Any] = field(repr=False)  # variables may be secrets
     budget: float
     number: int
+    queued_at: float = 0.0
     definition: Mapping[str, Any] | None = field(default=None, repr=False)
     renew: Renewal | None = field(default=None, repr=False)
     heal: Renewal | None = field(default=None, repr=False)

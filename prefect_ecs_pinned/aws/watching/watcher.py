@@ -17,6 +17,7 @@ from functools import partial
 
 from prefect_ecs_pinned.aws.calls.pacing import Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock, WatchApi
+from prefect_ecs_pinned.aws.events import Measure, ignore
 from prefect_ecs_pinned.aws.stopping import STOP_SECONDS, Outcome, Stopping
 from prefect_ecs_pinned.aws.watching.polling import DESCRIBE_TASKS_LIMIT, Poller, fair_share
 from prefect_ecs_pinned.aws.watching.trouble import (
@@ -26,7 +27,7 @@ from prefect_ecs_pinned.aws.watching.trouble import (
     not_stopped,
 )
 from prefect_ecs_pinned.aws.watching.watch import SCALE_OUT_SECONDS, News, Receiver, Watch
-from prefect_ecs_pinned.aws.watching.watches import Watches
+from prefect_ecs_pinned.aws.watching.watches import Watches, task_ended
 from prefect_ecs_pinned.core.arn import cluster_of_task
 from prefect_ecs_pinned.core.task_state import Snapshot
 
@@ -52,14 +53,21 @@ class Watching:
         reads: Pace of DescribeTasks.
         clock: Time.
         stopping: What stops tasks that do not start; one of its own if None.
+        measure: Called with the end of each task.
     """
 
     def __init__(
-        self, api: WatchApi, reads: Pacer, clock: Clock, stopping: Stopping | None = None
+        self,
+        api: WatchApi,
+        reads: Pacer,
+        clock: Clock,
+        stopping: Stopping | None = None,
+        measure: Measure = ignore,
     ) -> None:
         self._api = api
         self._reads = reads
         self._clock = clock
+        self._measure = measure
         self._stopping = stopping if stopping is not None else Stopping(api, clock)
         self._answered = False
         self._pollers: dict[str, Poller] = {}
@@ -84,6 +92,7 @@ class Watching:
         if task.final:
             watch.live = False
             queue.put(task)
+            self._measure(task_ended(name, task))
             return watch
         self._poller(name).add(watch)
         return watch
@@ -98,7 +107,11 @@ class Watching:
 
     def live(self) -> int:
         """How many tasks are being watched."""
-        return sum(len(poller.watches) for poller in self._pollers.values())
+        return sum(self.live_by_cluster().values())
+
+    def live_by_cluster(self) -> dict[str, int]:
+        """How many tasks are watched in each cluster, by name or ARN; on any thread."""
+        return {name: len(poller.watches) for name, poller in list(self._pollers.items())}
 
     async def close(self) -> None:
         """End every watch with an error; wait for stops that are under way, for up to a minute."""
@@ -112,7 +125,9 @@ class Watching:
         poller = self._pollers.get(name)
         if poller is None:
             answered = self._answered or any(p.watches.answered for p in self._pollers.values())
-            watches = Watches(self._clock, self._stop_unstarted, self._stopping.ended, answered)
+            watches = Watches(
+                self._clock, self._stop_unstarted, self._stopping.ended, answered, self._measure
+            )
             poller = Poller(name, watches, self._api, self._reads, self._clock, self._share)
             self._pollers[name] = poller
             poll = asyncio.create_task(self._poll(poller))

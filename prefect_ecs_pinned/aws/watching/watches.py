@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.aws.events import Measure, TaskEnded, ignore
 from prefect_ecs_pinned.aws.watching.descriptions import MISSING, by_arn, reasons
 from prefect_ecs_pinned.aws.watching.trouble import (
     PATIENCE,
@@ -28,9 +29,10 @@ from prefect_ecs_pinned.core.task_state import (
     Snapshot,
     goes_back,
     is_ending,
+    outcome_of,
     snapshot,
 )
-from prefect_ecs_pinned.errors import TaskFateUnknown
+from prefect_ecs_pinned.errors import TaskFailedToStart, TaskFateUnknown
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Watches:
         on_overdue: Called with a watch whose task has not started in time; it stops the task.
         on_final: Called with the ARN of a task that was seen STOPPED.
         answered: See below.
+        measure: Called with the end of each task.
 
     Attributes:
         answered: A DescribeTasks of these credentials has been answered before.
@@ -60,10 +63,12 @@ class Watches:
         on_overdue: Callable[[Watch], object],
         on_final: Callable[[str], object],
         answered: bool = False,
+        measure: Measure = ignore,
     ) -> None:
         self._clock = clock
         self._on_overdue = on_overdue
         self._on_final = on_final
+        self._measure = measure
         self._by_arn: dict[str, tuple[Watch, ...]] = {}
         self._intervals: Counter[float] = Counter()
         self.start_deadline = math.inf
@@ -161,6 +166,8 @@ class Watches:
         """Deliver the last news of a watch."""
         if watch.live and self._deliver(watch, news):
             self.remove(watch)
+            if watch.task.task_arn not in self._by_arn:  # the last of those that watch it
+                self._measure(task_ended(watch.cluster, news))
 
     def _deliver(self, watch: Watch, news: News) -> bool:
         """Put news; whether that succeeded. If not, the next poll tries again."""
@@ -246,6 +253,16 @@ class Watches:
         since = watch.trouble.setdefault(trouble, now)
         if now - since > PATIENCE[trouble]:
             self.end(watch, fate_unknown(watch.task, trouble, cause))
+
+
+def task_ended(cluster: str, news: News) -> TaskEnded:
+    """The last news of a task, for metrics."""
+    if isinstance(news, Snapshot):
+        outcome = outcome_of(news)
+        error = "" if outcome == "completed" else news.stop_code
+        return TaskEnded(news.cluster_arn or cluster, outcome, error, news.stopped_at)
+    outcome = "not_started" if isinstance(news, TaskFailedToStart) else "unknown"
+    return TaskEnded(cluster, outcome, type(news).__name__)
 
 
 def _nothing_new(before: Snapshot, described: Mapping[str, Any]) -> bool:
