@@ -32,7 +32,7 @@ POLL_SECONDS = 5
 
 #: Seconds between two looks at how many are launched, and without a launch until that is an end.
 _LOOK_SECONDS = 0.25
-_STALLED_SECONDS = 120.0
+_STALLED_SECONDS = 180.0
 
 #: Seconds after the last launch in which Prefect stores identifiers.
 _SETTLED_SECONDS = 60.0
@@ -173,9 +173,7 @@ def _count(stage: Scene, what: str) -> int:
     return count
 
 
-def _until_launched(
-    stage: Scene, what: str, runs: int, process: subprocess.Popen[bytes]
-) -> None:
+def _until_launched(stage: Scene, what: str, runs: int, process: subprocess.Popen[bytes]) -> None:
     """Return when all are launched, or none has been for minutes."""
     last, since = 0, time.monotonic()
     while last < runs and time.monotonic() - since < _STALLED_SECONDS:
