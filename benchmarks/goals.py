@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 Measured = Mapping[str, Mapping[str, Any]]
@@ -181,6 +182,37 @@ def _worker_cpu(measured: Measured) -> list[Check]:
     ]
 
 
+#: Seconds in which the quota accepts a thousand RunTask calls, and what may be added.
+QUOTA_FLOOR_SECONDS = 49.0
+END_TO_END_FACTOR = 1.15
+
+
+def _end_to_end(kind: str, database: str, measured: Measured) -> list[Check]:
+    """A face may take little longer than the quota does, or Prefect by itself."""
+    figures = measured[f"e2e-{kind}-{database}"]
+    floor = measured[f"e2e-{kind}-floor-{database}"]["end_seconds"]
+    goal = END_TO_END_FACTOR * max(QUOTA_FLOOR_SECONDS, floor)
+    ended_badly = sum(figures["states"].get(state, 0) for state in ("CRASHED", "FAILED"))
+    return [
+        exactly("lost", figures["lost"] + ended_badly, 0),
+        exactly("launched twice", figures["doubled"], 0),
+        Check(
+            f"last RunTask ≤ {goal:.1f} s after the start",
+            f"{figures['end_seconds']:.1f} s (Prefect alone: {floor:.1f} s)",
+            figures["end_seconds"] <= goal,
+        ),
+    ]
+
+
+def _end_to_end_goal(kind: str, database: str, called: str) -> Goal:
+    return Goal(
+        f"e2e-{kind}-{database}-goal",
+        f"a real {kind}, a real server on {called}, 1,000 queued runs",
+        [f"e2e-{kind}-floor-{database}", f"e2e-{kind}-{database}"],
+        partial(_end_to_end, kind, database),
+    )
+
+
 GOALS = (
     Goal("cold-1000", "1,000 cold runs, quotas on", ["pinned-1000"], _cold_1000),
     Goal("quotas-x5", "1,000 cold runs, all quotas × 5", ["pinned-1000-x5"], _raised_quota),
@@ -227,5 +259,10 @@ GOALS = (
         "worker: CPU per run, resolving included",
         ["worker-1", "worker-200", "worker-200-warm", "ecsworker-1", "ecsworker-200-best"],
         _worker_cpu,
+    ),
+    *(
+        _end_to_end_goal(kind, database, called)
+        for kind in ("agent", "worker")
+        for database, called in (("postgres", "PostgreSQL"), ("sqlite", "SQLite"))
     ),
 )

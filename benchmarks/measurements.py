@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.queued.end_to_end import end_to_end
 from benchmarks.serving import World
 
 #: The interpreter that has Prefect 3.
@@ -291,7 +292,26 @@ _ALL = (
     ),
 )
 
-MEASUREMENTS: Mapping[str, Measurement] = {m.name: m for m in _ALL}
+
+def _queued(kind: str, database: str, what: str) -> Measurement:
+    called = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[database]
+    measured, does = (kind, "") if what == "pinned" else (f"{kind}-floor", " that launches nothing")
+    return Measurement(
+        f"e2e-{measured}-{database}",
+        f"a real {kind}{does}, a real server on {called}: 1,000 queued runs",
+        lambda: end_to_end(kind, database, what),
+    )
+
+
+#: Each after its floor: the same without what this package does.
+_END_TO_END = [
+    _queued(kind, database, what)
+    for kind in ("agent", "worker")
+    for database in ("postgres", "sqlite")
+    for what in ("idle", "pinned")
+]
+
+MEASUREMENTS: Mapping[str, Measurement] = {m.name: m for m in (*_ALL, *_END_TO_END)}
 
 
 def per_run(measured: dict[str, Figures]) -> None:

@@ -55,9 +55,36 @@ def costs(measured: Measured) -> Iterator[tuple[str, ...]]:
             )
 
 
+def end_to_end(measured: Measured) -> Iterator[tuple[str, ...]]:
+    """Lines of the table of runs that were queued on a real server."""
+    yield (
+        "measurement", "runs", "lost", "first s", "last s", "CPU s", "peak MB", "threads",
+        "server CPU s", "ECS CPU s", "locked", "others' cores",
+    )  # fmt: skip
+    for name, figures in measured.items():
+        if "end_seconds" in figures:
+            yield (
+                name,
+                f"{figures['runs']:,}",
+                f"{figures['lost']}",
+                f"{figures['first_seconds']:.1f}",
+                f"{figures['end_seconds']:.1f}",
+                f"{figures['cpu_seconds']:.1f}",
+                f"{figures['peak_kb'] / 1024:.0f}",
+                f"{figures['threads']}",
+                f"{figures['server_cpu_seconds']:.1f}",
+                f"{figures['ecs_cpu_seconds']:.1f}",
+                f"{figures['locked']}",
+                f"{figures['others_cores']:.2f}",
+            )
+
+
 def calls(measured: Measured) -> Iterator[tuple[str, str]]:
     """Lines of the table of calls by action."""
+    yield "measurement", "calls"
     for name, figures in measured.items():
+        if "calls" not in figures:
+            continue
         counted = ", ".join(f"{action} {n}" for action, n in figures.get("calls", {}).items())
         yield name, f"{counted} (throttled {figures['throttled']}, refused {figures['refused']})"
 

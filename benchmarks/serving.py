@@ -32,12 +32,14 @@ class World:
         endpoint: Address of the embedded ECS.
         access_key: Its access key.
         prefect: Address of the Prefect API.
+        pid: Of the process.
     """
 
     def __init__(self, **settings: Any) -> None:
         command = [sys.executable, "-m", "benchmarks.serving", json.dumps(settings)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
+        self.pid = self._process.pid
         addresses = json.loads(self._process.stdout.readline())
         self.endpoint: str = addresses["endpoint"]
         self.access_key: str = addresses["access_key"]

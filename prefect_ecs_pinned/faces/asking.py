@@ -7,7 +7,7 @@ Prefect's client repeats a call for two minutes by itself, or for as long as a s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -15,6 +15,10 @@ import httpx
 from prefect_ecs_pinned.aws.calls.ports import Clock
 
 T = TypeVar("T")
+
+#: Seconds between the tries of a call that may be repeated. Prefect's client repeats 429, 502 and
+#: 503 by itself before that, five times in a minute; a server that restarts also answers 500.
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 
 
 async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> T:
@@ -37,6 +41,38 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> 
         timer.cancel()
         task.cancel()
         task.add_done_callback(_retrieve)
+
+
+async def patiently(
+    clock: Clock, call: Callable[[], Awaitable[T]], pauses: Sequence[float] = PAUSES
+) -> T:
+    """Make a call that may be repeated, again while the API fails in a way that may pass.
+
+    Args:
+        clock: Time.
+        call: Makes it.
+        pauses: Seconds between its tries.
+
+    Raises:
+        Exception: What the last try raised, or one that will not pass.
+    """
+    for pause in pauses:
+        try:
+            return await call()
+        except Exception as exception:
+            if not may_pass(exception):
+                raise
+        await clock.wait(pause)
+    return await call()
+
+
+def may_pass(exception: Exception) -> bool:
+    """Whether a call of the API has failed in a way that another try may not."""
+    if isinstance(exception, httpx.HTTPStatusError):
+        code = exception.response.status_code
+        passing = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+        return code >= httpx.codes.INTERNAL_SERVER_ERROR or code in passing
+    return isinstance(exception, httpx.TransportError)
 
 
 def _retrieve(task: asyncio.Future[Any]) -> None:

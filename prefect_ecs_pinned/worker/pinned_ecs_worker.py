@@ -17,6 +17,7 @@ from prefect_aws import AwsCredentials
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
@@ -29,9 +30,11 @@ from prefect_ecs_pinned.worker.host import Page, WorkerHost
 from prefect_ecs_pinned.worker.launches import Order
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
 from prefect_ecs_pinned.worker.pool_runs import PoolRun
+from prefect_ecs_pinned.worker.reading import prepare_client
 from prefect_ecs_pinned.worker.services import Services
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
 from prefect_ecs_pinned.worker.taking import Taking
+from prefect_ecs_pinned.worker.turns import Turns
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 
 #: StopTask's reason when Prefect asks for it.
@@ -66,6 +69,7 @@ class PinnedECSWorker(
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._submissions = set()
+        self._turns = Turns()
         self._services: Services | None = None
         self._warned = False
 
@@ -74,6 +78,7 @@ class PinnedECSWorker(
     async def setup(self) -> None:
         """Begin to follow tasks, with the client that the parent makes."""
         await super().setup()
+        prepare_client(self.client, LoopClock())
         self._services = Services(self.client, self._work_pool_name, self.name, self._job_of)
         self._services.begin()
 
@@ -101,6 +106,7 @@ class PinnedECSWorker(
         """
         host = self._host(flow_run)
         claims = self._claims_or_none()
+        self._turns.give_back(flow_run.id)  # what waits from now on waits for AWS
         try:
             await self._launch(host, configuration, claims.get(flow_run.id) if claims else None)
         finally:

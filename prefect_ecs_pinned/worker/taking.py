@@ -19,6 +19,8 @@ from prefect.utilities.engine import propose_state
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.worker.claims import CLAIM_LABEL, FRESH_SECONDS, Claim, Claims
 from prefect_ecs_pinned.worker.moments import Moment
+from prefect_ecs_pinned.worker.reading import POLLED_AT
+from prefect_ecs_pinned.worker.turns import Turns
 
 if TYPE_CHECKING:
     from prefect.workers.base import BaseWorker
@@ -40,11 +42,35 @@ class Taking(Base):
 
     stopping = False
     _submissions: set[asyncio.Task[None]]
+    _turns: Turns
+    _polled_at = 0.0
 
     def _claims_or_none(self) -> Claims | None:
         raise NotImplementedError
 
+    async def _submit_scheduled_flow_runs(self, flow_run_response: list[Any]) -> list[FlowRun]:
+        self._polled_at = asyncio.get_running_loop().time()
+        return await super()._submit_scheduled_flow_runs(flow_run_response)
+
     async def _submit_run(self, flow_run: FlowRun) -> None:
+        POLLED_AT.set(self._polled_at)  # this is a task of its own
+        await self._turns.take(flow_run.id)
+        try:
+            if self.stopping:
+                self._forget(flow_run.id)
+            else:
+                await self._submit_in_turn(flow_run)
+        finally:
+            self._turns.give_back(flow_run.id)
+
+    def _forget(self, flow_run_id: UUID) -> None:
+        """A run is not submitted: nothing was asked of Prefect for it."""
+        self._release_limit_slot(flow_run_id)
+        self._submitting_flow_run_ids.discard(flow_run_id)
+        if self._cancelling_observer is not None:
+            self._cancelling_observer.remove_in_flight_flow_run_id(flow_run_id)
+
+    async def _submit_in_turn(self, flow_run: FlowRun) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._submissions.add(task)
