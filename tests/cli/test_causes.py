@@ -208,16 +208,16 @@ def _row(command: str, said: Said) -> Row:
 _WRONG = re.compile(r"(error: |FAIL +|warning: )")
 _PORT = re.compile(r":\d{4,5}\b")
 
-HEAD = """# When AWS is of no use
+HEAD = """# When AWS cannot be used
 
-What each command says, by cause. The hint goes with the cause, whatever call was the first to meet
-it. A command that waits says on stderr after 2 s what it waits for, and again every 2 s for the
-first 20 s. It gives up an endpoint that does not connect, or does not answer, within 10 s; it waits
-out throttles for up to 2 minutes. Nothing is changed in any of these cases.
+This page lists the message of each command, by cause. The hint depends on the cause, not on the call
+that failed first. A waiting command prints on stderr after 2 s what it waits for, and again every 2 s
+for the first 20 s. It gives up an endpoint that does not connect, or does not answer, within 10 s. It
+waits out throttles for up to 2 minutes. Nothing is changed in any of these cases.
 
 `migrate`, `local` and `demo` do not call AWS.
 
-This page is written by the test that makes each cause happen (`tests/cli/test_causes.py`).
+The test that causes each of these errors writes this page (`tests/cli/test_causes.py`).
 """
 
 
@@ -230,7 +230,7 @@ def _section(cause: Cause, rows: list[Row]) -> str:
     for row in rows:
         slow = cause in (Cause.UNREACHABLE, Cause.NO_ANSWER, Cause.THROTTLED)
         cells = (f"`{row.command}`", row.message, row.hint, str(row.code))
-        first = "within 3 s" if slow else "at once"
+        first = "within 3 s" if slow else "immediately"
         lines.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} | {first} |")
     return "\n".join(lines) + "\n"
 
