@@ -36,8 +36,9 @@ def make_findable(directory: Path) -> None:
 
 
 if prefect.__version__.startswith("2."):
+    from typing import Literal
+
     from prefect.infrastructure.base import Infrastructure, InfrastructureResult
-    from typing_extensions import Literal
 
     class IdleBlock(Infrastructure):
         """An infrastructure block that starts nothing."""

@@ -210,10 +210,10 @@ _PORT = re.compile(r":\d{4,5}\b")
 
 HEAD = """# When AWS cannot be used
 
-This page lists the message of each command, by cause. The hint depends on the cause, not on the call
-that failed first. A waiting command prints on stderr after 2 s what it waits for, and again every 2 s
-for the first 20 s. It gives up an endpoint that does not connect, or does not answer, within 10 s. It
-waits out throttles for up to 2 minutes. Nothing is changed in any of these cases.
+This page lists the message of each command, by cause. The hint depends on the cause, not on the
+call that failed first. A waiting command prints on stderr after 2 s what it waits for, and again
+every 2 s for the first 20 s. It gives up an endpoint that does not connect, or does not answer,
+within 10 s. It waits out throttles for up to 2 minutes. Nothing is changed in any of these cases.
 
 `migrate`, `local` and `demo` do not call AWS.
 

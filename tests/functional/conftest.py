@@ -51,7 +51,8 @@ class ForkingStage(Stage):
 
 @pytest.fixture(scope="session")
 def world(migrated_database: Path) -> Iterator[World]:
-    with ForkingStage() as stage:
+    stage = ForkingStage()
+    with stage:
         home = Path(stage.environment["PREFECT_HOME"])
         home.mkdir(exist_ok=True)
         shutil.copyfile(migrated_database, home / "prefect.db")
