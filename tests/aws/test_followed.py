@@ -23,24 +23,33 @@ class Logs:
     def __init__(self) -> None:
         self.lines = ["one", "two"]
         self.calls = 0
+        self.at = 0  # of the lines, however they are read; they are written at the first call
 
     async def filter_log_events(
         self, _: str, streams: Sequence[str], start: int, __: str | None
     ) -> dict[str, Any]:
-        self.calls += 1
+        self._write()
         return {
             "events": [
-                {"logStreamName": name, "timestamp": start, "message": line, "eventId": name + line}
+                {
+                    "logStreamName": name,
+                    "timestamp": self.at,
+                    "message": line,
+                    "eventId": name + line,
+                }
                 for name in streams
                 for line in self.lines
             ]
         }
 
     async def get_log_events(self, _: str, __: str, ___: int, token: str | None) -> dict[str, Any]:
-        self.calls += 1
-        now = int(time.time() * 1000)
-        events = [{"timestamp": now, "message": line} for line in self.lines if token is None]
+        self._write()
+        events = [{"timestamp": self.at, "message": line} for line in self.lines if token is None]
         return {"events": events, "nextForwardToken": "end"}
+
+    def _write(self) -> None:
+        self.calls += 1
+        self.at = self.at or int(time.time() * 1000)
 
 
 @pytest.fixture(autouse=True)
@@ -109,9 +118,16 @@ async def test_a_control_loop_that_has_closed_keeps_no_run(loop, caplog):
 async def test_a_control_loop_that_closes_meanwhile_is_no_cancellation(loop, monkeypatch, caplog):
     """The run goes on to its end; it does not look as if somebody had cancelled it."""
     monkeypatch.setattr(output_module, "TAIL_SECONDS", 100.0)
-    followed = World(loop).follow("s", lambda *_: None)
-    finishing = asyncio.create_task(followed.finish())
-    await asyncio.sleep(0.1)
+    world, awaited = World(loop), threading.Event()
+    finish = world.output.finish
+
+    async def watched(follow: Any) -> None:
+        awaited.set()
+        await finish(follow)
+
+    monkeypatch.setattr(world.output, "finish", watched)
+    finishing = asyncio.create_task(world.follow("s", lambda *_: None).finish())
+    await asyncio.to_thread(awaited.wait)
     loop.close()
     assert await asyncio.wait_for(finishing, 10) == 0
     assert sum("Output was cut" in r.getMessage() for r in caplog.records) == 1

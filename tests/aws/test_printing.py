@@ -151,9 +151,10 @@ async def test_a_line_that_no_buffer_holds_is_said_to_be_missing():
     """The lines around it are printed."""
     prints, sink = Printing(most_of_channel=1000), Sink()
     channel = prints.channel(sink)
-    for line in ("one", "x" * 2000, "three"):
-        channel.put(line, False)
-        await asyncio.sleep(0.05)
+    channel.put("one", False)
+    until(lambda: sink.lines == ["one"])
+    channel.put("x" * 2000, False)
+    channel.put("three", False)
     assert await channel.drain(10) == 1
     assert sink.lines == ["one", MISSING.format(1), "three"]
 

@@ -75,10 +75,10 @@ async def test_threads_without_work_end(monkeypatch):
 
 async def test_closed_they_end_at_once():
     """Those with a call under way when it has returned; its answer still arrives."""
-    threads, go = Threads(4, "closed"), threading.Event()
+    threads, began, go = Threads(4, "closed"), threading.Event(), threading.Event()
     await asyncio.gather(*(threads.run(threading.Barrier(1).wait) for _ in range(3)))
-    call = asyncio.create_task(threads.run(go.wait))
-    await asyncio.sleep(0.01)
+    call = asyncio.create_task(threads.run(lambda: (began.set(), go.wait())[1]))  # type: ignore[func-returns-value]
+    await until(began.is_set)
     threads.close()
     await until(lambda: alive("closed") == 1)
     go.set()
@@ -88,9 +88,9 @@ async def test_closed_they_end_at_once():
 
 async def test_a_caller_that_is_cancelled_breaks_nothing():
     """Its call goes on; the thread is there for the next."""
-    threads, go = Threads(1, "cancel"), threading.Event()
-    call = asyncio.create_task(threads.run(go.wait))
-    await asyncio.sleep(0.01)
+    threads, began, go = Threads(1, "cancel"), threading.Event(), threading.Event()
+    call = asyncio.create_task(threads.run(lambda: (began.set(), go.wait())))  # type: ignore[func-returns-value]
+    await until(began.is_set)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -101,15 +101,17 @@ async def test_a_caller_that_is_cancelled_breaks_nothing():
 
 def test_a_loop_that_has_closed_is_ignored():
     """The answer comes too late for anybody."""
-    threads, go, done = Threads(1, "late"), threading.Event(), threading.Event()
+    threads, began, go = Threads(1, "late"), threading.Event(), threading.Event()
+    done = threading.Event()
 
     def call():
+        began.set()
         go.wait()
         done.set()
 
     async def begin():
         asyncio.ensure_future(threads.run(call))  # noqa: RUF006 - it is cancelled with the loop
-        await asyncio.sleep(0.01)
+        await until(began.is_set)
 
     asyncio.run(begin())
     go.set()

@@ -153,21 +153,40 @@ def test_the_newest_that_is_waited_for_is_said():
     assert activity.current() == "the second"
 
 
-def test_who_prints_is_not_interrupted(soon, capfd):
+class Minute:
+    """A minute of virtual time, and the event that is set at its end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        self._end = self.now + 60.0
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr(console, "_spoke_at", self.now)
+        for module in (waiting, console):
+            monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return self.now > self._end
+
+
+def test_who_prints_is_not_interrupted(capfd, monkeypatch):
     """A line every now and then is enough; a command that reports by itself is unchanged."""
-    with waiting.reported("nothing"), console.reporting():
-        time.sleep(0.8)
+    minute = Minute(monkeypatch)
+    with console.reporting():
+        waiting._report(minute)  # type: ignore[arg-type]
     assert capfd.readouterr().err == ""
 
 
-def test_it_is_said_less_often_when_it_goes_on(soon, capfd, monkeypatch):
-    """For a while, a wait is said again and again; then rarely."""
-    monkeypatch.setattr(waiting, "LONG_SECONDS", 1.0)
-    with waiting.reported("a long time"):
-        time.sleep(3)
-    lines = capfd.readouterr().err.splitlines()
-    assert 2 <= len(lines) <= 4
-    assert lines[0] == "waiting for a long time (0 s)"
+def test_it_is_said_less_often_when_it_goes_on(capfd, monkeypatch):
+    """For 20 s a wait is said every 2 s, then every 15 s."""
+    minute = Minute(monkeypatch)
+    with activity.waiting_for("a long time"):
+        waiting._report(minute)  # type: ignore[arg-type]
+    times = re.findall(r"^waiting for a long time \((\d+) s\)$", capfd.readouterr().err, re.M)
+    assert times == [*map(str, range(2, 20, 2)), "33", "48"]
 
 
 @pytest.mark.parametrize("quiet", [False, True])

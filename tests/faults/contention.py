@@ -102,7 +102,10 @@ def killed_while_launching(ecs: LocalECS, processes: Crowd, runs: int, after: in
     _until(lambda: len(ecs.launches) >= after)
     os.kill(agent, signal.SIGKILL)
     assert processes.wait() == [-signal.SIGKILL]
-    time.sleep(1.0)  # what ECS has received by then takes effect still
+    # What ECS has received by then takes effect still. It reads what lies in its sockets before
+    # this request, and counts a call as soon as it has been read.
+    ecs.client("sts").get_caller_identity()
+    _until(lambda: ecs.count("RunTask") == len(ecs.launches))
     launched = [str(launch["taskArn"]) for launch in ecs.launches]
     pending = _without_task(ecs, flow_runs)
     processes.start(family, [pending])
