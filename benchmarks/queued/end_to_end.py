@@ -32,7 +32,7 @@ POLL_SECONDS = 5
 
 #: Seconds between two looks at how many are launched, and without a launch until that is an end.
 _LOOK_SECONDS = 0.25
-_STALLED_SECONDS = 180.0
+_STALLED_SECONDS = 600.0
 
 #: Seconds after the last launch in which Prefect stores identifiers.
 _SETTLED_SECONDS = 60.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import prefect
 
@@ -37,7 +37,6 @@ def make_findable(directory: Path) -> None:
 
 if prefect.__version__.startswith("2."):
     from prefect.infrastructure.base import Infrastructure, InfrastructureResult
-    from typing_extensions import Literal
 
     class IdleBlock(Infrastructure):
         """An infrastructure block that starts nothing."""
