@@ -104,7 +104,11 @@ def scene(face: Face, database: str, what: str, runs: int) -> Iterator[Scene]:
             idle.LOG: str(home / "idle.log"),
         }
         prepare = ["-m", "benchmarks.queued.prepare", what, str(runs)]
-        subprocess.run([str(face.scripts / "python"), *prepare], env=environment, check=True)
+        subprocess.run(
+            [str(face.scripts / "python"), *prepare],
+            env={**environment, "PREFECT_CLIENT_MAX_RETRIES": "1"},
+            check=True,
+        )
         yield Scene(server, world, home, environment, database_pid)
 
 

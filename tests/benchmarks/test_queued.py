@@ -55,7 +55,7 @@ def verdicts(floor: float, **changes):
     ],
 )
 def test_the_goal_is_a_factor_of_the_quota_or_of_prefect_alone(floor, changes, expected):
-    """1.15 times 49 s is 56.35 s. A run that has crashed is lost, whether it was launched or not."""
+    """1.15 times 49 s is 56.35 s. A run that has crashed is lost, launched or not."""
     assert verdicts(floor, **changes) == expected
 
 
