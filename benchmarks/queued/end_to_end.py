@@ -126,6 +126,7 @@ def end_to_end(kind: str, database: str, what: str = "pinned", runs: int = 1000)
         world, server = stage.world, stage.server
         world.write("POST", "reset")
         costing = (server.pid, world.pid, stage.database_pid)
+        locked = server.locked()
         before, busy = [cpu_of(pid) for pid in costing], busy_seconds()
         log = stage.home / "subject.log"
         with log.open("wb") as output:
@@ -165,7 +166,7 @@ def end_to_end(kind: str, database: str, what: str = "pinned", runs: int = 1000)
             "ecs_cpu_seconds": spent[1],
             "others_cores": others,
             "load": os.getloadavg()[0],
-            "locked": server.locked(),
+            "locked": server.locked() - locked,
         }
 
 

@@ -224,20 +224,24 @@ class Stop(Exception):
 
 async def test_a_run_that_waits_for_its_turn_when_the_worker_stops_stays_scheduled(world: World):
     """Nothing was asked for it. One that gets its turn while the worker stops gives it up."""
-    other = uuid4()
-    with pytest.raises(Stop):
+    runs: list[Any] = []
+
+    async def life() -> None:
+        other = uuid4()
         async with world.worker(limit=5) as worker:
             worker._turns = Turns(1)
             await worker._turns.take(other)
-            runs = await world.schedule(await world.deployment(), 2)
+            runs.extend(await world.schedule(await world.deployment(), 2))
             assert len(await submit(worker)) == 2
-            await asyncio.sleep(0)
             worker.stopping = True
             worker._turns.give_back(other)
             await true(lambda: not worker._submitting_flow_run_ids)
             assert worker._turns._having == set()
             assert worker.limiter.borrowed_tokens == 0
             raise Stop
+
+    with pytest.raises(Stop):
+        await life()
     assert [(await world.read(run)).state.is_scheduled() for run in runs] == [True, True]
     assert world.ecs.launches == []
 
