@@ -11,7 +11,7 @@ a run of it gets what was changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -50,7 +50,7 @@ class Remembered:
         read: Makes the call.
     """
 
-    def __init__(self, read: Callable[[UUID], Awaitable[Any]]) -> None:
+    def __init__(self, read: Callable[[UUID], Coroutine[Any, Any, Any]]) -> None:
         self._read = read
         self._reads: dict[UUID, _Read] = {}
 
@@ -77,8 +77,8 @@ class Remembered:
         self._reads = {
             key: read for key, read in self._reads.items() if now - read.began_at < _KEPT_SECONDS
         }
-        task = asyncio.ensure_future(self._read(asked_for))
-        read = self._reads[asked_for] = _Read(now, task)  # type: ignore[arg-type]
+        task = asyncio.create_task(self._read(asked_for))
+        read = self._reads[asked_for] = _Read(now, task)
         try:
             return _copy(await asyncio.shield(task))
         except Exception:
@@ -105,7 +105,9 @@ def prepare_client(client: PrefectClient, clock: Clock) -> None:
     client.update_flow_run = _patient(client.update_flow_run, clock)  # type: ignore[method-assign]
 
 
-def _patient(call: Callable[P, Awaitable[T]], clock: Clock) -> Callable[P, Awaitable[T]]:
+def _patient(
+    call: Callable[P, Coroutine[Any, Any, T]], clock: Clock
+) -> Callable[P, Coroutine[Any, Any, T]]:
     async def patient(*args: P.args, **kwargs: P.kwargs) -> T:
         return await patiently(clock, lambda: call(*args, **kwargs))
 

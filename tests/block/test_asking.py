@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from prefect_ecs_pinned.faces.asking import reason_of, within
+from prefect_ecs_pinned.faces.asking import may_pass, patiently, reason_of, within
 from tests.aws.virtual import VirtualClock
 
 
@@ -73,3 +73,38 @@ def test_a_reason_shows_no_url_and_no_answer():
     assert reason_of(refused) == "HTTP 503"
     assert reason_of(asyncio.TimeoutError()) == reason_of(TimeoutError()) == "no answer in time"
     assert reason_of(httpx.ConnectError("s3cret")) == "ConnectError"
+
+
+def refused(code: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("GET", "http://server/api")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(code))
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_a_busy_server_may_answer_later(code):
+    assert may_pass(refused(code))
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 410, 422])
+def test_a_refusal_stays_one(code):
+    assert not may_pass(refused(code))
+
+
+def test_a_connection_that_fails_may_be_made_later():
+    """Prefect's timeouts are httpx's. What is no failure of the API will not pass."""
+    assert may_pass(httpx.ConnectError(""))
+    assert may_pass(httpx.PoolTimeout(""))
+    assert not may_pass(KeyError("id"))
+
+
+async def test_a_call_is_repeated_after_each_pause():
+    """And its last failure is raised, when none of the tries has been answered."""
+    clock, tries = VirtualClock(), []
+
+    async def call() -> None:
+        tries.append(clock.now())
+        raise refused(500)
+
+    with pytest.raises(httpx.HTTPStatusError):
+        await clock.run(patiently(clock, call, (1.0, 2.0, 4.0)))
+    assert tries == [0.0, 1.0, 3.0, 7.0]

@@ -218,6 +218,34 @@ async def test_a_run_gives_back_its_turn_before_it_waits_for_capacity(world: Wor
         await true(lambda: len(live(worker)) == runs)
 
 
+class Stop(Exception):
+    """Why a worker stops; SIGTERM and SIGINT reach it as an exception, too."""
+
+
+async def test_a_run_that_waits_for_its_turn_when_the_worker_stops_stays_scheduled(world: World):
+    """Nothing was asked for it. One that gets its turn while the worker stops gives it up."""
+    runs: list[Any] = []
+
+    async def life() -> None:
+        other = uuid4()
+        async with world.worker(limit=5) as worker:
+            worker._turns = Turns(1)
+            await worker._turns.take(other)
+            runs.extend(await world.schedule(await world.deployment(), 2))
+            assert len(await submit(worker)) == 2
+            worker.stopping = True
+            worker._turns.give_back(other)
+            await true(lambda: not worker._submitting_flow_run_ids)
+            assert worker._turns._having == set()
+            assert worker.limiter.borrowed_tokens == 0
+            raise Stop
+
+    with pytest.raises(Stop):
+        await life()
+    assert [(await world.read(run)).state.is_scheduled() for run in runs] == [True, True]
+    assert world.ecs.launches == []
+
+
 async def test_a_deployment_is_read_once_a_poll(world: World, monkeypatch):
     """By Prefect's own code: the calls that reach its client are counted."""
     from prefect.client.orchestration import PrefectClient
