@@ -98,8 +98,9 @@ test-wheel: .venv/.dev ## Run all tests against the built wheel instead of this 
 test-matrix: .venv/.dev ## Run the tests on the oldest and the newest of what is supported
 	$(BIN)/python -m tests.packaging.matrix oldest newest
 
-faults: .venv/.dev ## Live through the fault matrix, 200 runs a row (ARGS=--soak: the soak)
-	$(BIN)/python -m tests.faults $(ARGS)
+faults: .venv/.dev .venv3/.dev ## Live through the fault matrix, block and worker (ARGS=--soak: the soak)
+	$(BIN)/python -m tests.faults --face block $(ARGS)
+	$(BIN3)/python -m tests.faults --face worker $(ARGS)
 
 bench: .venv/.dev .venv3/.dev ## Measure launches against the embedded ECS
 	$(BIN)/python -m benchmarks $(ARGS)

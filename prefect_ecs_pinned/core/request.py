@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_ecs_pinned.core.alike import VARIABLES
 from prefect_ecs_pinned.core.canonical import task_size
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.placement import check_placement, placed, providers, runs_on_fargate
@@ -140,7 +141,7 @@ def run_task_request(
 def _overrides(spec: LaunchSpec, sizes: Sizes) -> dict[str, Any]:
     container: dict[str, Any] = {
         "name": spec.container_name,
-        "environment": [{"name": name, "value": v} for name, v in spec.environment.items()],
+        "environment": [VARIABLES.of(name, v) for name, v in spec.environment.items()],
     }
     overrides: dict[str, Any] = {"containerOverrides": [container]}
     if spec.command:

@@ -8,6 +8,7 @@ from typing import Any
 
 from slugify import slugify
 
+from prefect_ecs_pinned.core.alike import TAGS
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -40,7 +41,7 @@ def tags_of(labels: Mapping[str, str]) -> list[dict[str, str]]:
         name = _valid(key, KEY_LENGTH)
         if name and len(tags) < TAGS_LIMIT:
             tags.setdefault(name, _valid(value, VALUE_LENGTH))
-    return [{"key": key, "value": value} for key, value in tags.items()]
+    return [TAGS.of(key, value) for key, value in tags.items()]
 
 
 def _valid(text: str, length: int) -> str:

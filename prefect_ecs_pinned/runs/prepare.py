@@ -24,7 +24,7 @@ from prefect_ecs_pinned.runs.revision import choose, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What one run needs, decided.
 

@@ -12,7 +12,7 @@ from prefect_ecs_pinned.core.showable import DEFINITION, RUN
 from prefect_ecs_pinned.core.shown import hidden_texts, part, shown
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, slots=True)
 class RunSpec:
     """All that one run asks for, made once by its face; its values are not changed.
 

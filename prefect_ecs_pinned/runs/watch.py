@@ -29,7 +29,7 @@ class Unwanted(PinnedECSError):
     """Prefect says that the flow run, which does not run yet, is not wanted any more."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Launched:
     """A task that ECS has accepted: all that is kept while it lives.
 

@@ -15,6 +15,7 @@ A flow run's way: Prefect polls it, makes a job configuration of the work pool's
 - `attempt`: one launch of a flow run, and whether a flow run's state is that of an attempt.
 - `flow_runs`: what is read of flow runs, and reported on them; nothing is reported unread.
 - `live_tasks`: follows accepted tasks to their ends, and reports what they did not report.
+- `deadline`: a worker that is told to stop is gone in time.
 - `room`: the bound on live tasks; `leases`: the concurrency slots of runs that wait.
 - `handing_back`: what a worker that stops has not launched.
 - `adopting`: the tasks of other workers (`finding`), and the runs of those that are gone

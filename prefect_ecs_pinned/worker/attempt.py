@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect_ecs_pinned.core.arn import TaskIdentifier
 
 
-@dataclass
+@dataclass(slots=True)
 class Attempt:
     """One launch of a flow run.
 

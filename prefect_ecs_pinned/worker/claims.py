@@ -47,7 +47,7 @@ logger = get_logger("workers.pinned-ecs.claims")
 ReadStates = Callable[[Sequence[str]], Awaitable[Mapping[str, Seen]]]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Claim:
     """A flow run that this worker has taken; the `Permit` of its launch.
 

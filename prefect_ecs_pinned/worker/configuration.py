@@ -7,7 +7,7 @@ Templates are edited by people. ``task_definition`` and ``task_run_request`` are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 from prefect.settings import Settings, get_current_settings
 from prefect.workers.base import BaseJobConfiguration
@@ -22,6 +22,8 @@ from prefect_ecs_pinned.worker.variables import (
     POLL_SECONDS,
     START_TIMEOUT_SECONDS,
 )
+
+T = TypeVar("T")
 
 #: Fields that a job variable may set to null, and that have a default.
 _NULL_IS_DEFAULT = (
@@ -118,6 +120,18 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
         BaseJobConfiguration.prepare_for_flow_run(self, *args, **kwargs)
         for variable in self.prefect_secrets:
             self.env.pop(variable, None)
+        self._share()
+
+    def _share(self) -> None:
+        """Hold what is equal to the last job's instead of what is this one's alone.
+
+        A worker holds a job for as long as its run waits. Nothing of it is changed from now on.
+        """
+        self.aws_credentials = _last_of("credentials", self.aws_credentials)
+        self.task_definition = _last_of("definition", self.task_definition)
+        for kind in ("deployment", "flow"):
+            if (known := self._related_objects.get(kind)) is not None:
+                self._related_objects[kind] = _last_of(kind, known)
 
     def prepare_without_flow_run(self) -> None:
         """As `prepare_for_flow_run`, but for what is a single flow run's own; for commands."""
@@ -143,3 +157,19 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
 
 #: The settings that were asked for last, and the variables that they give.
 _last_environment: tuple[Settings, dict[str, str]] | None = None
+
+#: What a job had last, of each kind, and what it is compared by.
+_last: dict[str, tuple[object, Any]] = {}
+
+
+def _last_of(kind: str, new: T) -> T:
+    """What is equal to a thing, and was given the last time; or else the thing itself.
+
+    JSON is compared as it is written: to Python 1, 1.0 and True are equal.
+    """
+    written = repr(new) if isinstance(new, dict) else new
+    last = _last.get(kind)
+    if last is not None and type(last[0]) is type(written) and last[0] == written:
+        return cast(T, last[1])
+    _last[kind] = written, new
+    return new

@@ -37,7 +37,7 @@ class NotTaken(PinnedECSError):
     """The flow run is not this worker's to launch any more; nothing is reported on it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Order:
     """A launch that is asked for.
 

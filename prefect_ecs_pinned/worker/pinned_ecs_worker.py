@@ -26,6 +26,7 @@ from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.attempt import Attempt
 from prefect_ecs_pinned.worker.claims import Claim, Claims
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
+from prefect_ecs_pinned.worker.deadline import HAND_BACK_SECONDS, Deadline
 from prefect_ecs_pinned.worker.host import Page, WorkerHost
 from prefect_ecs_pinned.worker.launches import Order
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
@@ -72,8 +73,14 @@ class PinnedECSWorker(
         self._turns = Turns()
         self._services: Services | None = None
         self._warned = False
+        self._deadline = Deadline()
 
     # -- what Prefect calls ----------------------------------------------------------------------
+
+    async def start(self, *args: Any, **kwargs: Any) -> None:
+        """As the parent; a process of its own is gone in time when it is told to stop."""
+        self._deadline.watch_signals()
+        await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
         """Begin to follow tasks, with the client that the parent makes."""
@@ -90,7 +97,10 @@ class PinnedECSWorker(
         self.stopping = any(exc_info)
         if self._services is not None:
             with anyio.CancelScope(shield=True):
-                await self._services.stop(self._submissions if self.stopping else None)
+                await self._services.stop(
+                    self._submissions if self.stopping else None,
+                    self._deadline.left(HAND_BACK_SECONDS),
+                )
         await super().teardown(*exc_info)
 
     async def run(

@@ -20,11 +20,6 @@ from prefect_ecs_pinned.worker.live_tasks import LiveTasks
 from prefect_ecs_pinned.worker.pool_jobs import PoolJobs
 from prefect_ecs_pinned.worker.pool_runs import Pool, PoolRun
 
-#: Seconds that a worker which stops takes to hand back what it has not launched. Orchestrators kill
-#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM, and Prefect's part of its end,
-#: where events are sent that are left, takes a second or two.
-HAND_BACK_SECONDS = 7.0
-
 #: What the states of runs say that are handed back.
 _NO_SLOT = "Its concurrency slot had gone before its task was launched"
 _STOPPED = "Worker {!r} stopped before it had launched its task"
@@ -71,18 +66,19 @@ class Services:
         self._run(self._handing_back.run(_NO_SLOT))
         self._run(self.adopting.run())
 
-    async def stop(self, submissions: Set[asyncio.Task[None]] | None) -> None:
+    async def stop(self, submissions: Set[asyncio.Task[None]] | None, seconds: float) -> None:
         """Let go of everything: tasks run on, and nothing is reported.
 
         Args:
             submissions: Prefect's part of the launches, when those are to be handed back.
+            seconds: For that.
         """
         for service in self._running:
             service.cancel()
         if submissions is not None:
             self.flow_runs.claims.end()
             why = _STOPPED.format(self._name)
-            await self.launches.stop(submissions, why, HAND_BACK_SECONDS)
+            await self.launches.stop(submissions, why, seconds)
         await self.flow_runs.claims.close_all()
         await self.live.close()
 

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.exceptions import Abort
 from prefect.states import Pending
 from prefect.utilities.engine import propose_state
@@ -33,6 +33,18 @@ else:
 _OWN_STATES = ("Pending", "Submitting")
 
 
+class _SharedPool(WorkPool):
+    """A work pool that jobs are made of, and that nobody changes: its copy is itself.
+
+    Prefect copies the pool, 60 KB with its template, for each run, lest a newer one is put in its
+    place meanwhile; that one is another object. What is rendered is a copy (prefect 3.9,
+    ``BaseJobConfiguration.from_template_and_values``).
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> _SharedPool:
+        return self
+
+
 class Taking(Base):
     """A worker that knows which flow runs it has taken; see `claims`.
 
@@ -52,6 +64,11 @@ class Taking(Base):
         self._polled_at = asyncio.get_running_loop().time()
         return await super()._submit_scheduled_flow_runs(flow_run_response)
 
+    def _record_work_pool_snapshot(self, work_pool: WorkPool) -> None:
+        super()._record_work_pool_snapshot(work_pool)
+        if (pool := self._work_pool) is not None:
+            self._work_pool = _SharedPool.model_construct(pool.model_fields_set, **dict(pool))
+
     async def _submit_run(self, flow_run: FlowRun) -> None:
         POLLED_AT.set(self._polled_at)  # this is a task of its own
         await self._turns.take(flow_run.id)
@@ -64,7 +81,7 @@ class Taking(Base):
             self._turns.give_back(flow_run.id)
 
     def _forget(self, flow_run_id: UUID) -> None:
-        """A run is not submitted: nothing was asked of Prefect for it."""
+        """A run is not submitted after all."""
         self._release_limit_slot(flow_run_id)
         self._submitting_flow_run_ids.discard(flow_run_id)
         if self._cancelling_observer is not None:
@@ -76,6 +93,10 @@ class Taking(Base):
         self._submissions.add(task)
         try:
             await super()._submit_run(flow_run)
+        except Exception as exception:  # noqa: BLE001 - it would end the worker, with all runs
+            text = "Could not submit flow run %s (%s): it stays Scheduled, and is polled again"
+            self._logger.warning(text, flow_run.id, reason_of(exception))
+            self._forget(flow_run.id)
         finally:
             self._submissions.discard(task)
             claims = self._claims_or_none()

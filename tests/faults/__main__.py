@@ -1,7 +1,9 @@
 """`make faults`: the whole matrix as a table; the exit code says whether every row holds.
 
-``make faults ARGS="--rows lost"`` runs the rows whose names contain a word, ``ARGS=--soak`` the
-soak alone, ``ARGS=--properties`` the generated definitions alone.
+It goes through the block where Prefect 2 is installed, and through the worker where Prefect 3 is;
+``make faults`` does both. ``make faults ARGS="--rows lost"`` runs the rows whose names contain a
+word, ``ARGS=--soak`` the soak alone, ``ARGS=--properties`` the generated definitions alone,
+``ARGS=--liveness`` the workers that are killed, stopped and frozen.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+
+from prefect_ecs_pinned import majors
 
 COLUMNS = (
     "row",
@@ -123,6 +127,13 @@ def _properties() -> Line:
     return (name, *"-------", seconds), wrong
 
 
+def _liveness(rows: Sequence[str]) -> list[Callable[[], Line]]:
+    from tests.faults.liveness import ROWS, lived_through
+
+    chosen = [name for name in ROWS if not rows or any(word in name for word in rows)]
+    return [lambda name=name: lived_through(name) for name in chosen]  # type: ignore[misc]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
@@ -134,26 +145,47 @@ def main() -> int:
     parser.add_argument("--cold", action="store_true", help="the cold processes alone")
     parser.add_argument("--killed", action="store_true", help="the killed agent alone")
     parser.add_argument("--properties", action="store_true", help="generated definitions alone")
+    parser.add_argument(
+        "--liveness",
+        nargs="*",
+        help="workers that are killed, stopped and frozen, alone; or words of them",
+    )
+    parser.add_argument("--face", choices=("block", "worker"), help="what has to be installed")
     given = parser.parse_args()
+    return _show(_work(given), given.face or _face())
+
+
+def _face() -> str:
+    return "worker" if majors.face() is majors.WORKER else "block"
+
+
+def _work(given: argparse.Namespace) -> list[Callable[[], Line]]:
+    """What was asked for, as far as there is such a thing for the face."""
+    if given.face:
+        majors.require(majors.WORKER if given.face == "worker" else majors.BLOCK)
+    worker = _face() == "worker"
     work: list[Callable[[], Line]] = []
-    alone = (given.soak, given.rows, given.cold, given.killed, given.properties)
+    liveness = given.liveness is not None
+    alone = (given.soak, given.rows, given.cold, given.killed, given.properties, liveness)
     everything = not any(alone)
     if everything or given.rows:
         work += _matrix(given.rows, given.runs)
     if everything or given.cold:
         work.append(lambda: _cold(given.rounds))
+    if worker:
+        return work + (_liveness(given.liveness or ()) if everything or liveness else [])
     if everything or given.killed:
         work.append(lambda: _killed(given.runs))
     if everything or given.properties:
         work.append(_properties)
     if given.soak:
         work.append(lambda: _soak(given.seconds, given.rate))
-    return _show(work)
+    return work
 
 
-def _show(work: Sequence[Callable[[], Line]]) -> int:
+def _show(work: Sequence[Callable[[], Line]], face: str) -> int:
     console = Console(width=max(120, Console().width))
-    table = Table(*COLUMNS, title="The fault matrix")
+    table = Table(*COLUMNS, title=f"The fault matrix through the {face}")
     failed = 0
     for piece in work:
         cells, wrong = piece()

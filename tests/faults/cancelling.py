@@ -46,13 +46,8 @@ def _sized(number: int) -> Mapping[str, Any]:
 def truth(day: Day) -> Iterator[None]:
     """Whatever state is set in Prefect is compared with ECS at that moment."""
 
-    def on_state(id_: str, state: str) -> None:
-        run = next(run for run in day.runs if run.flow_run_id == id_)
-        if day.lives(run):
-            run.untrue = f"{state}, while its task is {day.statuses(run)}"
-
     with prefect(day) as side:
-        side.on_state = on_state
+        side.on_state = day.note_untruth
         yield
 
 
@@ -70,7 +65,7 @@ async def _cancel(day: Day, run: Run) -> None:
     day.api.states[run.flow_run_id] = "CANCELLING"
     if stage(run.number) == RUNNING:  # now the agent kills what it knows
         try:
-            await day.block_of(run.number).kill(run.status.identifier)
+            await day.face.kill(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             if "StopTask" not in str(error):
                 day.notes.append(f"kill: {error}")
@@ -110,6 +105,7 @@ def _row(name: str, denied: Mapping[str, Any], seconds: float) -> Row:
         around=truth,
         meanwhile=cancel_at_every_stage,
         stated=_end,
+        cancelled=lambda number: not by_prefect(number),
         patience=150.0,
     )
 

@@ -7,11 +7,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from prefect_ecs_pinned import majors
 from prefect_ecs_pinned.local import LocalECS, Settings
 from tests.faults.crowd import Crowd, crowd
 from tests.faults.row import QUICK
@@ -56,8 +57,14 @@ def cold(ecs: LocalECS, processes: Crowd, family: str) -> Round:
 def stage() -> Iterator[tuple[LocalECS, Crowd]]:
     """An embedded ECS, and the host of the processes."""
     settings = Settings(quota_scale=None, phases=QUICK, task_seconds=0.5)
-    with LocalECS(settings, access_key="local") as ecs, crowd(ecs.endpoint_url) as processes:
-        yield ecs, processes
+    with ExitStack() as stack:
+        ecs = stack.enter_context(LocalECS(settings, access_key="local"))
+        schedule = None
+        if majors.face() is majors.WORKER:
+            from tests.faults.worker_face import pool_of_processes
+
+            schedule = stack.enter_context(pool_of_processes(ecs))
+        yield ecs, stack.enter_context(crowd(ecs.endpoint_url, schedule))
 
 
 def cold_rounds(ecs: LocalECS, processes: Crowd, rounds: int) -> list[Round]:

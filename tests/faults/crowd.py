@@ -16,26 +16,38 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import boto3
+from prefect.settings import PREFECT_API_URL
 
+from prefect_ecs_pinned import majors
 from prefect_ecs_pinned.aws.calls.clients import share_models
-from tests.faults.world import Status, a_block, for_flow_run, no_prefect_api
+from tests.faults.world import AWAY, Status, prefect_api
+
+#: Makes a flow run of fields.
+Schedule = Callable[[str, Mapping[str, Any]], object]
 
 
 class Crowd:
     """The host process, as seen from outside."""
 
-    def __init__(self, host: subprocess.Popen[str], endpoint_url: str) -> None:
+    def __init__(
+        self, host: subprocess.Popen[str], endpoint_url: str, schedule: Schedule | None
+    ) -> None:
         self._host = host
         self._endpoint_url = endpoint_url
+        self._schedule = schedule
 
     def start(self, family: str, groups: Sequence[Sequence[str]], **fields: Any) -> list[int]:
         """Start a process for each group of flow runs, all at once; their ids."""
+        if self._schedule is not None:
+            for flow_run in (id_ for group in groups for id_ in group):
+                self._schedule(flow_run, {"family": family, **fields})
         order = {
+            "prefect": PREFECT_API_URL.value(),
             "family": family,
             "endpoint": self._endpoint_url,
             "groups": list(map(list, groups)),
@@ -59,8 +71,13 @@ class Crowd:
 
 
 @contextmanager
-def crowd(endpoint_url: str) -> Iterator[Crowd]:
-    """A host process for the length of a test."""
+def crowd(endpoint_url: str, schedule: Schedule | None = None) -> Iterator[Crowd]:
+    """A host process for the length of a test.
+
+    Args:
+        endpoint_url: Of ECS.
+        schedule: Makes a flow run of some fields, where Prefect's API is served.
+    """
     quiet = {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PYTHONWARNINGS": "ignore"}
     host = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.crowd"],
@@ -70,7 +87,7 @@ def crowd(endpoint_url: str) -> Iterator[Crowd]:
         env={**os.environ, **quiet},
     )
     try:
-        yield Crowd(host, endpoint_url)
+        yield Crowd(host, endpoint_url, schedule)
     finally:
         host.kill()
         host.wait()
@@ -81,6 +98,12 @@ def crowd(endpoint_url: str) -> Iterator[Crowd]:
 
 async def _run_group(order: dict[str, Any], flow_runs: Sequence[str]) -> int:
     """Run one process's flow runs; how many did not end well."""
+    if majors.face() is majors.WORKER:
+        from tests.faults.worker_face import run_group
+
+        return await run_group(flow_runs)
+    from tests.faults.block_face import a_block, for_flow_run
+
     block = a_block(order["endpoint"], family=order["family"], **order["fields"])
     runs = (for_flow_run(block, id_).run(Status()) for id_ in flow_runs)
     results = await asyncio.gather(*runs, return_exceptions=True)
@@ -88,7 +111,7 @@ async def _run_group(order: dict[str, Any], flow_runs: Sequence[str]) -> int:
 
 
 def _child(order: dict[str, Any], number: int, barrier: Any) -> None:
-    with no_prefect_api():
+    with prefect_api(order["prefect"] if majors.face() is majors.WORKER else AWAY):
         barrier.wait()
         failed = asyncio.run(_run_group(order, order["groups"][number]))
     os._exit(min(failed, 100))
@@ -103,6 +126,7 @@ def _read_models() -> None:
 
 
 def _host() -> None:
+    majors.load(majors.face())
     _read_models()
     fork = multiprocessing.get_context("fork")
     for line in sys.stdin:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from prefect_ecs_pinned.faces import following
 from tests.faults.prefect_side import PrefectSide, serving
@@ -21,9 +23,14 @@ UNWANTED = 10
 
 @contextmanager
 def prefect(day: Day, limit: int = 200) -> Iterator[PrefectSide]:
-    """A stand-in of Prefect's API; flow runs are looked at often."""
-    side = day.api = PrefectSide(limit)
-    with serving(side), pytest.MonkeyPatch.context() as patch:
+    """A stand-in of Prefect's API, if there is none yet; flow runs are looked at often."""
+    served: AbstractContextManager[None] = nullcontext()
+    if day.api is None:
+        day.api = PrefectSide()
+        served = serving(day.api)
+    side: PrefectSide = day.api
+    side.limit = limit
+    with served, pytest.MonkeyPatch.context() as patch:
         patch.setattr(following, "LOOK_SECONDS", LOOK_SECONDS)
         yield side
 
@@ -66,6 +73,15 @@ def limit_of_50(day: Day) -> Iterator[None]:
             day.notes.append(f"asked for {side.asked[:5]} flow runs, {side.refused} times refused")
 
 
+@contextmanager
+def one_in_five_fails(day: Day) -> Iterator[None]:
+    """Prefect's API answers 503, and Prefect's client asks again, as it does by itself."""
+    draw = random.Random(5).random
+    with prefect(day) as side, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 5}):
+        side.fails = lambda: draw() < 0.2
+        yield
+
+
 async def cancel_the_last(day: Day) -> None:
     """The last of the runs are cancelled in Prefect."""
     for run in day.runs[-UNWANTED:]:
@@ -92,6 +108,14 @@ ROWS = (
         settings=_WAITING,
         fields={"cpu": 1024, "memory": 2048},
         around=limit_of_50,
+        meanwhile=cancel_the_last,
+        stated=_the_last,
+    ),
+    Row(
+        "503 from Prefect's API, 20 % of its answers",
+        settings=_WAITING,
+        fields={"cpu": 1024, "memory": 2048},
+        around=one_in_five_fails,
         meanwhile=cancel_the_last,
         stated=_the_last,
     ),

@@ -24,6 +24,7 @@ class PrefectSide:
         states: Flow run -> type of its state; None for one that was deleted.
         leaves_out: Which of some flow runs an answer leaves out.
         not_found: Whether a flow run is answered with 404, though there is one.
+        fails: Whether an answer is 503.
         on_state: Is given a flow run and the type of the state that somebody sets.
         asked: How many flow runs were asked for, call by call.
         refused: Calls that were answered with 422.
@@ -34,15 +35,23 @@ class PrefectSide:
         self.states: dict[str, str | None] = {}
         self.leaves_out: Callable[[Collection[str]], Collection[str]] = lambda ids: ()
         self.not_found: Callable[[str], bool] = lambda id_: False
+        self.fails: Callable[[], bool] = lambda: False
         self.on_state: Callable[[str, str], None] = lambda id_, state: None
         self.asked: list[int] = []
         self.refused = 0
         self._lock = threading.Lock()
 
+    def status_and_body(self, path: str, content: bytes) -> tuple[int, bytes]:
+        """What a request is answered with over HTTP."""
+        if self.fails():
+            return 503, b"{}"
+        status, answer = self.answer(path, json.loads(content) if content else None)
+        return status, b"" if status == 204 else json.dumps(answer).encode()
+
     def answer(self, path: str, body: Any) -> tuple[int, Any]:
         """Status and body of an answer."""
         with self._lock:
-            words = path.removeprefix("/api/").split("/")
+            words = path.partition("?")[0].removeprefix("/api/").split("/")
             if words == ["flow_runs", "filter"]:
                 return self._filter(body)
             if words[0] == "flow_runs" and words[-1] == "set_state":
@@ -88,24 +97,24 @@ class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 256
     side: PrefectSide
 
+    def handle_error(self, *_: object) -> None:
+        """A client that is gone is no error."""
+
 
 class _Requests(http.server.BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, answer = self.server.side.answer(
-            self.path.partition("?")[0], json.loads(body) if body else None
-        )
-        content = json.dumps(answer).encode()
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, content = self.server.side.status_and_body(self.path, sent)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = _answer  # noqa: N815
+    do_GET = do_POST = do_PATCH = _answer  # noqa: N815
 
     def log_message(self, *arguments: object) -> None:
         pass

@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned import majors
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases
-from tests.faults.runs import WELL, Day, Outcome, Requests, live_through
-from tests.faults.world import a_block, microburst, no_prefect_api
+from tests.faults.runs import WELL, Day, Face, FieldsOf, Outcome, Requests, live_through
+from tests.faults.world import microburst, no_prefect_api
 
 QUICK = Phases(0.1, 0.1, 0.1, 0.0, 0.0, 0.1)
 
@@ -41,6 +41,8 @@ class Row:
         stated: Pattern of the whole end of a run, by its number and that of all; None for one that
             is to be launched once and end with 0.
         also: What else is wrong with the outcome.
+        cancelled: Whether a run's coroutine is cancelled, by its number. For a worker these are
+            runs that a caller submits, since Prefect cancels those that it polls only to stop.
         crowd: How many times the number of runs there are.
         warm: The revision is there already, and nobody remembers it.
         patience: Seconds for 200 runs.
@@ -59,6 +61,7 @@ class Row:
     arrives: Callable[[int], float] = lambda number: 0.0
     stated: Callable[[int, int], str | None] = lambda number, runs: None
     also: Callable[[Outcome], list[str]] = lambda outcome: []
+    cancelled: Callable[[int], bool] = lambda number: False
     crowd: int = 1
     warm: bool = False
     patience: float = 240.0
@@ -79,18 +82,36 @@ def settings_of(row: Row, runs: int) -> Settings:
     return replace(quick, latencies={"RunTask": 0.1, "RegisterTaskDefinition": 0.2}, **given)
 
 
-def _blocks(row: Row, endpoint: str) -> Callable[[int], PinnedECSTask]:
-    """The block of a run; runs with the same fields share one."""
-    known: dict[str, PinnedECSTask] = {}
+def fields_of(row: Row) -> FieldsOf:
+    """The fields of a run, by its number."""
+    return lambda number: {**row.fields, **row.each(number)}
 
-    def block_of(number: int) -> PinnedECSTask:
-        fields = {**row.fields, **row.each(number)}
-        key = repr(fields)
-        if key not in known:
-            known[key] = a_block(endpoint, **fields)
-        return known[key]
 
-    return block_of
+def _day(row: Row, ecs: LocalECS, endpoint: str, prefect: Any) -> Day:
+    """A day through the face of the Prefect that is installed."""
+    face: Face
+    if prefect is None:
+        from tests.faults.block_face import BlockFace
+
+        face = BlockFace(endpoint, fields_of(row))
+    else:
+        from tests.faults.worker_face import WorkerFace
+
+        face = WorkerFace(prefect, endpoint, fields_of(row), row.cancelled)
+    return Day(ecs, Requests(), face, row.arrives, api=prefect)
+
+
+def _prefect(ecs: LocalECS, stack: ExitStack) -> Any:
+    """Prefect's API, which a worker cannot be without; None for blocks."""
+    if majors.face() is not majors.WORKER:
+        return None
+    from tests.faults.prefect_side import serving
+    from tests.faults.worker_side import WorkerSide
+
+    side = WorkerSide()
+    side.ecs = ecs
+    stack.enter_context(serving(side))
+    return side
 
 
 async def run_row(row: Row, runs: int) -> tuple[Outcome, list[str]]:
@@ -100,15 +121,17 @@ async def run_row(row: Row, runs: int) -> tuple[Outcome, list[str]]:
     with ExitStack() as stack:
         stack.enter_context(no_prefect_api())
         ecs = stack.enter_context(LocalECS(settings_of(row, runs), access_key="local"))
+        prefect = _prefect(ecs, stack)
         if row.warm:
-            warm = Day(ecs, Requests(), _blocks(row, ecs.endpoint_url))
-            await live_through(warm, 1, row.patience)
+            await live_through(_day(row, ecs, ecs.endpoint_url, prefect), 1, row.patience)
             control_plane.forget_all()
             ecs.reset()
         endpoint = ecs.endpoint_url
         if row.wire:
             endpoint = stack.enter_context(microburst(endpoint, row.wire))
-        day = Day(ecs, Requests(), _blocks(row, endpoint), row.arrives)
+        day = _day(row, ecs, endpoint, prefect)
+        if prefect is not None:
+            prefect.on_state = day.note_untruth
         if row.around is not None:
             stack.enter_context(row.around(day))
         ecs.faults(day.requests, *(Fault(**fault) for fault in row.faults))

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.errors import TaskFateUnknown
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.facts import Facts
 from prefect_ecs_pinned.local.faults import Fault
-from tests.faults.world import FAMILY, Status, for_flow_run
+from tests.faults.world import FAMILY, Status
 
 #: Ends of a run, beside "status code N" and the class and first line of an error.
 WELL, NOT_LAUNCHED, CANCELLED, HANGS = "ended well", "not launched", "cancelled", "hangs"
@@ -52,6 +52,32 @@ class Run:
     sent: int = 0
     sent_at: float = -1.0
     untrue: str = ""
+
+
+#: The fields of a run, by its number.
+FieldsOf = Callable[[int], Mapping[str, Any]]
+
+
+class Face(Protocol):
+    """What runs flow runs: a block of Prefect 2, or a worker of Prefect 3.
+
+    Attributes:
+        ends_with_task: A run has ended when its task has; otherwise when its flow has.
+    """
+
+    ends_with_task: bool
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Whatever has to be there for it."""
+
+    async def live(self, run: Run) -> str:
+        """Run a flow run to its end; how it ended. It may raise what the run ended with."""
+
+    async def kill(self, run: Run) -> None:
+        """Stop its task, as Prefect asks for it."""
+
+    async def let_go(self) -> int:
+        """When all runs have ended: how many tasks are followed still, after some time."""
 
 
 @dataclass
@@ -128,7 +154,7 @@ class Day:
     Attributes:
         ecs: The embedded ECS.
         requests: Counts requests.
-        block_of: The block of a run, by its number.
+        face: Runs them.
         arrives: Seconds until a run is started, by its number.
         runs: The runs.
         tasks: Their coroutines.
@@ -139,7 +165,7 @@ class Day:
 
     ecs: LocalECS
     requests: Requests
-    block_of: Callable[[int], PinnedECSTask]
+    face: Face
     arrives: Callable[[int], float] = lambda number: 0.0
     runs: list[Run] = field(default_factory=list)
     tasks: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
@@ -156,10 +182,9 @@ class Day:
             self.tasks[run.number] = asyncio.create_task(self._live(run))
 
     async def _live(self, run: Run) -> None:
-        block = for_flow_run(self.block_of(run.number), run.flow_run_id)
         try:
             await asyncio.sleep(self.arrives(run.number))
-            result = await block.run(run.status)
+            run.end = await self.face.live(run)
         except asyncio.CancelledError:
             run.end = CANCELLED
         except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
@@ -167,13 +192,17 @@ class Day:
             if not isinstance(error, MayRun | TaskFateUnknown) and self.launches(run):
                 run.untrue = run.end
         else:
-            code = result.status_code
-            run.end = f"status code {code}" if code else WELL
-            if not result.identifier:
-                run.end = NOT_LAUNCHED
-            if self.lives(run) or (run.end == NOT_LAUNCHED and self.launches(run)):
+            denied = run.end == NOT_LAUNCHED or _says_not_launched(run.end)
+            lives = self.face.ends_with_task and self.lives(run)
+            if lives or (denied and self.launches(run)):
                 run.untrue = f"{run.end}, while its task is {self.statuses(run)}"
         run.seconds = time.monotonic() - self.began
+
+    def note_untruth(self, flow_run_id: str, state: str) -> None:
+        """Compare a state that is set in Prefect with ECS at that moment."""
+        run = next((run for run in self.runs if run.flow_run_id == flow_run_id), None)
+        if run is not None and state != "PENDING" and self.lives(run):
+            run.untrue = f"{state}, while its task is {self.statuses(run)}"
 
     def launches(self, run: Run) -> list[dict[str, Any]]:
         """The tasks that were started for a run."""
@@ -189,7 +218,7 @@ class Day:
         """Whether a task of it has not stopped."""
         return any(status != "STOPPED" for status in self.statuses(run))
 
-    def outcome(self, expected: Mapping[int, str]) -> Outcome:
+    def outcome(self) -> Outcome:
         """What has become of the runs."""
         for run in self.runs:
             launches = self.launches(run)
@@ -202,7 +231,12 @@ class Day:
         ours = [d for d in self.ecs.model.definitions().all() if d["family"] == FAMILY]
         active = sum(d["status"] == "ACTIVE" for d in ours)
         calls = {action: count["calls"] for action, count in self.ecs.calls.items()}
-        return Outcome(self.runs, expected, active, len(ours), calls=calls)
+        return Outcome(self.runs, {}, active, len(ours), calls=calls)
+
+
+def _says_not_launched(end: str) -> bool:
+    """Whether an end, in words, is of a run without a task."""
+    return ": cannot launch" in end and not end.startswith(MayRun.__name__)
 
 
 async def live_through(
@@ -213,6 +247,20 @@ async def live_through(
     stated: Callable[[int], str | None] = lambda number: None,
 ) -> Outcome:
     """Start many runs at once; wait for all of them, or until patience is at an end."""
+    async with day.face.open():
+        outcome = await _live_through(day, runs, patience, meanwhile)
+        if left := await day.face.let_go():
+            day.notes.append(f"{left} tasks are followed still")
+    outcome.expected = {n: pattern for n in range(runs) if (pattern := stated(n)) is not None}
+    return outcome
+
+
+async def _live_through(
+    day: Day,
+    runs: int,
+    patience: float,
+    meanwhile: Callable[[Day], Awaitable[None]] | None = None,
+) -> Outcome:
     day.start(runs)
     others = [asyncio.ensure_future(meanwhile(day))] if meanwhile is not None else []
     _, pending = await asyncio.wait(day.tasks.values(), timeout=patience)
@@ -225,7 +273,6 @@ async def live_through(
     await asyncio.gather(*pending, *others, return_exceptions=True)
     for run in hanging:
         run.end = HANGS
-    expected = {n: pattern for n in range(runs) if (pattern := stated(n)) is not None}
-    outcome = day.outcome(expected)
+    outcome = day.outcome()
     outcome.seconds = seconds
     return outcome

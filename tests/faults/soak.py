@@ -23,7 +23,8 @@ from uuid import uuid4
 import psutil
 
 from prefect_ecs_pinned.aws.control_plane import _planes
-from tests.faults.world import FAMILY, Status, a_block, for_flow_run, no_prefect_api
+from tests.faults.block_face import a_block, for_flow_run
+from tests.faults.world import FAMILY, Status, no_prefect_api
 
 _SERVER = """
 import asyncio

@@ -30,7 +30,8 @@ from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.settings import Phases
 from prefect_ecs_pinned.runs.prepare import prepare
-from tests.faults.world import Status, for_flow_run
+from tests.faults.block_face import for_flow_run
+from tests.faults.world import Status
 
 API_KEY = "pnu_0123456789abcdef-api-key"
 VARIABLE = "s3cret-value-of-a-variable"

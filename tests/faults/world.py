@@ -1,4 +1,4 @@
-"""What a bad day is made of: blocks, Prefect's API out of reach, microburst in front of ECS."""
+"""What a bad day is made of: Prefect's API out of reach, microburst in front of ECS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import prefect_aws
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -21,21 +20,28 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from prefect_ecs_pinned import PinnedECSTask
-
 FAMILY = "prefect-matrix"
 
 
+#: Nobody answers at this address.
+AWAY = "http://127.0.0.1:9/api"
+
+
 @contextmanager
-def no_prefect_api() -> Iterator[None]:
-    """Nobody answers at Prefect's address: runs that wait are still wanted."""
-    away = {
-        PREFECT_API_URL: "http://127.0.0.1:9/api",
+def prefect_api(url: str) -> Iterator[None]:
+    """Prefect's API at an address, asked once each time; no log lines go there."""
+    settings: dict[Any, Any] = {
+        PREFECT_API_URL: url,
         PREFECT_CLIENT_MAX_RETRIES: 0,
         PREFECT_LOGGING_TO_API_ENABLED: False,
     }
-    with temporary_settings(away):
+    with temporary_settings(settings):
         yield
+
+
+def no_prefect_api() -> AbstractContextManager[None]:
+    """Nobody answers at Prefect's address: runs that wait are still wanted."""
+    return prefect_api(AWAY)
 
 
 @contextmanager
@@ -81,33 +87,17 @@ def fired(proxy_url: str) -> Counter[str]:
         return Counter(event["action"].split(":")[0] for event in json.load(answer))
 
 
-def a_block(endpoint_url: str, key: str = "local", **fields: Any) -> PinnedECSTask:
-    """A block as the agent loads it."""
-    credentials = prefect_aws.AwsCredentials(
-        aws_access_key_id=key,
-        aws_secret_access_key="local",
-        region_name="us-east-1",
-        aws_client_parameters={
+def credentials(endpoint_url: str, key: str = "local") -> dict[str, Any]:
+    """Fields of Prefect's `AwsCredentials`."""
+    return {
+        "aws_access_key_id": key,
+        "aws_secret_access_key": "local",
+        "region_name": "us-east-1",
+        "aws_client_parameters": {
             "endpoint_url": endpoint_url,
             "config": {"read_timeout": 2, "connect_timeout": 2},
         },
-    )
-    return PinnedECSTask(
-        aws_credentials=credentials,
-        **{
-            "family": FAMILY,
-            "image": "flows:1",
-            "command": ["true"],
-            "task_watch_poll_interval": 0.5,
-            **fields,
-        },
-    )
-
-
-def for_flow_run(block: PinnedECSTask, flow_run_id: str) -> PinnedECSTask:
-    """The block of one flow run."""
-    env = {**block.env, "PREFECT__FLOW_RUN_ID": flow_run_id}
-    return block.copy(update={"env": env})
+    }
 
 
 class Status:

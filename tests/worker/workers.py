@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from prefect.settings import PREFECT_API_URL
@@ -66,20 +66,26 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def worker(pool: str, name: str, **settings: float) -> AsyncIterator[Worker]:
-    """A worker of a pool that polls every two seconds; killed at the end."""
+async def worker(pool: str, name: str, short: Mapping[str, float] = SHORT) -> AsyncIterator[Worker]:
+    """A worker of a pool that polls every two seconds; killed at the end.
+
+    Args:
+        pool: Name of the work pool.
+        name: The worker's.
+        short: What is to wait for other times than in life, its heartbeats among it.
+    """
     api = PREFECT_API_URL.value()
     assert api
     environment = {
         **os.environ,
         "PREFECT_API_URL": api,
         "PREFECT_WORKER_QUERY_SECONDS": "2",
-        "PREFECT_WORKER_HEARTBEAT_SECONDS": "2",
+        "PREFECT_WORKER_HEARTBEAT_SECONDS": "2" if short else "30",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
-    short = ",".join(f"{key}={value}" for key, value in {**SHORT, **settings}.items())
-    command = (sys.executable, "-c", _SHORT, short, "worker", "start", "--pool", pool)
+    constants = ",".join(f"{key}={value}" for key, value in short.items())
+    command = (sys.executable, "-c", _SHORT, constants, "worker", "start", "--pool", pool)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "output"
         with output.open("w") as out:

@@ -16,7 +16,7 @@ from prefect_ecs_pinned.errors import PinnedECSError
 _CLOSED = "the control plane has been closed"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Launch:
     """A launch that was asked for; made on the caller's event loop.
 

@@ -37,7 +37,7 @@ _ID_BYTES = 12
 Renewal = Callable[[Any], Awaitable[Any]]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Submission:
     """A request to run one task.
 

@@ -1,0 +1,101 @@
+"""A worker that was told to stop is gone in time, whatever else there is to wait for.
+
+After a worker has handed back what it has not launched, Prefect waits for events and log lines to
+be sent, with no bound while its server is slow or away; and on a busy machine each step takes
+longer. Orchestrators kill a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM anyway.
+So the seconds are counted from the signal, by a thread that needs nothing of the event loop, and
+when they are over the process ends as it is: tasks run on, and what was not handed back is found
+by the next worker, as after SIGKILL (`adopting`, `rescuing`).
+
+It applies to processes whose signals Prefect has taken for a worker, as `prefect worker start`
+does. A program of somebody's own that runs a worker keeps its signals, and ends when it likes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+#: Seconds from the signal to the end of the process, at the latest. One less than the shortest time
+#: after which an orchestrator kills it.
+GONE_SECONDS = 9.0
+
+#: Seconds from the signal until which runs are handed back. The rest is for Prefect's own part:
+#: events and log lines that are left are sent.
+HAND_BACK_SECONDS = 7.0
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+#: Where the handlers are made that Prefect sets for a worker (prefect 3.9,
+#: ``setup_signal_handlers_worker``).
+_PREFECTS = "prefect.utilities.processutils"
+
+_LATE = b"The worker ends now, with events or log lines unsent; its tasks run on.\n"
+
+
+class Deadline:
+    """When the process of a worker has to be gone.
+
+    Args:
+        end: Ends the process, called in a thread.
+        now: Seconds of a clock that goes on while the process is stopped.
+    """
+
+    def __init__(
+        self, end: Callable[[], None] | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._end = end or _end
+        self._now = now
+        self._told_at: float | None = None
+        self._told = threading.Event()
+
+    def watch_signals(self) -> None:
+        """Count from the signals that Prefect handles; called in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        theirs = {n: h for n, h in handlers.items() if getattr(h, "__module__", "") == _PREFECTS}
+        if not theirs:
+            return
+        # Not begun by the handler: it may interrupt whatever begins a thread, and its lock.
+        threading.Thread(target=self._wait, name="worker-deadline", daemon=True).start()
+        for number, handler in theirs.items():
+            assert callable(handler)
+            signal.signal(number, self._before(handler))
+
+    def begin(self) -> None:
+        """The worker is told to stop; when it is told again, nothing changes."""
+        if self._told_at is None:
+            self._told_at = self._now()
+            self._told.set()
+
+    def _wait(self) -> None:
+        self._told.wait()
+        time.sleep(self.left(GONE_SECONDS))
+        self._end()
+
+    def left(self, seconds: float) -> float:
+        """What is left of so many seconds since the signal; all of them when there was none."""
+        if self._told_at is None:
+            return seconds
+        return max(0.0, seconds - (self._now() - self._told_at))
+
+    def _before(
+        self, handler: Callable[[int, FrameType | None], object]
+    ) -> Callable[[int, FrameType | None], object]:
+        def handle(number: int, frame: FrameType | None) -> object:
+            self.begin()
+            return handler(number, frame)
+
+        return handle
+
+
+def _end() -> None:
+    """End the process, without what Python does at its end: that may wait as well."""
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, _LATE)
+    os._exit(0)
