@@ -150,14 +150,14 @@ def suggest(command: str) -> None:
 
 
 def fail(error: BaseException) -> None:
-    """Say in one message, and a hint where there is one, what could not be done."""
-    if isinstance(error, PinnedECSError):
-        text, hint = (f"{error.what}: {error.why}" if error.why else error.what), error.hint
-    else:
-        text, hint = f"{type(error).__name__}: {error}", ""
-    say(f"error: {text}", "red")
-    if hint:
-        say(f"hint: {hint}")
+    """Say what could not be done; of an error of this package also what helps, and its page."""
+    if not isinstance(error, PinnedECSError):
+        say(f"error: {type(error).__name__}: {error}", "red")
+        return
+    say(f"error: {error.text}", "red")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    say(f"see: {error.page}", "dim")
 
 
 def _plain(value: Any) -> Any:
