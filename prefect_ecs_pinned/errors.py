@@ -1,7 +1,7 @@
 """Every error that this package raises, on one page.
 
 The class says what a caller may branch on; data stands in attributes; the text is
-*what: why*, with the hint on a line of its own.
+*what: why*, with the hint and the link to the class's page on lines of their own.
 
 ::
 
@@ -28,6 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+#: The documentation of the newest release. Each class below has a page at ``errors/NAME/`` there.
+DOCS = "https://prefect-ecs-pinned.github.io/prefect-ecs-pinned/latest/"
+
 
 class PinnedECSError(RuntimeError):
     """Base of every error raised here.
@@ -44,9 +47,20 @@ class PinnedECSError(RuntimeError):
         self.why = why
         self.hint = hint
 
+    @property
+    def text(self) -> str:
+        """What and why, without the hint and the link: to be quoted in another message."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
+    @property
+    def page(self) -> str:
+        """URL of the page with causes and cures; that of the nearest class on this page."""
+        listed = next(each for each in type(self).__mro__ if each.__module__ == __name__)
+        return f"{DOCS}errors/{listed.__name__}/"
+
     def __str__(self) -> str:
-        text = f"{self.what}: {self.why}" if self.why else self.what
-        return f"{text}\nhint: {self.hint}" if self.hint else text
+        hint = f"\nhint: {self.hint}" if self.hint else ""
+        return f"{self.text}{hint}\nsee: {self.page}"
 
 
 class WrongPrefect(PinnedECSError, ImportError):

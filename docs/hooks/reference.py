@@ -1,7 +1,7 @@
 """MkDocs hook: the pages of the reference that are generated from the code.
 
-Fields from `block.form`, commands from the Typer app, errors from `errors`, the settings and
-faults of the embedded ECS from `local`.
+Fields from `block.form`, commands from the Typer app, the settings and faults of the embedded ECS
+from `local`. The pages of errors are the matter of `error_pages`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer.main
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from prefect_ecs_pinned import PinnedECSTask, cli, errors
+from prefect_ecs_pinned import PinnedECSTask, cli
 from prefect_ecs_pinned.block.form import EMBLEM_VARIABLE
 from prefect_ecs_pinned.block.form_texts import SECTIONS, Shown
 from prefect_ecs_pinned.local import faults, introspection, matching, settings
@@ -118,19 +118,6 @@ def _plain(value: Any) -> str:
     return str(getattr(value, "value", value))
 
 
-def error_tree() -> Iterator[str]:
-    """The page of the errors."""
-    yield "# Errors\n"
-    head, _, tree = inspect.cleandoc(errors.__doc__ or "").partition("::\n")
-    yield head
-    yield "```text\n" + inspect.cleandoc(tree) + "\n```\n"
-    for name, error in vars(errors).items():
-        if inspect.isclass(error) and issubclass(error, Exception):
-            bases = ", ".join(f"`{base.__name__}`" for base in error.__bases__)
-            yield f"## {name}\n\nA kind of {bases}.\n"
-            yield from _docstring(inspect.cleandoc(error.__doc__ or ""))
-
-
 def _docstring(text: str) -> Iterator[str]:
     """A docstring whose sections become lists."""
     for line in text.replace("``", "`").splitlines():
@@ -185,6 +172,5 @@ def embedded() -> Iterator[str]:
 PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "reference/fields.md": fields,
     "reference/commands.md": commands,
-    "reference/errors.md": error_tree,
     "reference/local.md": embedded,
 }

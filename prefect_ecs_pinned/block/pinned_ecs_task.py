@@ -40,7 +40,7 @@ from prefect_ecs_pinned.core.placement import (
 )
 from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
 from prefect_ecs_pinned.core.shown import named, part, shown
-from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
+from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.runs import run as running
@@ -109,7 +109,7 @@ class PinnedECSTask(prefect_aws.ecs.ECSTask):  # type: ignore[misc]
     )
     #: The emblem of Amazon ECS, which Prefect's own ECS block has.
     _logo_url = form.emblem(prefect_aws.ecs.ECSTask._logo_url)
-    _documentation_url = "https://github.com/prefect-ecs-pinned/prefect-ecs-pinned"
+    _documentation_url = DOCS
     _code_example = """```python
 from prefect_ecs_pinned import PinnedECSTask
 

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # since click 8.2: the help is its message
             console.say(error.format_message())
         else:
-            console.fail(_usage_error(error))
+            console.fail(_usage_error(error), link=False)
         return console.FAILED
     except (typer.Abort, KeyboardInterrupt):
         code = console.INTERRUPTED

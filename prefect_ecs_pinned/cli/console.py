@@ -149,15 +149,21 @@ def suggest(command: str) -> None:
     say(f"next: {command}", "dim")
 
 
-def fail(error: BaseException) -> None:
-    """Say in one message, and a hint where there is one, what could not be done."""
-    if isinstance(error, PinnedECSError):
-        text, hint = (f"{error.what}: {error.why}" if error.why else error.what), error.hint
-    else:
-        text, hint = f"{type(error).__name__}: {error}", ""
-    say(f"error: {text}", "red")
-    if hint:
-        say(f"hint: {hint}")
+def fail(error: BaseException, link: bool = True) -> None:
+    """Say what could not be done; of an error of this package also what helps, and its page.
+
+    Args:
+        error: What was raised.
+        link: Whether to name the page; a wrong option is explained by ``--help``.
+    """
+    if not isinstance(error, PinnedECSError):
+        say(f"error: {type(error).__name__}: {error}", "red")
+        return
+    say(f"error: {error.text}", "red")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    if link:
+        say(f"see: {error.page}", "dim")
 
 
 def _plain(value: Any) -> Any:

@@ -28,7 +28,7 @@ _HOST_GONE = "its instance went away: let Prefect retry the flow run"
 
 #: Fragment of a reason, in lower case -> what helps; the first match counts, so what says more
 #: stands first. A sample message stands beside each.
-_BY_REASON = (
+BY_REASON = (
     # "CannotPullContainerError: inspect image has been retried 5 time(s): httpReaderSeeker: failed
     #  open: unexpected status code https://registry-1.docker.io/v2/...: 429 Too Many Requests -
     #  Server message: toomanyrequests: You have reached your pull rate limit. ..."
@@ -113,7 +113,7 @@ _BY_REASON = (
 )
 
 #: Exit code -> what helps, where no reason says more.
-_BY_CODE = {
+BY_CODE = {
     125: "the container could not be run: check the task definition",
     126: "the command cannot be executed: check that it is a program, for this architecture",
     127: "the command was not found: check the command, and that the image has it",
@@ -143,11 +143,11 @@ def task_hint(reasons: str, exit_code: int | None, stop_code: str) -> str:
         stop_code: ``stopCode``.
     """
     lower = reasons.lower()
-    for fragment, hint in _BY_REASON:
+    for fragment, hint in BY_REASON:
         if fragment in lower:
             return hint
     if exit_code == 0:
         return ""
     if stop_code in _TAKEN_AWAY:
         return _BY_STOP_CODE[stop_code]
-    return _BY_CODE.get(exit_code or 0, "") or _BY_STOP_CODE.get(stop_code, "")
+    return BY_CODE.get(exit_code or 0, "") or _BY_STOP_CODE.get(stop_code, "")

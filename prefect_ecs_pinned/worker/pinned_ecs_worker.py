@@ -19,7 +19,7 @@ from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.core.arn import TaskIdentifier
-from prefect_ecs_pinned.errors import ClusterNotFound, TaskNotFound
+from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.runs.spec import RunSpec
@@ -64,7 +64,7 @@ class PinnedECSWorker(
         "Execute flow runs within containers on AWS ECS, hundreds at once, all from one pinned "
         "task-definition revision that is registered only when the configuration changes."
     )
-    _documentation_url = "https://github.com/prefect-ecs-pinned/prefect-ecs-pinned"
+    _documentation_url = DOCS
     _logo_url = "https://cdn.sanity.io/images/3ugk85nk/production/d74b16fe84ce626345adf235a47008fea2869a60-225x225.png"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -23,7 +23,7 @@ def test_every_refusal_is_told(row):
     assert row.code in error.why
     assert row.message in error.why
     assert row.hint in error.hint
-    assert str(error).endswith(f"\nhint: {error.hint}")
+    assert str(error).endswith(f"\nhint: {error.hint}\nsee: {error.page}")
 
 
 @pytest.mark.parametrize(
@@ -175,5 +175,14 @@ def test_every_error_is_what_why_and_hint(name):
     more = {"OverridesTooLarge": {"size": 9000, "largest": ["A"]}}.get(name, {})
     one = error("what", "why", "hint", **more)
     assert (one.what, one.why, one.hint) == ("what", "why", "hint")
-    assert str(one) == "what: why\nhint: hint"
-    assert str(error("what", "", "", **more)) == "what"
+    see = f"see: {errors.DOCS}errors/{name}/"
+    assert str(one) == f"what: why\nhint: hint\n{see}"
+    assert str(error("what", "", "", **more)) == f"what\n{see}"
+    assert (one.text, one.page) == ("what: why", see.removeprefix("see: "))
+
+
+def test_a_class_that_is_not_listed_has_the_page_of_its_base():
+    class Own(errors.LaunchTimeout):
+        pass
+
+    assert Own("what").page.endswith("/errors/LaunchTimeout/")

@@ -27,8 +27,10 @@ async def refusal(world: World, **fields) -> PinnedECSError:
         await world.block(**fields).run()
     assert world.live_tasks() == 0
     what, hint = str(error.value).split("\nhint: ")
+    hint, see = hint.split("\nsee: ")
     assert len(what) > 20
     assert hint
+    assert see == error.value.page
     assert "\n" not in hint
     return error.value
 

@@ -45,10 +45,13 @@ def test_no_command_shows_the_help_as_talk(pinned_ecs):
     assert said.err.startswith("Usage: pinned-ecs [OPTIONS] COMMAND")
 
 
-def test_a_failure_says_what_why_and_a_hint(capsys):
-    """Three parts of one error, on stderr."""
-    console.fail(PinnedECSError("cannot pin", "no image", "set image"))
-    assert capsys.readouterr() == ("", "error: cannot pin: no image\nhint: set image\n")
+def test_a_failure_says_what_why_a_hint_and_where_to_read_more(capsys, monkeypatch):
+    """Parts of one error, on stderr; the link is last, and whole in a narrow terminal."""
+    monkeypatch.setenv("COLUMNS", "40")
+    error = PinnedECSError("cannot pin", "no image", "set image")
+    console.fail(error)
+    said = f"error: cannot pin: no image\nhint: set image\nsee: {error.page}\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_data_is_never_wrapped_when_piped(capsys):

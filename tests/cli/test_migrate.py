@@ -9,6 +9,8 @@ import pytest
 from prefect.deployments import Deployment  # type: ignore[attr-defined]
 from prefect_aws.ecs import ECSTask
 
+from prefect_ecs_pinned.errors import ConfigurationError
+
 
 @pytest.fixture
 def old(prefect):
@@ -83,6 +85,7 @@ def test_a_pinned_block_is_refused(pinned_ecs, prefect):
     assert said.err.splitlines() == [
         "error: cannot use block 'pinned-ecs-task/shared': it is not of type 'ecs-task'",
         "hint: name it ecs-task/NAME",
+        f"see: {ConfigurationError('').page}",
     ]
 
 

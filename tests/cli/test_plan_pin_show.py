@@ -287,7 +287,8 @@ def test_wrong_names_are_told_from_wrong_blocks(pinned_ecs, etl):
     for arguments, hint in cases.items():
         said = pinned_ecs(*arguments)
         assert (said.code, said.out) == (1, "")
-        message, told = said.err.splitlines()
+        message, told, see = said.err.splitlines()
+        assert see.startswith("see: ")
         assert message.startswith("error: cannot ")
         assert told.startswith("hint: ")
         assert hint in told
@@ -369,7 +370,8 @@ def test_a_registration_that_is_denied_says_what_to_allow(pinned_ecs, save, ecs)
     ecs.faults(Fault("error", "RegisterTaskDefinition", code="AccessDeniedException", message="no"))
     said = pinned_ecs("pin", "etl")
     assert (said.code, said.out) == (1, "")
-    message, hint = said.err.splitlines()
+    message, hint, see = said.err.splitlines()
+    assert see.endswith("/errors/AccessDenied/")
     assert message.startswith("error: cannot register a revision of 'prefect-etl'")
     assert "allow ecs:RegisterTaskDefinition and iam:PassRole" in hint
 

@@ -12,6 +12,7 @@ from prefect import get_client
 from prefect.server.database.dependencies import provide_database_interface
 from prefect.states import Cancelled, Cancelling
 
+from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.faults import Fault
 
@@ -94,7 +95,7 @@ def test_a_server_that_may_be_a_copy_is_refused(pinned_ecs, lost, ecs):
     ended, task = asyncio.run(_ended_before_its_task(ecs))
     said = pinned_ecs("reconcile", "--yes")
     assert (said.code, said.out) == (1, "")
-    summary, left, other, error, hint = said.err.splitlines()
+    summary, left, other, error, hint, _ = said.err.splitlines()
     assert summary == "nothing to do, 2 unchanged."
     assert left.startswith("  1 left: its task was created 50 min after ")
     assert other == "  1 left: this Prefect server may be a copy of another"
@@ -157,6 +158,7 @@ def test_a_failed_look_up_fails(pinned_ecs, lost, ecs):
         "  1 left: the look-up failed",
         "error: cannot judge every flow run: cannot call DescribeTasks: AccessDeniedException: no",
         "hint: allow ecs:DescribeTasks to the credentials",
+        f"see: {PinnedECSError('').page}",
     ]
     assert asyncio.run(_state(lost)) == "CANCELLING"
 
@@ -165,4 +167,4 @@ def test_a_limit_that_is_too_short(pinned_ecs, lost):
     """A launch may be waited for longer."""
     said = pinned_ecs("reconcile", "--never-launched-after", "10m")
     assert (said.code, said.out) == (1, "")
-    assert said.err.endswith("hint: give at least 1200s: launch_timeout_seconds and 300 s\n")
+    assert "\nhint: give at least 1200s: launch_timeout_seconds and 300 s\nsee: " in said.err

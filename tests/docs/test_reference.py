@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 
-from prefect_ecs_pinned import errors
 from prefect_ecs_pinned.aws import events as notices
 from prefect_ecs_pinned.block.form import FIELDS
 from prefect_ecs_pinned.cli import COMMANDS
@@ -53,13 +52,6 @@ def test_every_command_is_there_with_its_options(hook: ModuleType) -> None:
     ):
         assert f"| `{option}`" in text
     assert "| `[BLOCK]` | A saved block" in text
-
-
-def test_every_error_is_there(hook: ModuleType) -> None:
-    classes = [
-        n for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, Exception)
-    ]
-    assert re.findall(r"^## (\w+)$", page(hook, "errors"), re.M) == classes
 
 
 def test_every_event_is_there_with_its_payload() -> None:

@@ -161,7 +161,8 @@ def test_no_process_of_prefect_prints_a_failure(tmp_path):
 def test_commands_on_saved_blocks_say_what_is_there(capsys, command):
     """One sentence and a hint, exit code 1, and no traceback."""
     assert main(command.split()) == 1
-    error, hint = capsys.readouterr().err.splitlines()
+    error, hint, see = capsys.readouterr().err.splitlines()
+    assert see.endswith("/errors/WrongPrefect/")
     assert error.startswith("error: cannot use PinnedECSTask: it is an infrastructure block of")
     assert "prefect work-pool create NAME --type pinned-ecs" in hint
 
@@ -173,7 +174,8 @@ def test_commands_on_saved_blocks_say_what_is_there(capsys, command):
 def test_commands_on_work_pools_say_what_is_there(capsys, command):
     """One sentence and a hint, exit code 1, and no traceback."""
     assert main([*command.split(), "--pool", "etl"]) == 1
-    error, hint = capsys.readouterr().err.splitlines()
+    error, hint, see = capsys.readouterr().err.splitlines()
+    assert see.endswith("/errors/WrongPrefect/")
     assert error.startswith("error: cannot use PinnedECSWorker: it is a worker of Prefect 3, and")
     assert "prefect_ecs_pinned.PinnedECSTask" in hint
 
@@ -182,7 +184,8 @@ def test_commands_on_work_pools_say_what_is_there(capsys, command):
 def test_what_neither_a_block_nor_a_pool_is_given_says_which_there_are(capsys, command):
     """What the installed Prefect has, and how it is named."""
     assert main(command.split()) == 1
-    error, hint = capsys.readouterr().err.splitlines()
+    error, hint, see = capsys.readouterr().err.splitlines()
+    assert see.endswith("/errors/ConfigurationError/")
     there = {2: "saved blocks", 3: "work pools"}[majors.prefect_major()]
     assert error.startswith("error: a block or work pool is missing: Prefect ")
     assert error.endswith(f" is installed, which has {there}")

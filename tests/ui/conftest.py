@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from prefect_ecs_pinned.operations.demo.stage import Stage
 
@@ -66,14 +66,22 @@ def ui(stage: Stage) -> str:
     return stage.api_url.removesuffix("/api")
 
 
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    assert browser, f"none of {', '.join(BROWSERS)} is installed: make test-ui installs one"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
 @pytest.fixture
-def page(ui: str) -> Iterator[Page]:
+def page(ui: str, chromium: Browser) -> Iterator[Page]:
     """A page whose browser reaches nothing but the Prefect server.
 
     Emblems come from Prefect's CDN; here each is our own.
     """
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    assert browser, f"none of {', '.join(BROWSERS)} is installed: make test-ui installs one"
 
     def reach(route: Route) -> None:
         if route.request.url.startswith(ui):
@@ -83,13 +91,11 @@ def page(ui: str) -> Iterator[Page]:
         else:
             route.abort()
 
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=list(FLAGS))
-        page = chromium.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
-        page.set_default_timeout(PATIENCE)
-        page.route("**/*", reach)
-        yield page
-        chromium.close()
+    page = chromium.new_page(viewport={"width": 1100, "height": 900}, color_scheme="light")
+    page.set_default_timeout(PATIENCE)
+    page.route("**/*", reach)
+    yield page
+    page.close()
 
 
 @pytest.fixture

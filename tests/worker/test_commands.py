@@ -198,7 +198,8 @@ def test_an_ecs_pool_is_planned_and_examined(pools: Pools) -> None:
 def test_neither_block_nor_pool_is_one_sentence(pools: Pools, command: str) -> None:
     said = pools.cli(*command.split())
     assert said.code == 1
-    error, hint = said.err.splitlines()
+    error, hint, see = said.err.splitlines()
+    assert see.endswith("/errors/ConfigurationError/")
     assert error.startswith("error: a block or work pool is missing: Prefect 3.")
     assert error.endswith(" is installed, which has work pools")
     assert hint == "hint: give --pool NAME"
@@ -208,7 +209,7 @@ def test_neither_block_nor_pool_is_one_sentence(pools: Pools, command: str) -> N
 def test_a_pool_that_is_not_there_is_one_sentence(pools: Pools, command: str) -> None:
     said = pools.cli(*command.split(), "--pool", "nowhere")
     assert said.code == 1
-    error, hint = said.err.splitlines()
+    error, hint, _ = said.err.splitlines()
     assert error.startswith("error: cannot use work pool 'nowhere': there is no such work pool")
     assert "prefect work-pool ls" in hint
 

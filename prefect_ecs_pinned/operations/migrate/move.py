@@ -149,7 +149,7 @@ def _load(document: BlockDocument, deployment: Deployment | None) -> PinnedECSTa
     try:
         _check_requests(block)
     except ConfigurationError as error:
-        raise ConfigurationError(f"cannot migrate {whose}", str(error)) from error
+        raise ConfigurationError(f"cannot migrate {whose}", error.text, error.hint) from error
     return block
 
 

@@ -197,7 +197,7 @@ async def _check(loading: Loading, pool: WorkPool, deployment: Deployment | None
             f"cannot migrate deployment {named(found.name)!r}"
             if deployment is not None
             else f"cannot migrate {called(pool)}",
-            f"{error.what}: {error.why}" if error.why else error.what,
+            error.text,
             error.hint,
         ) from error
     return found

@@ -79,5 +79,5 @@ async def _stop(finding: Finding) -> Outcome:
     except TaskNotFound:
         return Outcome(finding, spared="the task is gone")
     except PinnedECSError as error:
-        return Outcome(finding, failure=f"{error.what}: {error.why}")
+        return Outcome(finding, failure=error.text)
     return Outcome(finding, done=True)
