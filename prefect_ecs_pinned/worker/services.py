@@ -1,4 +1,4 @@
-"""What goes on in a worker beside its polls, put together once it is set up."""
+"""What runs in a worker in addition to its polls, put together once it is set up."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from prefect_ecs_pinned.worker.pool_jobs import PoolJobs
 from prefect_ecs_pinned.worker.pool_runs import Pool, PoolRun
 
 #: Seconds that a worker which stops takes to hand back what it has not launched. Orchestrators kill
-#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM, and Prefect's part of its end,
-#: where events are sent that are left, takes a second or two.
+#: a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM, and Prefect's own shutdown,
+#: which sends the remaining events, takes a second or two.
 HAND_BACK_SECONDS = 7.0
 
 #: What the states of runs say that are handed back.
@@ -72,7 +72,7 @@ class Services:
         self._run(self.adopting.run())
 
     async def stop(self, submissions: Set[asyncio.Task[None]] | None) -> None:
-        """Let go of everything: tasks run on, and nothing is reported.
+        """Release everything: tasks run on, and nothing is reported.
 
         Args:
             submissions: Prefect's part of the launches, when those are to be handed back.

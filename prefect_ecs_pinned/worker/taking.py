@@ -34,7 +34,7 @@ _OWN_STATES = ("Pending", "Submitting")
 
 
 class Taking(Base):
-    """A worker that knows which flow runs it has taken; see `claims`.
+    """A worker that records which flow runs it has taken; see `claims`.
 
     Attributes:
         stopping: No more runs are taken.

@@ -135,7 +135,7 @@ def input_shape(service: str, operation: str) -> Any:
 def modelled_errors(service: str, operation: str) -> Mapping[str, bool]:
     """Codes of the errors that an operation's model names -> whether the caller is at fault.
 
-    Not at fault: the shape says so (``fault``, ``retryable``, or an HTTP status from 500).
+    Not at fault: the shape has it (``fault``, ``retryable``, or an HTTP status from 500).
     EC2 models none.
     """
     model = _model(service)
