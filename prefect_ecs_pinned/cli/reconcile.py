@@ -45,8 +45,8 @@ def reconcile(
     After a failed look-up, nothing there is changed. With BLOCK or --pool, only flow runs of the
     deployments on it are checked.
 
-    If there are signs that the Prefect server is a copy of another, it does nothing, prints the
-    reason, and its exit code is 1. One such sign is a task that was created after its flow run had ended.
+    If the Prefect server may be a copy of another, it does nothing, prints the reason, and exits
+    with exit code 1. For example, a task was created after its flow run had ended there.
     """
     from prefect_ecs_pinned.operations.prune import duration
     from prefect_ecs_pinned.operations.reconcile import Limits

@@ -40,7 +40,7 @@ def account_of(arn: str) -> str:
 
 
 def region_of(arn: str) -> str:
-    """The Region of an ARN; empty when the text is none."""
+    """The Region of an ARN; empty when the text is not an ARN."""
     parts = arn.split(":", 5)
     return parts[3] if len(parts) == 6 and parts[0] == "arn" else ""
 

@@ -217,7 +217,7 @@ def was_interrupted(end: Snapshot) -> bool:
 
 
 def outcome_of(end: Snapshot) -> str:
-    """The end of a task in a word: completed, failed, interrupted or not_started."""
+    """The kind of a task's end: completed, failed, interrupted or not_started."""
     if not end.ran:
         return "not_started"
     if end.stop_code in INTERRUPTIONS:

@@ -65,7 +65,7 @@ class ModelLoader:
 
 @contextlib.contextmanager
 def _no_collections() -> Iterator[None]:
-    """Pause the garbage collector while many objects are made, most of which are dropped at once.
+    """Pause the garbage collector while many objects are made, most of which are dropped soon.
 
     It would count those as old ones, and look at all objects of the process so much the sooner.
     """

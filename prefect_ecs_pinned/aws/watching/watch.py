@@ -93,7 +93,6 @@ def _start_hint(watch: Watch, overdue: Snapshot) -> str:
     more = "" if watch.start_timeout > SCALE_OUT_SECONDS else f", above {SCALE_OUT_SECONDS:.0f}"
     return (
         f"no container instance had room for it within {bound:.0f} s: check the maximum size of "
-        "the "
-        "capacity provider's Auto Scaling group, and the size of its instances, or raise "
+        "the capacity provider's Auto Scaling group, and the size of its instances, or raise "
         f"task_start_timeout_seconds{more}"
     )

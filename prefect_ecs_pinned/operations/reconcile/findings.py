@@ -74,8 +74,8 @@ class Survey:
     Attributes:
         findings: One for each unfinished flow run, and for each task of a final one.
         problems: Why there could be no verdict on some.
-        doubts: What speaks for it that the Prefect server is a copy of another. With any, all
-            is not changed.
+        doubts: Signs that the Prefect server is a copy of another. With any sign, nothing is
+            changed.
     """
 
     findings: tuple[Finding, ...]

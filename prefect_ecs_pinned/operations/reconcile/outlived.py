@@ -7,8 +7,7 @@ tasks for lost that serve runs that it no longer has. So a task is stopped only 
 1. its flow run has been final for over `Limits.settle`;
 2. the server's record of the flow run changed after the task was created. The pid proves it
    without any clock if it names this task: it could not be written before. Otherwise the task must
-   have been given this server's address, and the final state must be younger than the task by
-   `Limits.skew`;
+   have this server's address, and the final state must be younger than the task by `Limits.skew`;
 3. the clocks do not say that the flow run had ended before the task was created;
 4. the task was not given the address of another Prefect API.
 
