@@ -15,7 +15,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import Prefect only when a face is asked for: `core`, `aws` and `local` do without it."""
+    """Import Prefect only when a face is asked for: `core`, `aws` and `local` do not need it."""
     if name == "__all__":
         return _public()
     if name in ("PinnedECSTask", "PinnedECSWorker"):

@@ -1,6 +1,6 @@
 """What this process waits for at the moment, for a command that reports it.
 
-Whoever makes a call enters what it is with `waiting_for`; the command line reads `current` when
+The caller records its call with `waiting_for`; the command line reads `current` when
 nothing has been printed for a while. Nothing else depends on it.
 """
 

@@ -2,8 +2,8 @@
 
 Prefect 2 imports it when a block type is looked up, Prefect 3 when a worker type is, and both in
 every process that executes a flow run. An exception here would be a line "Failed to load
-collection" on the stdout of each; so it is logged instead, once, and whoever imports the class
-gets the exception itself.
+collection" on the stdout of each. So it is logged instead, once, and an import of the class raises
+the exception itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every error that this package raises, on one page.
 
-The class says what a caller may branch on; data stands in attributes; the text is
+The class says what a caller may branch on; data is in attributes; the text is
 *what: why*, with the hint and the link to the class's page on lines of their own.
 
 ::
@@ -138,7 +138,7 @@ class LaunchTimeout(PinnedECSError):
 
 
 class Unavailable(PinnedECSError):
-    """AWS could not be reached, or went on throttling, for as long as there was patience."""
+    """AWS could not be reached, or throttled for longer than the patience."""
 
 
 class TaskFailedToStart(PinnedECSError):

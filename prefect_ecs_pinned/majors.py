@@ -114,7 +114,7 @@ def load(wanted: Face) -> Any:
 
     Raises:
         WrongPrefect: It is the other major's.
-        ImportError: Prefect, or what goes with it, cannot be imported.
+        ImportError: Prefect, or something that it needs, cannot be imported.
     """
     require(wanted)
     return getattr(importlib.import_module(wanted.module), wanted.name)

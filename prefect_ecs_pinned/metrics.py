@@ -35,7 +35,7 @@ SERVICE = "rpc.service"
 QUOTA = f"{METER}.quota"
 OUTCOME = f"{METER}.task.outcome"
 
-#: ``error.type`` of what no table knows (semconv, Recording errors).
+#: ``error.type`` of errors that are in no table (semconv, Recording errors).
 OTHER = "_OTHER"
 
 Attributes = Mapping[str, str]
@@ -126,7 +126,7 @@ ADOPTED = Instrument(
 )
 HANDED_BACK = Instrument(
     *("worker.handed_back", Kind.COUNTER, "{run}"),
-    "Flow runs that the worker had taken and has set back to Scheduled",
+    "Flow runs that the worker had taken and has reset to Scheduled",
     (),
 )
 LIVE_TASKS = Instrument(
@@ -161,7 +161,7 @@ def of_cluster(arn: str, region: str = "") -> dict[str, str]:
     """The attributes of a cluster; without those that are not known.
 
     Args:
-        arn: Its ARN; a name is no attribute.
+        arn: Its ARN; a name is not an attribute.
         region: Its Region, if there is no ARN.
     """
     if arn.startswith("arn:"):

@@ -61,7 +61,7 @@ class ControlPlane:
     """What the runs of one set of credentials and Region share.
 
     Every coroutine here may be awaited from any event loop; the work is done on the control
-    loop. Callers may be cancelled: what they share with others goes on.
+    loop. Callers may be cancelled: what they share with others continues.
 
     What is remembered (a built definition, a pin, a VPC's subnets) is looked up where the caller
     is: one look into a dictionary whose values never change is safe from any thread, and a way
@@ -149,8 +149,8 @@ class ControlPlane:
     ) -> Launch:
         """Queue a launch; see `Launching.submit`.
 
-        Nothing is awaited, so no caller can be cancelled between asking for a launch and
-        knowing what to withdraw.
+        Nothing is awaited, so no caller can be cancelled between asking for a launch and having
+        what to withdraw.
 
         Args:
             request: RunTask's parameters.
@@ -331,11 +331,11 @@ class ControlPlane:
         return {"launching": launching.snapshot(), "watching": watching.live()}
 
     def tidy_up(self) -> None:
-        """Let go of idle control planes from time to time, for as long as this one is there."""
+        """Release idle control planes from time to time, for as long as this one is there."""
         self._loop.call(_tidy_up)
 
     def close(self) -> None:
-        """Let go of everything; runs that are being watched get no more changes."""
+        """Release everything; runs that are being watched get no more changes."""
         self._let_go()
 
 
@@ -345,7 +345,7 @@ _planes: Registry[ControlPlane] = Registry(_KEPT_PLANES, _KEPT_SECONDS)
 def shared(access: Access, emit: Listener = ignore) -> ControlPlane:
     """The control plane of an access: one per key in a process.
 
-    Events go to the listener of whoever asks first.
+    Events go to the listener of anyone who asks first.
     """
 
     def make() -> ControlPlane:
@@ -357,7 +357,7 @@ def shared(access: Access, emit: Listener = ignore) -> ControlPlane:
 
 
 def _tidy_up() -> None:
-    """On the control loop of each plane, so that one in use lets go of those that are not."""
+    """On the control loop of each plane, so that one in use releases those that are not."""
     _planes.tidy()
     asyncio.get_running_loop().call_later(_TIDY_SECONDS, _tidy_up)
 

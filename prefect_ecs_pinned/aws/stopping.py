@@ -1,6 +1,6 @@
-"""StopTask, repeated until ECS has accepted it: one service for all who want a task stopped.
+"""StopTask, repeated until ECS has accepted it: one service for all who stop tasks.
 
-A stop that fails once is no reason to leave a task running, nor to claim that it was stopped.
+A stop that fails once is not a reason to leave a task running, nor to claim that it was stopped.
 So `Stopping.stop` answers what is known within its patience, and where that is nothing, the
 stop is repeated in the background for up to an hour. Stops of one task are shared.
 
@@ -23,7 +23,7 @@ from prefect_ecs_pinned.aws.calls.retrying import LONGEST_SECONDS, backoff
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a caller waits to know that a stop was accepted.
+#: Seconds for which a caller waits for the answer that a stop was accepted.
 STOP_PATIENCE = 60.0
 
 #: As `STOP_PATIENCE`, while AWS answers nothing but what does not pass by itself: a permission that
@@ -75,7 +75,7 @@ class StopResult:
 
     @property
     def stops(self) -> bool:
-        """ECS knows the task, and it stops or has stopped."""
+        """ECS has the task, and it stops or has stopped."""
         return self.certain and (self.outcome is Outcome.ACCEPTED or self.fault is None)
 
 
@@ -131,8 +131,8 @@ class Stopping:
         """Stop a task. Never raises a `Fault`: the result says what is known.
 
         The call is repeated with backoff until ECS accepts it, the task is seen STOPPED (see
-        `ended`), ECS does not know it, or `STOP_SECONDS` have passed. A caller that waits may be
-        cancelled: the stop goes on. A second stop of the same task joins the first.
+        `ended`), ECS does not find it, or `STOP_SECONDS` have passed. A caller that waits may be
+        cancelled: the stop continues. A second stop of the same task joins the first.
 
         Args:
             cluster: Name or ARN.
@@ -140,13 +140,13 @@ class Stopping:
             reason: StopTask's ``reason``; that of the first caller is sent.
             shown: ECS has shown the task to this process (RunTask or DescribeTasks). Then every
                 fault is repeated, and "not found" counts after `NOT_FOUND_SECONDS`. Otherwise
-                faults that are final end it (REFUSED; a code that no table knows, after
+                final faults stop it (REFUSED; a code that is in no table, after
                 `UNKNOWN_SECONDS`), and "not found" counts when ECS has answered so twice, some
                 seconds apart.
-            patience: Seconds after which UNKNOWN is returned, and the stop goes on; the same after
-                `REFUSED_PATIENCE` of refusals that do not pass by themselves.
-            though_refused: Wait for the whole of ``patience`` all the same.
-            wanted: Asked before each call; when no caller's is true, the stop ends (UNWANTED).
+            patience: Seconds after which UNKNOWN is returned, and the stop continues; the same
+                after `REFUSED_PATIENCE` of refusals that do not pass by themselves.
+            though_refused: Wait for the whole of ``patience`` anyway.
+            wanted: Called before each call; when no caller's is true, the stop ends (UNWANTED).
         """
         stop = self._stops.get(task_arn)
         if stop is None:

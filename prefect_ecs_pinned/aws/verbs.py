@@ -34,7 +34,7 @@ _OTHER_CALLS = 2
 
 @dataclass
 class Verbs:
-    """All that works on a control loop. It is used there only, but for what is remembered."""
+    """All that works on a control loop. It is used there only, except for what is remembered."""
 
     clients: Clients
     ecs: EcsApi
@@ -98,7 +98,7 @@ class Verbs:
         )
 
     async def close(self) -> None:
-        """Withdraw what is open, and let go of threads and connections."""
+        """Withdraw what is open, and release threads and connections."""
         try:
             await self.launching.close()
             await self.watching.close()

@@ -1,6 +1,6 @@
-"""What the block asks of, and tells, the Prefect API about flow runs.
+"""What the block reads from, and reports to, the Prefect API about flow runs.
 
-An agent tells an infrastructure that has not started nothing about cancellation, so runs that
+An agent does not report a cancellation to an infrastructure that has not started, so runs that
 wait are looked up: many runs, one call.
 """
 
@@ -38,7 +38,7 @@ def on_state(
 
     Args:
         states: Types of states.
-        flow_run_id: UUID of the flow run; nothing is ever heard of an ID that is none.
+        flow_run_id: UUID of the flow run; an invalid ID never gets an answer.
         call: The function.
 
     Returns:
@@ -56,7 +56,7 @@ def on_state(
 
 
 def parse_id(flow_run_id: str) -> UUID | None:
-    """A flow run's ID, which a block's variables may give in any spelling; None if it is none."""
+    """A flow run's ID, in any spelling of a block's variables; None for an invalid one."""
     try:
         return UUID(flow_run_id)
     except ValueError:

@@ -2,7 +2,7 @@
 
 The UI draws its form from the block's JSON schema. Its habits, as observed with Prefect 2.20:
 
-- A top-level property stands where its integer ``position`` puts it; PostgreSQL loses the order
+- The integer ``position`` of a top-level property sets its place; PostgreSQL loses the order
   of keys, so nothing else holds.
 - ``description`` is Markdown, in one line. ``example`` is the placeholder, of a JSON editor too.
 - It takes ``maxItems`` for the longest text of a JSON editor, so no list has any here.
@@ -59,7 +59,7 @@ def emblem(default: str) -> str | None:
 def present(schema: dict[str, Any]) -> None:
     """Write into a block's JSON schema how its form looks.
 
-    Fields that a subclass adds stand behind those of the block, as the subclass shows them.
+    Fields that a subclass adds come after those of the block, as the subclass shows them.
 
     Args:
         schema: What pydantic made of the class; changed in place.

@@ -1,4 +1,4 @@
-"""Prefect 2 as the host of a run: an agent, or whoever calls the block."""
+"""Prefect 2 as the host of a run: an agent, or anyone who calls the block."""
 
 from __future__ import annotations
 

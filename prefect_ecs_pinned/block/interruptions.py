@@ -1,7 +1,7 @@
 """Exit code 0 of a task that was interrupted: it may hide that the flow never came to its end.
 
 A shell, or a process that handles SIGTERM by exiting, ends with 0 when its task is stopped from
-outside. An agent does nothing about a 0, so the flow run would be Running for ever.
+outside. An agent does nothing about a 0, so the flow run would be Running forever.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ async def report_interruption(
 ) -> str:
     """Report a flow run as Crashed if it is still Running a minute after its interrupted task.
 
-    A flow run that is final is left alone at once. One that is in any other state, or Running in
-    another task, is left alone after that minute.
+    A flow run that is final is left alone immediately. One that is in any other state, or Running
+    in another task, is left alone after that minute.
 
     Args:
         flow_run_id: UUID of the flow run.
@@ -91,7 +91,7 @@ class _Seen(Enum):
     """What was seen of a flow run whose task has ended."""
 
     FINAL = auto()
-    RUNNING = auto()  # in that task, as far as Prefect knows
+    RUNNING = auto()  # in that task, as far as Prefect has it
     ELSEWHERE = auto()  # paused, scheduled, cancelling …, or running in another task; or deleted
     NOTHING = auto()  # the answer was odd, or there was none
 

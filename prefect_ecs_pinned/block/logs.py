@@ -2,7 +2,7 @@
 
 A run has ten of them. Prefect's console handler sets each with Rich, and its handler for the API
 passes each through two threads: together that is more than all else that a run costs. What comes
-out here is the same, but for what Rich makes of some characters (see `_prints_plainly`).
+out here is the same, except for what Rich makes of some characters (see `_prints_plainly`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run_logger(name: str) -> RunLogger:
 
 
 def page_logger(flow_run_id: str, name: str | None) -> logging.LoggerAdapter[logging.Logger]:
-    """A logger whose lines stand on a flow run's page, as those of the flow itself do."""
+    """A logger whose lines are on a flow run's page, as those of the flow itself do."""
     extra = {
         "flow_run_id": flow_run_id,
         "flow_run_name": name or "<unknown>",

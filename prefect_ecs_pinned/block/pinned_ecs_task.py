@@ -1,7 +1,7 @@
 """`PinnedECSTask`: `ECSTask` with one task-definition revision for all of its runs.
 
 This module holds the fields and what Prefect calls. `spec` makes a `RunSpec` of the fields, `host`
-a `Host` of Prefect; what a run does with them stands in `prefect_ecs_pinned.runs`.
+a `Host` of Prefect; what a run does with them is in `prefect_ecs_pinned.runs`.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class PinnedECSTask(prefect_aws.ecs.ECSTask):  # type: ignore[misc]
     _block_type_slug = "pinned-ecs-task"
     _block_type_name = "Pinned ECS Task"
     _description = (
-        "Run flow runs on Amazon ECS, hundreds at once, all from one pinned task-definition "
-        "revision that is registered only when the configuration changes."
+        "Run hundreds of flow runs on Amazon ECS from one pinned task-definition revision. It is "
+        "registered only when the configuration changes."
     )
     #: The emblem of Amazon ECS, which Prefect's own ECS block has.
     _logo_url = form.emblem(prefect_aws.ecs.ECSTask._logo_url)
@@ -116,7 +116,7 @@ from prefect_ecs_pinned import PinnedECSTask
 pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 ```"""
 
-    # What each field means, and how it is shown, stands in `form`.
+    # What each field means, and how it is shown, is in `form`.
     type: Literal["pinned-ecs-task"] = "pinned-ecs-task"
     launch_type: (
         Literal["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"] | None
@@ -150,7 +150,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
             form.present(schema)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Not by way of the parents: their only addition is a deprecation warning each, and the
+        # Not through the parents: their only addition is a deprecation warning each, and the
         # agent makes a block for every flow run.
         try:
             Block.__init__(self, *args, **kwargs)  # type: ignore[no-untyped-call]
@@ -158,7 +158,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
             refused = without_values(error, kwargs)
         else:
             return
-        raise refused  # not within the except clause: the original would go along as its context
+        raise refused  # not within the except clause: its context would contain the original
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """What `core.showable` lists of each field: Prefect's block worker prints blocks."""
@@ -210,7 +210,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     @root_validator(pre=True)
     def _a_strategy_stands_for_the_launch_type(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
-        """A strategy takes the place of the default, not of a launch type that is given."""
+        """A strategy replaces the default, not of a launch type that is given."""
         if values.get("capacity_provider_strategy") and "launch_type" not in values:
             return {**values, "launch_type": None}
         return values
@@ -389,7 +389,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 
     @staticmethod
     def get_corresponding_worker_type() -> str:
-        """The `block` worker, which runs this very block; an `ecs` worker knows nothing of pins."""
+        """The `block` worker, which runs this block; an `ecs` worker uses no pinned revisions."""
         return "block"
 
     async def generate_work_pool_base_job_template(self) -> dict[str, Any]:

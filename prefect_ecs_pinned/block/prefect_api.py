@@ -86,7 +86,7 @@ class PrefectApi:
 
     @contextlib.asynccontextmanager
     async def client(self) -> AsyncIterator[PrefectClient]:
-        """The client; a new one when the last has been let go."""
+        """The client; a new one when the last has been released."""
         if self._ready is None or self._keeper is None or self._keeper.done():
             self._ready = asyncio.get_running_loop().create_future()
             self._keeper = asyncio.create_task(self._keep(self._ready))
@@ -110,7 +110,7 @@ class PrefectApi:
                 logger.debug("Could not close a client: %s", exception)
             else:
                 ready.set_exception(exception)
-                ready.exception()  # whoever asked may have been cancelled
+                ready.exception()  # anyone who asked may have been cancelled
         finally:
             if self._ready is ready:
                 self._ready = None

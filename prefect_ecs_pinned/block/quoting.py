@@ -40,7 +40,7 @@ _ABOUT_THE_FIELD = frozenset(
 
 
 def without_values(error: ValidationError, data: Mapping[str, Any]) -> ValidationError:
-    """A validation error as pydantic made it, but for the values that it quotes.
+    """A validation error as pydantic made it, except for the values that it quotes.
 
     Args:
         error: Of a block.

@@ -72,7 +72,7 @@ _last_inherited: tuple[Settings, type, Mapping[str, str]] | None = None
 def _inherited(block: PinnedECSTask) -> Mapping[str, str]:
     """Variables that Prefect passes to all infrastructure: the agent's own settings.
 
-    Settings never change, others take their place; so one look at which they are says whether
+    Settings never change, others replace them; so one look at which they are says whether
     the variables are the same.
     """
     global _last_inherited

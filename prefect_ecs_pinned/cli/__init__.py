@@ -1,6 +1,6 @@
 """`pinned-ecs`: one file per command. Data goes to stdout, talk to stderr.
 
-A command's file holds its options and how its result is shown; what it does lives in
+A command's file holds its options and its output. Its actions are in
 `prefect_ecs_pinned.operations`, and is imported when the command runs, so that ``--help`` does
 not wait for Prefect. To add one, import its function and add it to ``COMMANDS``.
 """

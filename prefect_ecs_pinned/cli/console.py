@@ -1,6 +1,6 @@
 """How every command speaks: data on stdout, talk on stderr, one message and a hint on failure.
 
-Consoles are made when something is said, so that they follow ``NO_COLOR``, ``FORCE_COLOR`` and
+Consoles are made when something is printed, so that they follow ``NO_COLOR``, ``FORCE_COLOR`` and
 redirections of the moment (https://no-color.org). Data that is not for a terminal is neither
 wrapped nor coloured.
 """
@@ -129,7 +129,7 @@ def _print_folded(columns: Sequence[str], cells: Sequence[str]) -> None:
 
 
 def say(text: str, style: str = "") -> None:
-    """Say something about what is going on."""
+    """Say something about what is in progress."""
     err().print(Text(text, style=style), soft_wrap=True)
     spoke()
 

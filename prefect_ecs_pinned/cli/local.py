@@ -73,7 +73,7 @@ def local(
     # A file of variables that was written on Windows ends its lines with a carriage return.
     ecs = _listen(settings, host, port, access_key.rstrip("\r\n"), allow_host)
     _warn(ecs, host, execute)
-    # At once, also into a file or a pipe: whoever started this waits for it.
+    # Immediately, also into a file or a pipe: anyone who started this waits for it.
     exports = [f"export {name}={value}" for name, value in ecs.environment.items()]
     print(*exports, sep="\n", flush=True)
     console.say(f"listening on {ecs.endpoint_url}; paste the exports where AWS clients run")

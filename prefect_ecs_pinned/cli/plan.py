@@ -66,7 +66,7 @@ def warn_of_difference(revision: str, differs: tuple[str, ...]) -> None:
 
 
 def warn_of_open_image(names: tuple[str, ...], image: str) -> None:
-    """Say that an unset image follows the Prefect version of whoever loads it."""
+    """Report that an unset image follows the Prefect version that loads it."""
     if names:
         console.warn(
             f"{', '.join(names)}: image is not set, and means {image} here; another Prefect "

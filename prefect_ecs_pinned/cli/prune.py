@@ -133,7 +133,7 @@ def _show(survey: Survey, pruned: Pruned | None) -> None:
 
 
 def _say_unseen() -> None:
-    """What may use a revision all the same, and what to do about it."""
+    """What may use a revision anyway, and what to do about it."""
     from prefect_ecs_pinned.operations.prune import KEEP_TAG, UNSEEN
 
     console.say(f"Not checked: {'; '.join(UNSEEN)}.", "dim")

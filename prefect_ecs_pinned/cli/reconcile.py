@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.reconcile import Finding, Outcome, Survey
     from prefect_ecs_pinned.operations.sources import Holder
 
-#: What is done -> how it is told, before and afterwards.
+#: What is done -> how it is reported, before and afterwards.
 _WORDS = {"crash": "crashed", "cancel": "cancelled", "stop": "stopped"}
 
 
@@ -45,8 +45,8 @@ def reconcile(
     After a failed look-up, nothing there is changed. With BLOCK or --pool, only flow runs of the
     deployments on it are checked.
 
-    If there are signs that the Prefect server is a copy of another, it does nothing, prints the
-    reason, and exits with 1. One such sign is a task that was created after its flow run had ended.
+    If the Prefect server may be a copy of another, it does nothing, prints the reason, and exits
+    with exit code 1. For example, a task was created after its flow run had ended there.
     """
     from prefect_ecs_pinned.operations.prune import duration
     from prefect_ecs_pinned.operations.reconcile import Limits
@@ -142,7 +142,7 @@ def _sum_up(found: Survey, outcomes: tuple[Outcome, ...], yes: bool) -> None:
 
 
 def _say_why_left(found: Survey) -> None:
-    """How many were left alone for what; a healthy task goes without saying."""
+    """How many were left alone for what; a healthy task is not counted."""
     reasons = Counter(
         finding.reason.partition(" (")[0]
         for finding in found.findings

@@ -15,8 +15,8 @@ def show(
 ) -> None:
     """Show which revisions are in use.
 
-    For each family, shows the revisions that blocks, pools and deployments run from, when and by
-    whom they were registered, the number of revisions, and the live tasks.
+    For each family: the revisions that blocks, pools and deployments run from, when and by whom
+    each was registered, the number of revisions, and the live tasks.
     """
     from prefect_ecs_pinned.operations.plan import short
     from prefect_ecs_pinned.operations.show import show as look

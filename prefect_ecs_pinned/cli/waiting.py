@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from prefect_ecs_pinned import activity
 from prefect_ecs_pinned.cli import console
 
-#: Seconds of silence after which it is said what is waited for: at first, and once that has gone
-#: on for `LONG_SECONDS`.
+#: Seconds of silence after which it is said what is waited for: at first, and once that
+#: has taken `LONG_SECONDS`.
 SILENCE_SECONDS = 2.0
 LONG_SECONDS = 20.0
 LONG_SILENCE_SECONDS = 15.0

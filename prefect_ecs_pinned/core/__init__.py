@@ -1,4 +1,4 @@
 """Pure values in, values out: what to register, what to send, and how two definitions compare.
 
-Nothing here does I/O, reads a clock or knows of boto3 or Prefect.
+Nothing here does I/O, reads a clock or imports boto3 or Prefect.
 """

@@ -24,7 +24,7 @@ def parse_revision(identifier: str) -> Revision:
     """Read ``family``, ``family:revision`` or a task-definition ARN.
 
     Raises:
-        ValueError: The text is none of the three.
+        ValueError: The text is not one of the three.
     """
     name = identifier.rsplit("/", 1)[-1] if identifier.startswith("arn:") else identifier
     family, colon, number = name.partition(":")
@@ -34,13 +34,13 @@ def parse_revision(identifier: str) -> Revision:
 
 
 def account_of(arn: str) -> str:
-    """The account of an ARN; empty when the text is none."""
+    """The account of an ARN; empty when the text is not an ARN."""
     parts = arn.split(":", 5)
     return parts[4] if len(parts) == 6 and parts[0] == "arn" else ""
 
 
 def region_of(arn: str) -> str:
-    """The Region of an ARN; empty when the text is none."""
+    """The Region of an ARN; empty when the text is not an ARN."""
     parts = arn.split(":", 5)
     return parts[3] if len(parts) == 6 and parts[0] == "arn" else ""
 
@@ -68,9 +68,9 @@ def same_role(one: str, other: str, account: str) -> bool:
     """Whether two texts name the same role, as seen from an account.
 
     RegisterTaskDefinition takes a role's short name for one of its own account, and the revision
-    is described with the ARN. A name is unique within an account whatever its path is
-    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html), so a name without
-    a path stands for the role on any path; a name with one only for that.
+    is described with the ARN. A name is unique within an account, with any path
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). So a name without
+    a path means the role on any path, and a name with a path only that role.
     """
     if one == other:
         return True
@@ -106,12 +106,12 @@ def cluster_name(cluster: str) -> str:
 
 
 def task_id(task_arn: str) -> str:
-    """The last part of a task's ARN, as it stands in log stream names."""
+    """The last part of a task's ARN, as it is in log stream names."""
     return task_arn.rsplit("/", 1)[-1]
 
 
 def cluster_of_task(task_arn: str) -> str:
-    """The cluster in a task's ARN; "default" for ARNs of the old format, which have none."""
+    """The cluster in a task's ARN; "default" for ARNs of the old format, which do not have one."""
     parts = task_arn.split("/")
     return parts[1] if len(parts) == 3 else "default"
 

@@ -1,7 +1,7 @@
 """Who has to wait for room, and who may try whether there is some again.
 
 A refusal for lack of room opens a circuit breaker: it keeps back the requests that its shortage
-covers, and nobody else. Pure state: whoever owns it says what time it is.
+covers, and nobody else. Pure state: its owner passes the time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect_ecs_pinned.core.capacity import Demand, Shortage
 
-#: Tries at once through a breaker at which it closes again.
+#: Tries at the same time through a breaker at which it closes again.
 _CLOSE_AT = 16
 
 #: Longest time in seconds for which smaller requests are kept back for a larger one (decision 24).
@@ -23,20 +23,20 @@ RESERVED_SECONDS = 60.0
 class Breaker:
     """A shortage, and the tries that find its end.
 
-    A task of ours that has ended gives room for as many tries as it was larger. Besides, there is
-    one try in a while, for what others have freed: a probe. Each success allows one more at once,
-    so they double with each round of answers; a refusal leaves one. With `_CLOSE_AT` the shortage
-    is over.
+    A task of this package that has ended gives room for as many tries as it was larger. There is
+    also one try in a while, for what others have freed: a probe. Each success allows one
+    more at the same time, so they double with each round of answers; a refusal leaves one. With
+    `_CLOSE_AT` the shortage is over.
 
     Attributes:
         shortage: Which requests it keeps back.
         refused_at: When one of those was last refused.
         next_probe: When the next probe is due.
-        allowed: Probes at once.
+        allowed: Probes at the same time.
         probing: Probes under way.
-        room: How many requests of its size fit into what tasks of ours have freed since the last
-            refusal. Less than 0 when probes have found room: perhaps that of tasks of ours which
-            are not known to have ended yet.
+        room: How many requests of its size fit into what tasks of this package have freed since
+            the last refusal. Less than 0 when probes have found room: perhaps that of tasks of
+            this package which are not known to have ended yet.
         overtaken_since: When a smaller request of its scope was first launched before those that
             it keeps back.
         reserved_until: Until when smaller requests of its scope are kept back; 0: they are not.
@@ -117,7 +117,7 @@ class Breakers:
         return closed
 
     def ended(self, demand: Demand) -> None:
-        """A task of ours has ended: where it could have made room, there may be some."""
+        """A task of this package has ended: where it could have made room, there may be some."""
         for breaker in self._concerned(demand):
             freed = breaker.shortage.ratio(demand)
             least = not any(
@@ -142,7 +142,7 @@ class Breakers:
         return True
 
     def release(self, breaker: Breaker, now: float, in_vain: bool) -> None:
-        """End a reservation; one in vain is paid for by not being overtaken for a whole budget."""
+        """End a reservation; one without success blocks the next for a whole budget."""
         breaker.reserved_until, breaker.reserved_for = 0.0, None
         for other in self._breakers:
             if in_vain and other.shortage.chain == breaker.shortage.chain:

@@ -49,8 +49,8 @@ DESCRIBED_ONLY = frozenset(
 def canonical(definition: Mapping[str, Any], known_only: bool = False) -> dict[str, Any]:
     """The canonical form of a definition that is to be registered, or that ECS described.
 
-    A described definition (one with a ``taskDefinitionArn``) keeps only members that the
-    tables know, so what AWS may add to its answers tomorrow makes no difference. In a
+    A described definition (one with a ``taskDefinitionArn``) keeps only members that
+    are in the tables, so what AWS may add to its answers tomorrow makes no difference. In a
     definition that is to be registered, an unknown member counts unless it is empty.
 
     Args:
@@ -81,8 +81,8 @@ def without_evidence(form: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
     Returns:
         The form without members that the tables do not know or have no evidence for, its
-        unordered lists sorted anew; and what the members without evidence hold: dotted path, fit to
-        be shown (containers and other named items by name) -> values, in the order of the form.
+        unordered lists sorted again; and what the members without evidence hold: dotted path, fit
+        to be shown (containers and other named items by name) -> values, in the order of the form.
     """
     apart: dict[str, list[Any]] = {}
     return _proven(form, TASK_DEFINITION, "", apart), apart

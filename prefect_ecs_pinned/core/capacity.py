@@ -160,7 +160,7 @@ class Shortage:
         )
 
     def ends_with(self, demand: Demand, live: Iterable[tuple[Demand, str, int]]) -> bool:
-        """Whether tasks of ours that run could make room for a request by their end.
+        """Whether tasks of this package that run could make room for a request by their end.
 
         Args:
             demand: The request.
@@ -216,7 +216,7 @@ class _Refusal:
     kind: Kind | None = None
 
 
-#: The first match counts. A sample of the whole reason stands beside each that is a fragment.
+#: The first match counts. A sample of the whole reason is next to each that is a fragment.
 _TABLE = (
     # "You've reached the limit on the number of vCPUs you can run concurrently"
     _Refusal("limit on the number of vCPUs", Scope.BUCKET, (Dimension.CPU,), kind=Kind.VCPU_QUOTA),

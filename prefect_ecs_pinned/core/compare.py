@@ -4,8 +4,8 @@
   wins over any.
 - **Nominated**: the revision has our label, and everything is equal for which there is evidence
   of how ECS describes it back (`core.members`). A label can be copied together with a definition,
-  so a difference in a known member without evidence is a doubt: it is only believed of a revision
-  that the caller's own principal registered (``registeredBy``, which ECS sets).
+  so a difference in a known member without evidence is a doubt: it is accepted only
+  of a revision that the caller's own principal registered (``registeredBy``, which ECS sets).
 - **Proven**: it is what ECS answered to our own registration.
 
 Members that the tables do not know are not compared in what ECS describes. Roles given by name are
@@ -165,7 +165,7 @@ class Observed:
         """Read a revision as DescribeTaskDefinition or RegisterTaskDefinition answers it.
 
         Args:
-            described: ``taskDefinition``; its ``tags`` put beside the other members if they were
+            described: ``taskDefinition``; its ``tags`` put next to the other members if they were
                 asked for, and None if that was denied.
             proves: See the attribute.
         """
@@ -227,8 +227,8 @@ def as_described(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two definitions without what differs in words only: (desired, described).
 
-    Roles are written as the described one has them, and of tags only those are left that are
-    missing or have other values; none when ECS was not asked for them.
+    Roles are written as the described one has them. Only tags that are missing or have other values
+    are left; none when ECS was not asked for them.
     """
     arn = str(described.get("taskDefinitionArn", ""))
     account = account_of(arn)
@@ -246,7 +246,7 @@ def as_described(
 
 
 def tags_of(definition: Mapping[str, Any]) -> Tags:
-    """The tags that stand in a definition, as (key, value)."""
+    """The tags that are in a definition, as (key, value)."""
     tags = definition.get("tags") or []
     return frozenset((str(tag["key"]), str(tag.get("value") or "")) for tag in tags)
 

@@ -57,7 +57,7 @@ class DefinitionSpec:
         logs: Extra awslogs options; None when CloudWatch logs are not configured.
         secrets: Environment name -> Secrets Manager or SSM ARN.
         unset: Names of variables that the block sets to None.
-        sized: State sizes where the base has none; otherwise they are left as they are.
+        sized: State sizes where the base does not have one; otherwise they are left as they are.
         container_name: Name of the Prefect container.
         tags: Tags of the definition; they replace those of the same key in the base.
     """
@@ -145,7 +145,7 @@ def build(spec: DefinitionSpec) -> dict[str, Any]:
 
 
 def added_to(spec: DefinitionSpec) -> tuple[str, ...]:
-    """Names, fit to be shown, of the base's containers, if the Prefect container is none of them.
+    """Names of the base's containers, fit to be shown; empty if one is the Prefect container.
 
     `build` adds it to them, as `ECSTask` does.
     """
@@ -277,7 +277,7 @@ def _state_sizes(
 
 
 def _make_for_managed_instances(definition: dict[str, Any]) -> None:
-    """Fill in that the network mode is awsvpc; sizes may stand in the container, as on EC2.
+    """Fill in that the network mode is awsvpc; sizes may be in the container, as on EC2.
 
     Amazon ECS, "Task definition parameters for Amazon ECS Managed Instances".
     """

@@ -26,7 +26,7 @@ VERSION = "v1"
 #: The container that runs the flow, by the name that `ECSTask` gave it; a run may name another.
 PREFECT_CONTAINER = "prefect"
 
-#: Stands for "a size is stated" where its value does not count.
+#: Placeholder for "a size is stated" where its value does not count.
 _STATED = True
 
 
@@ -60,7 +60,7 @@ def without_sizes(form: Mapping[str, Any], container: str = PREFECT_CONTAINER) -
 def label(definition: Mapping[str, Any]) -> str | None:
     """The fingerprint that a described revision has as its label, if it has one.
 
-    It stands on the container that runs flows, whatever its name: that named `prefect` first.
+    It is on the container that runs flows, whatever its name: that named `prefect` first.
     """
     containers = definition.get("containerDefinitions") or []
     for container in (prefect_container(definition) or {}, *containers):

@@ -1,4 +1,4 @@
-"""What the answers to a submission's calls have said so far."""
+"""What the answers to a submission's calls have shown so far."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class History:
 
     Attributes:
         lost_at: When the first call was made of which an answer was lost, since the token is new.
-        odd_answers: How many answers in a row no table knows.
+        odd_answers: How many answers in a row are in no table.
         refusals: How often it was refused for lack of room.
     """
 
@@ -44,7 +44,7 @@ class History:
     def _count_odd(self, said: Said, asked_at: float) -> None:
         """Throttles and lost answers interrupt a series of odd ones: they say nothing of the call.
 
-        The time from them to the next answer is not counted. A series that they began anew might
+        The time from them to the next answer is not counted. A series that they began again might
         never end.
         """
         if self._odd_since is not None and self._interrupted:
@@ -60,7 +60,7 @@ class History:
         return 0.0 if self._undecided_since is None else now - self._undecided_since
 
     def odd(self, now: float) -> float:
-        """For how long it has answered what no table knows."""
+        """For how long it has answered what is in no table."""
         return 0.0 if self._odd_since is None else now - self._odd_since
 
 

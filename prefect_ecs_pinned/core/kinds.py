@@ -31,7 +31,7 @@ class Kind(Enum):
     UNKNOWN = "a refusal that is in no table: temporary or permanent"
 
 
-#: Seconds for which a call is repeated that AWS refuses with a code that no table knows. After
+#: Seconds for which a call is repeated that AWS refuses with a code that is in no table. After
 #: that the refusal is final.
 UNKNOWN_SECONDS = 120.0
 

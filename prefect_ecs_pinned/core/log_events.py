@@ -15,8 +15,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-#: Lines of a stream that are remembered, besides those of its newest millisecond: how many newer
-#: lines a line may come behind, over all readings, and still be told from one that was read.
+#: Lines of a stream that are remembered, in addition to those of its newest millisecond: how many
+#: newer lines a line may come behind, over all readings, and still be distinguished from one that
+#: was read.
 REMEMBERED_LINES = 100
 
 #: Lines of one millisecond that are remembered at most. Two pages (API_FilterLogEvents, "limit").
@@ -60,7 +61,7 @@ def read_page(answer: Any, streams: Collection[str], token: str, since: int) -> 
         since: The time in ms that was asked for.
 
     Returns:
-        None when it is no answer to the question: a proxy's page, or one that was cut short.
+        None when it is not an answer to the question: a proxy's page, or one that was cut short.
     """
     events = answer.get("events") if isinstance(answer, Mapping) else None
     if not isinstance(events, list | tuple):
@@ -112,7 +113,7 @@ class Seen:
     remembered, and all of the newest millisecond; what is older than the memory counts as seen.
 
     Args:
-        since: Time in ms from which on lines are wanted.
+        since: Time in ms from which on lines are needed.
     """
 
     def __init__(self, since: int) -> None:

@@ -4,8 +4,8 @@ What ECS fills in, which lists have no order, and where it is known from how ECS
 member back.
 
 ``known_from`` is the evidence, in short for a source below. Somebody has seen what was sent and
-what was answered; the pairs stand in ``tests/core/pairs.py``. A member without evidence may come
-back in other words one day, so a difference in it alone is no proof that a revision is another
+what was answered; the pairs are in ``tests/core/pairs.py``. A member without evidence may come
+back in other words one day, so a difference in it alone is not proof that a revision is another
 one (`core.compare`). A member that these tables do not have is not compared at all. The tables
 are longer than other modules because the request is.
 
@@ -27,7 +27,7 @@ PAIRS = _TERRAFORM + "container_definitions_test.go"
 #: Acceptance tests against AWS: registered, described, and found to be equal.
 ACCEPTED = _TERRAFORM + "task_definition_test.go"
 
-#: Compared as it stands with what the API answers, for all users; what differs without a change is
+#: Compared unchanged with what the API answers, for all users; what differs without a change is
 #: reported within days (``reduce`` lists all that ever was).
 COMPARED = _TERRAFORM + "container_definitions.go"
 
@@ -56,8 +56,8 @@ class Member:
         default: What ECS fills in when the member is left out.
         of: The table of the structure, or of the items of a list of structures.
         unordered: The list has no order: it is sorted by its canonical items.
-        known_from: Where it is known from how ECS describes it back; empty when nobody knows. Of a
-            structure, its members say so.
+        known_from: Where it is known from how ECS describes it back; empty when it is unknown. Of
+            a structure, its members have it.
     """
 
     default: Any = ABSENT
@@ -240,7 +240,7 @@ TASK_DEFINITION: Table = {
     "containerDefinitions": Member(of=CONTAINER, unordered=True),
     "volumes": _VOLUME,
     "placementConstraints": _bag(_known(ACCEPTED, "type", "expression")),
-    # Beside the definition, and only when asked for; compared apart from it (`core.compare`).
+    # Next to the definition, and only when asked for; compared apart from it (`core.compare`).
     "tags": _bag(_known(TAGS, "key", "value")),
     "proxyConfiguration": _structure(
         _known(ACCEPTED, "containerName", type=Member("APPMESH")),

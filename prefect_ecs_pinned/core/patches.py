@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: Stands for a value that is moved or copied from elsewhere.
+#: Placeholder for a value that is moved or copied from elsewhere.
 UNKNOWN = object()
 
 
 def patched(patches: Iterable[Mapping[str, Any]], member: str, value: Any) -> Any:
-    """What a member of a document is after its patches; None when it has none, or `UNKNOWN`.
+    """The value of a member of a document after its patches; None without one, or `UNKNOWN`.
 
     Args:
         patches: Operations, in their order.

@@ -1,4 +1,4 @@
-"""Where a task is placed: launch types, capacity providers, and what goes with one of them only.
+"""Where a task is placed: launch types, capacity providers, and members for one of them only.
 
 Amazon ECS Managed Instances are reached by their capacity provider alone. API_RunTask,
 "launchType": "If you want to use Amazon ECS Managed Instances, you must use the
@@ -55,8 +55,8 @@ def runs_on_fargate(
     Args:
         request: The RunTask request, customizations applied, of any shape.
         definition: The definition that it will run.
-        default: The cluster's default strategy; empty: it has none, and tasks go to EC2; None: it
-            is not known.
+        default: The cluster's default strategy; empty: it does not have one, and tasks go to EC2;
+            None: it is not known.
     """
     if launch_type := request.get("launchType"):
         return bool(launch_type == "FARGATE")

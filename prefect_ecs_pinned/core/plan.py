@@ -40,7 +40,7 @@ class Reuse:
 
     Attributes:
         arn: The revision.
-        doubts: Members in which it differs, of which nobody knows how ECS describes them; the
+        doubts: Members in which it differs, for which it is unknown how ECS describes them; the
             caller's own principal has registered it.
     """
 
@@ -91,7 +91,8 @@ def decide(
 ) -> Decision:
     """Choose a revision for what is desired.
 
-    An equal one wins over a nominated one, among these the one without doubts, then the newest.
+    An equal one wins over a nominated one, among these the one without doubtful members, then the
+    newest.
 
     Args:
         desired: What the configuration asks for.

@@ -3,12 +3,12 @@
 Requests that ask for the same form a group, first in, first out. Groups without a shortage are
 served in the order of arrival of their heads. A refusal for lack of room opens a breaker: it keeps
 back the groups that the shortage covers, and nobody else. The breakers' heads try again in turn,
-and at once when a task has ended that could have made room.
+and immediately when a task has ended that could have made room.
 
-Time that a group is kept back by a fresh refusal is counted once for all of the group
-(`Group.held`), so a request's own clock is the difference to when it joined.
+The time for which a fresh refusal holds back a group is counted once for all of the group
+(`Group.held`). So a request's own clock is the difference since it joined.
 
-Pure state: whoever owns it says what time it is.
+Pure state: its owner passes the time.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class Group(Generic[W]):
         members: All of them, those included that are being called: the group's clock when they
             joined, less what theirs had counted before.
         held: Seconds for which fresh refusals have kept the group back.
-        paused: Seconds for which they have, while tasks of ours could make room by their end.
+        paused: Seconds for which they have, while tasks of this package could make room by their
+            end.
         refusals: How many refusals covered it.
         offered: The head for which it is among the open groups; None: it is not.
     """
@@ -186,7 +187,7 @@ class Queue(Generic[W]):
         demand = self._group_of[waiter].demand
         if self.breakers.record_success(demand, breakers, now):
             self._offer_all()
-        self._live[demand, instance] += 1  # last: whoever gets no key cannot take it back
+        self._live[demand, instance] += 1  # last: anyone who gets no key cannot take it back
         return demand, instance
 
     def refused(self, shortage: Shortage, now: float, interval: float) -> bool:

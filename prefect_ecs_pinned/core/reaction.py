@@ -49,7 +49,7 @@ class Known:
         last_try: Its clock has run out, and this was the call that it is owed.
         undecided: Seconds since the first of an unbroken series of calls that ECS has not
             answered, or has not got to deciding about.
-        odd: Seconds of a series of answers that no table knows; those in between that say nothing
+        odd: Seconds of a series of answers that is in no table; those in between that say nothing
             of the call (`interrupts`) are not counted, and do not break it.
         odd_answers: How many they are.
         may_renew: Another revision can be asked for.
@@ -118,7 +118,7 @@ class Fail:
     """Give up.
 
     Attributes:
-        in_time: ECS refuses for good; otherwise it has not changed its mind for as long as there
+        in_time: ECS refuses permanently; otherwise it has not changed its mind for as long as there
             was patience.
     """
 
@@ -127,7 +127,7 @@ class Fail:
 
 @dataclass(frozen=True)
 class Look:
-    """An answer was lost: look for the task, and go on only if there is none.
+    """An answer was lost: look for the task, and continue only if there is none.
 
     Attributes:
         then: What to do if there is none.
@@ -209,5 +209,5 @@ def interrupts(said: Said) -> bool:
 
 
 def may_have_started(said: Said) -> bool:
-    """Whether the call may have started a task all the same."""
+    """Whether the call may have started a task anyway."""
     return said.kind is Kind.OUTCOME_UNKNOWN or (said.kind is Kind.UNKNOWN and not said.reasons)

@@ -50,7 +50,7 @@ FARGATE_SIZES: Mapping[int, Sequence[int]] = {
     16384: range(32768, 122880 + 1, 8192),
 }
 
-#: A size in MiB; longer ones are no sizes, nor numbers that Python reads.
+#: A size in MiB; longer ones are not sizes, nor numbers that Python reads.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -173,10 +173,10 @@ def with_submission_id(
     definition: Mapping[str, Any] | None = None,
     container_name: str = PREFECT_CONTAINER,
 ) -> dict[str, Any]:
-    """A request whose task can be told from any other: the id is in its overrides' environment.
+    """A request with a recognisable task: the id is in the environment of its overrides.
 
-    It goes to the Prefect container, which `core.task_state` knows by it; else to the first one
-    that is overridden or defined.
+    It goes to the Prefect container, which `core.task_state` finds by it. Otherwise it goes to the
+    first one that is overridden or defined.
     """
     overrides = dict(request.get("overrides") or {})
     containers = [dict(container) for container in overrides.get("containerOverrides") or ()]
@@ -210,7 +210,7 @@ def launch_type_of(request: Mapping[str, Any]) -> str:
 
     A capacity provider with a name of its own is one for EC2 (API_RunTask,
     "capacityProviderStrategy"). What is not known counts as FARGATE: a request that leaves it to
-    the cluster, and a strategy that has FARGATE beside others. One that mixes Fargate with
+    the cluster, and a strategy that has FARGATE next to others. One that mixes Fargate with
     instances is refused before it comes to that (`core.placement`).
     """
     names = [name for name, takes in providers(request.get("capacityProviderStrategy")) if takes]

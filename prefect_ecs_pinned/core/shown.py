@@ -1,9 +1,9 @@
 """What of a block, a definition and a request may be shown. What is not listed is hidden.
 
 ``shown`` is the one function that decides, for everything that prints, logs or raises. The tables
-in `core.showable` list the members whose values may be shown; new members of ECS, members that
-are misspelt and values of an unexpected shape are hidden without anybody thinking of them. Names
-are shown: of members, variables, labels and options.
+in `core.showable` list the members whose values may be shown. So new members of ECS, misspelt
+members and values of an unexpected shape are hidden. Names are shown: of members, variables, labels
+and options.
 
 ``hidden_texts`` and ``without`` are for text that others have written about a request, and that
 may quote it: an answer of AWS, the reason why a task stopped, an error of a library.
@@ -16,15 +16,15 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias, Union
 
-#: Stands for a value that is not shown.
+#: Placeholder for a value that is not shown.
 HIDDEN = "***"
 
-#: What may be shown of a value: a function gives the text of one value; a mapping lists members of
-#: a structure, ``"*"`` stands for those that it does not name; a list of one is about each item of
-#: a list. None: nothing.
+#: The parts of a value that may be shown. A function gives the text of one value. A mapping lists
+#: members of a structure; ``"*"`` means all others. A list of one is for each item of a list. None:
+#: nothing.
 Rule: TypeAlias = Union[Callable[[Any], Any], Mapping[str, "Rule"], "list[Rule]", None]
 
-#: Texts that are shorter are no secrets, and are part of many words.
+#: Shorter texts are not secrets, and are part of many words.
 _SHORTEST_HIDDEN = 4
 
 #: Bits of the largest number that AWS has (Smithy's long). Python writes none of thousands of
@@ -70,7 +70,7 @@ def shown(value: Any, rule: Rule) -> Any:
     if isinstance(rule, list):
         if isinstance(value, list | tuple):
             return [shown(item, rule[0]) for item in value]
-        # One item without its list: a name is one all the same, a structure is not.
+        # One item without its list: a name is one anyway, a structure is not.
         return shown(value, rule[0]) if rule[0] is plain else HIDDEN
     return rule(value) if rule is not None else HIDDEN
 

@@ -17,7 +17,7 @@ from prefect_ecs_pinned.core.tags import tags_of
 def laid_over(
     start: Mapping[str, Any], request: Mapping[str, Any], container_name: str
 ) -> dict[str, Any]:
-    """A request with the members of another one where it has none.
+    """A request with the members of another one where it does not have one.
 
     Overrides are joined container by container, variables by name, tags by key; other members are
     replaced as a whole. Of a list the start's members come first.

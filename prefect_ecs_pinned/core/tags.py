@@ -34,7 +34,7 @@ def tags_of(labels: Mapping[str, str]) -> list[dict[str, str]]:
     """Tags of labels, which are made of the names of flows and runs: never a reason to fail.
 
     What AWS refuses is replaced or cut. Of labels whose keys become the same the first one stays,
-    and of more than there may be the first ones; one of whose key nothing is left is left out.
+    and of more than there may be the first ones; one with an empty key is dropped.
     """
     tags: dict[str, str] = {}
     for key, value in labels.items():

@@ -26,8 +26,8 @@ _PULL_DENIED = (
 _SPOT = "run on FARGATE, or let Prefect retry the flow run"
 _HOST_GONE = "its instance went away: let Prefect retry the flow run"
 
-#: Fragment of a reason, in lower case -> what helps; the first match counts, so what says more
-#: stands first. A sample message stands beside each.
+#: Fragment of a reason, in lower case -> what helps; the first match counts, so the more
+#: specific one is first. A sample message is next to each.
 BY_REASON = (
     # "CannotPullContainerError: inspect image has been retried 5 time(s): httpReaderSeeker: failed
     #  open: unexpected status code https://registry-1.docker.io/v2/...: 429 Too Many Requests -

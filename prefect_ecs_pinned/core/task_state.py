@@ -29,7 +29,7 @@ INTERRUPTIONS = frozenset(
 UNKNOWN_STATUS = "UNKNOWN"
 
 #: The order in which a task passes through its statuses (task-lifecycle-explanation). It never
-#: goes back: an answer that says so is an old one.
+#: goes back: such an answer is an old one.
 _ORDER = {
     status: place
     for place, status in enumerate(
@@ -61,12 +61,12 @@ class Snapshot:
         scales_out: It waits under a capacity provider for EC2 instances to be added.
         stop_code: ``stopCode``, empty until the task stops.
         stopped_reason: ``stoppedReason``, empty until the task stops.
-        exit_code: Of the Prefect container, None when it has none.
-        container_reason: ``reason`` of the Prefect container, empty when it has none.
+        exit_code: Of the Prefect container, None when it does not have one.
+        container_reason: ``reason`` of the Prefect container, empty when it does not have one.
         other_exits: How other containers failed: "name exited n", with its ``reason`` if it has
             one; "name: reason" of one without an exit code.
         ran: Its containers were started: it has a ``startedAt``, or an exit code.
-        instance: ARN of its container instance, empty on Fargate and as long as it has none.
+        instance: ARN of its container instance, empty on Fargate and until it has one.
         stopped_at: ``stoppedAt`` in seconds since 1970; None until the task has stopped.
     """
 
@@ -217,7 +217,7 @@ def was_interrupted(end: Snapshot) -> bool:
 
 
 def outcome_of(end: Snapshot) -> str:
-    """The end of a task in a word: completed, failed, interrupted or not_started."""
+    """The kind of a task's end: completed, failed, interrupted or not_started."""
     if not end.ran:
         return "not_started"
     if end.stop_code in INTERRUPTIONS:

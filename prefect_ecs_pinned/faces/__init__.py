@@ -2,8 +2,8 @@
 
 - `access`: from `AwsCredentials` to the access that control planes are keyed by.
 - `following`: the states of many flow runs, looked at by one timer; `states` reads them, `asking`
-  bounds its calls, `pages` asks for as many at once as the server allows.
-- `events`: what goes on behind the runs, as log lines and Prefect events.
+  bounds its calls, `pages` reads as many per call as the server allows.
+- `events`: what happens to the runs, as log lines and Prefect events.
 
 `block` and `worker` import this, and never each other.
 """

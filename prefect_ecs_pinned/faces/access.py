@@ -18,7 +18,7 @@ def access_of(credentials: prefect_aws.AwsCredentials) -> Access:
     """How to reach AWS with these credentials.
 
     ``aws_client_parameters`` is honoured: endpoint, proxies, timeouts, verify. The key covers
-    the values of all fields, and of the environment variables that boto3 reads besides.
+    the values of all fields, and of the environment variables that boto3 also reads.
     """
     secret = credentials.aws_secret_access_key
     parts = (

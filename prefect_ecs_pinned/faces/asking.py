@@ -26,7 +26,7 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> 
 
     Raises:
         asyncio.TimeoutError: It was over.
-        ConnectionError: The coroutine was cancelled by itself, which is no reason for its caller.
+        ConnectionError: The coroutine was cancelled by itself, which must not affect its caller.
     """
     task = asyncio.ensure_future(work)
     timer = asyncio.ensure_future(clock.wait(seconds))
@@ -82,7 +82,7 @@ def _retrieve(task: asyncio.Future[Any]) -> None:
 
 
 def reason_of(exception: BaseException) -> str:
-    """Why a call failed, in a word or two. Messages are left out: they show URLs and answers."""
+    """Why a call failed, in one or two words. Messages are left out: they show URLs and answers."""
     if isinstance(exception, httpx.HTTPStatusError):
         return f"HTTP {exception.response.status_code}"
     if isinstance(exception, (asyncio.TimeoutError, TimeoutError)):

@@ -1,4 +1,4 @@
-"""What goes on behind the runs, as log lines and as Prefect events.
+"""What happens to the runs, as log lines and as Prefect events.
 
 Prefect sends events to Prefect Cloud, and to a server of one's own when
 `PREFECT_EXPERIMENTAL_EVENTS` is on; automations can act on them. Names and payloads:

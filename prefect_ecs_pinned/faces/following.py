@@ -1,6 +1,6 @@
 """Flow runs whose state is followed: looked at by one timer, many a call.
 
-One look is no proof: a flow run that is missing from an answer counts as deleted only when
+One look is not proof: a flow run that is missing from an answer counts as deleted only when
 `read_flow_run` has answered 404 twice, some seconds apart. An answer that cannot be read says
 nothing of any flow run, and ends nothing.
 """
@@ -23,7 +23,7 @@ from prefect_ecs_pinned.faces.pages import page_limit
 T = TypeVar("T")
 
 #: Seconds between two looks at the flow runs that are followed: the longest time for which a flow
-#: run that is cancelled in Prefect may still be launched, but for the time that an answer takes.
+#: run that is cancelled in Prefect may still be launched, except for the time that an answer takes.
 LOOK_SECONDS = 10.0
 
 #: Seconds that a call is given. A busy server on SQLite takes up to 24 s.
@@ -33,7 +33,7 @@ _CALL_SECONDS = 30.0
 #: seconds until the next). The first is short, since a call may hang that another would not.
 _TRIES = ((10.0, 1.0), (_CALL_SECONDS, 2.0), (_CALL_SECONDS, 0.0))
 
-#: Calls at once; Prefect's client opens 16 connections.
+#: Calls at the same time; Prefect's client opens 16 connections.
 _CALLS = 8
 
 #: Seconds that lie at least between the two answers which prove that a flow run is gone.
@@ -42,8 +42,8 @@ GONE_SECONDS = 5.0
 #: Seconds for which flow runs are not read until that is said.
 UNREAD_SECONDS = 180.0
 
-#: Is given the type of a flow run's state, such as ``PENDING``, empty when it has none; None when
-#: there is no such flow run.
+#: Is given the type of a flow run's state, such as ``PENDING``, empty when it does not have one;
+#: None when there is no such flow run.
 Listener = Callable[[str | None], object]
 
 #: What becomes of runs that cannot be read, where nobody asks before a launch.
@@ -217,7 +217,7 @@ class Following:
         for listener in list(followed.listeners.values()) if followed is not None else ():
             try:
                 listener(state)
-            except Exception as exception:  # noqa: BLE001 - the others' looks go on
+            except Exception as exception:  # noqa: BLE001 - the others' looks continue
                 logger.error("Could not act on flow run %s: %r", flow_run_id, exception)
 
     def _looked_at(self, ids: Iterable[str]) -> None:

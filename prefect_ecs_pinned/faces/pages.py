@@ -27,7 +27,7 @@ T = TypeVar("T")
 LONGEST_PAGE = 200
 
 #: Full pages in a row that bring nothing new. A list that grows while it is read shows some of its
-#: members twice; a server that ignores ``offset`` shows a page of them for ever.
+#: members twice; a server that ignores ``offset`` shows a page of them forever.
 _STALE_PAGES = 3
 
 #: PREFECT_API_URL (None is the ephemeral API) -> longest page that it allows, if it is shorter.
@@ -119,14 +119,14 @@ async def for_all(
 async def all_pages(read: Callable[..., Awaitable[Sequence[T]]]) -> list[T]:
     """A whole list, each member once.
 
-    A page is not the last because it is short: a server, or what stands before it, may give less
+    A page is not the last because it is short: a server, or a proxy before it, may give less
     than it was asked for. The last is one that is short and brings nothing new.
 
     Args:
         read: Reads a page, given ``limit`` and ``offset``. What it returns has an ``id``.
 
     Raises:
-        Unavailable: An answer is no page of such things, or the same page comes again and again.
+        Unavailable: An answer is not a page of such things, or the same page comes again and again.
     """
     found: dict[Any, T] = {}
     offset = stale = asked = 0

@@ -53,7 +53,7 @@ def _states_in(answer: bytes) -> list[tuple[str, Seen]]:
     """(flow run, its state) of an answer's members that can be read.
 
     Raises:
-        ValueError: The answer is no list in JSON.
+        ValueError: The answer is not a list in JSON.
     """
     flow_runs = orjson.loads(answer)
     if not isinstance(flow_runs, list):

@@ -1,7 +1,7 @@
 """Which requests are answered: only those that carry the access key, and none of a browser.
 
 The embedded ECS executes commands, so a request that is answered here is a command that runs
-as its user. `Gate` stands in front of everything that is served (ECS, moto's services,
+as its user. `Gate` is in front of everything that is served (ECS, moto's services,
 ``/_local/``) and decides by a request's head alone; a refused body is never read. Refused are:
 
 - any ``Origin``, any ``Sec-Fetch-Site`` other than ``none`` and any ``OPTIONS``: browsers send
@@ -34,7 +34,7 @@ from prefect_ecs_pinned.local.wire import Receive, Scope, Send, send_refusal
 #: Random bytes of an access key that is not given: 128 bits.
 _KEY_BYTES = 16
 
-#: Characters that tell a given key to be shorter than 128 bits of letters and digits.
+#: Below so many characters a given key is taken to be shorter than 128 bits of letters and digits.
 STRONG_CHARACTERS = 22
 
 #: Where numbers and switches for tests are served.
@@ -88,7 +88,7 @@ def new_access_key() -> str:
 
 
 def check_access_key(key: str) -> str:
-    """A given access key, if it can stand in an Authorization header.
+    """A given access key, if it can be in an Authorization header.
 
     Raises:
         ValueError: It cannot.
@@ -107,7 +107,7 @@ class Gate:
         app: What is protected.
         access_key: The key that requests have to carry.
         hosts: The addresses by which this server may be called.
-        sessions: Knows temporary credentials.
+        sessions: Checks temporary credentials.
     """
 
     def __init__(self, app: App, access_key: str, hosts: Hosts, sessions: Sessions) -> None:

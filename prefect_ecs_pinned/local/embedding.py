@@ -42,7 +42,7 @@ class LocalECS:
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
         access_key: The access key that requests have to carry; None for a new random one.
-        allow_hosts: Names in a Host header, or ``NAME:PORT``, beside its own address.
+        allow_hosts: Names in a Host header, or ``NAME:PORT``, next to its own address.
 
     Attributes:
         endpoint_url: For ``AWS_ENDPOINT_URL`` or boto3's ``endpoint_url``.
@@ -52,7 +52,7 @@ class LocalECS:
 
     Raises:
         OSError: It cannot listen there.
-        ValueError: The access key or a name cannot stand in a header.
+        ValueError: The access key or a name cannot be in a header.
     """
 
     def __init__(
@@ -199,11 +199,11 @@ class LocalECS:
         self._app.local.change(**settings)
 
     def faults(self, *rules: Fault) -> None:
-        """Switch on these faults, and no others; what was counted of them begins anew."""
+        """Switch on these faults, and no others; what was counted of them begins again."""
         self._app.faults.switch(rules)
 
     def add_faults(self, *rules: Fault) -> None:
-        """Switch on these faults beside those that are on."""
+        """Switch on these faults next to those that are on."""
         self._app.faults.switch(rules, more=True)
 
     def rewrite(self, function: Callable[[dict[str, Any]], None] | None) -> None:

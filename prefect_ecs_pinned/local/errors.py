@@ -24,7 +24,7 @@ class AwsRefusal(Exception):
 
 
 class RawAnswer(Exception):
-    """An answer that is none of AWS's: a proxy's page, with its status."""
+    """An answer that is not one of AWS's: a proxy's page, with its status."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"HTTP {status}")

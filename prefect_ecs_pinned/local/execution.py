@@ -24,10 +24,10 @@ class Processes:
     """`model.Execution`: every task's command is a local process.
 
     Args:
-        ecs: Is told when processes start and end.
-        moto: Knows secrets, and keeps logs.
+        ecs: Is called when processes start and end.
+        moto: Has secrets, and keeps logs.
         home: Where the processes have their directories.
-        clients: Variables by which code inside of a task finds this very AWS.
+        clients: Variables by which code inside of a task finds this AWS.
     """
 
     def __init__(

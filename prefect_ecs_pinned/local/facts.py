@@ -62,7 +62,7 @@ class Facts:
         return gpus(self.request, self.definition) > 0
 
     def values(self, path: str) -> list[Any]:
-        """What stands at a path of the request, or below ``definition`` of the revision."""
+        """What is at a path of the request, or below ``definition`` of the revision."""
         if path in self.request:  # fields of a form have dots in their names
             return [self.request[path]]
         return matching.values({**self.request, "definition": self.definition}, path)
@@ -84,7 +84,7 @@ def task_size(name: str, request: Mapping[str, Any], definition: Mapping[str, An
 def _containers_size(
     name: str, overrides: Mapping[str, Any], definition: Mapping[str, Any]
 ) -> float:
-    """What the containers ask for together: on EC2 sizes may stand there alone."""
+    """What the containers ask for together: on EC2 sizes may be there alone."""
     own = {o.get("name"): o for o in overrides.get("containerOverrides") or []}
     total = 0.0
     for container in definition.get("containerDefinitions") or []:

@@ -1,4 +1,4 @@
-"""Faults that can be switched on: what AWS does on a bad day.
+"""Faults that can be switched on: what AWS does when something is wrong.
 
 A rule says which calls it is for, when and how often it hits, and its kind. Kinds:
 
@@ -62,9 +62,9 @@ class Fault:
         skip: How many calls it is for are left alone first.
         every: Hits every second, third … of the calls that it is for; 1 for each.
         start: Seconds from its being switched on until it hits.
-        duration: Seconds for which it hits then; None for ever.
+        duration: Seconds for which it hits then; None forever.
         match: Path of a member -> condition (see `matching`): only requests that fulfil all.
-            Below ``definition`` stands the revision that RunTask names, as it is described.
+            Below ``definition`` is the revision that RunTask names, as it is described.
         cluster: Only requests to the cluster of that name.
         family: Only requests for task definitions of that family.
         subnet: Only requests that name that subnet.
@@ -200,7 +200,7 @@ class Faults:
     rules: list[Fault] = field(default_factory=list)
 
     def switch(self, rules: Sequence[Fault], more: bool = False) -> None:
-        """Switch on these rules: in place of those that are on, or after them."""
+        """Switch on these rules: instead of those that are on, or after them."""
         for rule in rules:
             rule.switch_on(self.now())
         self.rules = [*self.rules, *rules] if more else list(rules)

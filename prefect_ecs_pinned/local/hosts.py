@@ -28,7 +28,7 @@ class Hosts:
             ``NAME:PORT`` with that one.
 
     Raises:
-        ValueError: One of the further names is none.
+        ValueError: One of the further names is not a name.
     """
 
     def __init__(self, host: str, port: int, bound: str, allowed: Iterable[str] = ()) -> None:

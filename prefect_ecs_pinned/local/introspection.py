@@ -84,7 +84,7 @@ class Introspection:
         """Write lines to a stream of CloudWatch Logs; both are made if they are missing.
 
         Raises:
-            TypeError: The lines are no list of texts.
+            TypeError: The lines are not a list of texts.
         """
         texts = [group, stream, region, *_of_kind(list, lines)]
         if not all(isinstance(text, str) for text in texts):
@@ -100,8 +100,8 @@ class Introspection:
         """Change settings while the server runs.
 
         Raises:
-            ValueError: There are no such settings; none is changed.
-            TypeError: A value is of another type than its setting; none is changed.
+            ValueError: There are no such settings; nothing is changed.
+            TypeError: A value is of another type than its setting; nothing is changed.
         """
         known = {item.name: str(item.type) for item in dataclasses.fields(Settings)}
         if unknown := sorted(changes.keys() - known.keys()):

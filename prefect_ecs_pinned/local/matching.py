@@ -19,7 +19,7 @@ from typing import Any
 _SEGMENT = re.compile(r"(?P<name>[^.\[\]]+)(?:\[(?P<which>[^\[\]]*)\])?")
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?|\.\d{1,6}) ?(vcpu|gb)?")
 
-#: Conditions beside a plain value and a list of them.
+#: Conditions next to a plain value and a list of them.
 CONDITIONS = ("min", "max", "contains", "matches", "exists")
 
 
@@ -52,7 +52,7 @@ def parse(path: str) -> list[_Segment]:
     """The segments of a path.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is invalid.
     """
     segments, at = [], 0
     while match := _SEGMENT.match(path, at):
@@ -70,7 +70,7 @@ def parse(path: str) -> list[_Segment]:
 
 
 def values(document: Any, path: str) -> list[Any]:
-    """All that stands at a path."""
+    """All that is at a path."""
     found = [document]
     for segment in parse(path):
         found = [value for holder in found for value in segment.of(holder)]
@@ -78,7 +78,7 @@ def values(document: Any, path: str) -> list[Any]:
 
 
 def rewrite(document: Any, path: str, value: Any) -> None:
-    """Set what stands at a path; None removes it.
+    """Set what is at a path; None removes it.
 
     Mappings on the way are made where they are missing, elements of lists are not.
     """
@@ -111,7 +111,7 @@ def check(condition: Any) -> None:
     """Check a condition.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is invalid.
     """
     if not isinstance(condition, Mapping):
         return
@@ -134,7 +134,7 @@ def holds(condition: Any, found: list[Any]) -> bool:
             more of these: ``min`` and ``max`` a number or a size, ``contains`` a text,
             ``matches`` a regular expression for the whole text, ``exists`` whether there is a
             value at all. Values are compared as text.
-        found: What stands at the path.
+        found: What is at the path.
     """
     if isinstance(condition, Mapping):
         rest = {name: value for name, value in condition.items() if name != "exists"}

@@ -40,7 +40,7 @@ class EmbeddedECS:
     Args:
         settings: How it behaves; may be changed while it runs.
         now: Seconds on a clock that never goes back.
-        subnets: The subnets that EC2 knows in a Region, to refuse others; None to refuse none.
+        subnets: The subnets that EC2 has in a Region, to refuse others; None to refuse none.
         execution: Runs the commands of tasks; None when they only pass time.
 
     Attributes:
@@ -91,7 +91,7 @@ class EmbeddedECS:
 
     @property
     def actions(self) -> list[str]:
-        """The actions that it knows."""
+        """The actions that it supports."""
         return sorted([*self._actions, "RegisterTaskDefinition"])
 
     def call(
@@ -101,7 +101,7 @@ class EmbeddedECS:
         region: str = "us-east-1",
         caller: str = ROOT,
     ) -> dict[str, Any]:
-        """Answer one action at once, quotas included.
+        """Answer one action immediately, quotas included.
 
         Raises:
             AwsRefusal: ECS refuses.
@@ -162,7 +162,7 @@ class EmbeddedECS:
         return self._region(arn.split(":")[3]).tasks.get(arn.rsplit("/", 1)[-1])
 
     def moment(self, task: Task) -> Moment:
-        """Where a task stands now."""
+        """The state of a task now."""
         return self._moment(task)
 
     def process_started(self, task: Task) -> None:

@@ -66,13 +66,13 @@ class MotoServices:
         return start["status"], headers, b"".join(parts)
 
     def close(self) -> None:
-        """The last to close lets go of everything: moto's backends belong to the process."""
+        """The last to close releases everything: moto's backends belong to the process."""
         MotoServices._open -= 1
         if MotoServices._open == 0:
             moto_api_backend.reset()
 
     def subnets(self, region: str) -> set[str]:
-        """IDs of the subnets that EC2 knows in a Region."""
+        """IDs of the subnets that EC2 has in a Region."""
         backend = cast(Any, get_backend("ec2"))[ACCOUNT_ID][region]
         # By zone; other threads make and delete some.
         return {id_ for zone in list(backend.subnets.values()) for id_ in list(zone)}

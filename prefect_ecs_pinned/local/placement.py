@@ -17,7 +17,7 @@ from prefect_ecs_pinned.local.run_task import CAPACITY_REFUSAL, VCPU_REFUSAL, bu
 from prefect_ecs_pinned.local.settings import ACCOUNT_ID, Settings
 from prefect_ecs_pinned.local.tasks import Task
 
-#: Dimensions of an instance, in the order in which a lack of them is told.
+#: Dimensions of an instance, in the order in which a lack of them is reported.
 _DIMENSIONS = ("cpu", "memory", "gpu")
 
 

@@ -6,7 +6,7 @@ so that forking is safe, and it ends, with all that it started, when the socket'
 
 Messages are JSON, one a line. In: ``{"task", "argv", "environment", "directory"}`` with the
 file descriptor for the output, or ``{"task", "signal"}``. Out: ``{"task", "exit_code"}``.
-Processes that are forked so start further ones by way of `stand_in`, on a socket in a folder that
+Processes that are forked so start further ones through `stand_in`, on a socket in a folder that
 no other user may enter. In: ``{"argv", "environment", "directory"}`` with the file descriptors
 0, 1 and 2, then numbers of signals; out: the exit code, negative for a signal.
 """
@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    import forked  # type: ignore[import-not-found] # it stands beside this script, and is no top-level module of anyone's
+    import forked  # type: ignore[import-not-found] # it is next to this script, not a top-level module
 
     del sys.path[0], sys.modules["forked"]
 else:
     from prefect_ecs_pinned.local import forked
 
-#: Bytes read at once from a socket, and file descriptors with them.
+#: Bytes read per call from a socket, and file descriptors with them.
 READ_BYTES = 64 * 1024
 _READ_DESCRIPTORS = 64
 
@@ -79,7 +79,7 @@ class Spawner:
     """Starts processes and reports their ends.
 
     Args:
-        channel: To whoever has tasks to run.
+        channel: To the process that has tasks to run.
         folder: For the socket of `stand_in`.
     """
 
@@ -103,7 +103,7 @@ class Spawner:
         self._selector.register(source, selectors.EVENT_READ, do)
 
     def serve(self) -> None:
-        """Do as told until the other end of the channel is closed."""
+        """Execute orders until the other end of the channel is closed."""
         self._watch(self._channel.socket, lambda: None)
         with contextlib.suppress(ConnectionError):  # closed while something was under way
             while self._work():
@@ -155,7 +155,7 @@ class Spawner:
 
     def _serve_stand_in(self, peer: _Peer) -> None:
         lines = peer.lines()
-        if lines is None:  # it was killed; what it stands for goes with it
+        if lines is None:  # it was killed; what it means goes with it
             self._forget(peer)
             if peer.pid in self._further:
                 _signal_group(peer.pid, signal.SIGKILL)
@@ -219,7 +219,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever holds the channel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the holder of the channel
     # Only this user may enter. No TemporaryDirectory: the first fork that ended would remove it,
     # since a fork runs the exit functions that it has got from here.
     folder = Path(tempfile.mkdtemp(prefix="pinned-ecs-"))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quota:
-    """A token bucket: how many calls at once, and how many more each second."""
+    """A token bucket: how many calls together, and how many more each second."""
 
     name: str
     burst: float

@@ -1,4 +1,4 @@
-"""All that ECS knows in one Region: definitions, clusters, tasks, services, and their tags."""
+"""All that ECS has in one Region: definitions, clusters, tasks, services, and their tags."""
 
 from __future__ import annotations
 

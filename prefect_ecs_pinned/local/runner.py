@@ -1,4 +1,4 @@
-"""Processes for tasks: a directory and a process group each, so many at once, first come first.
+"""Processes for tasks: each has a directory and a process group; a limited number, in order.
 
 The processes are children of one other process (`preload`), which forks them.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from prefect_ecs_pinned.local import preload
 
-#: Bytes read at once of a process's output.
+#: Bytes read per call of a process's output.
 _READ_BYTES = 65536
 
 #: Seconds for the processes to go when the runner is closed.
@@ -57,7 +57,7 @@ class Runner:
     """Runs commands; lives on an event loop, all of its fields with it.
 
     Args:
-        max_processes: How many run at once; the others wait, first in, first out.
+        max_processes: How many run at the same time; the others wait, first in, first out.
         home: Folder for the processes' directories; each is removed when its process has ended.
         output: Is handed every line that a process prints: task ID, line.
     """
@@ -200,7 +200,7 @@ class Runner:
         self._fill()
 
     def _read(self, process: _Process) -> bool:
-        """Hand on what a process has printed; whether there may be more at once."""
+        """Hand on what a process has printed; whether there may be more already."""
         try:
             data = os.read(process.output, _READ_BYTES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What an embedded ECS can be told: quotas, latencies, the life of tasks, faults."""
+"""The settings of an embedded ECS: quotas, latencies, the life of tasks, faults."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ class Settings:
     Attributes:
         quota_scale: Request quotas as a multiple of AWS's; None switches them off.
         latencies: Seconds by action; ``*`` is for all others.
-        vcpu_quota: vCPUs of Fargate tasks that may run at once, on demand and on Spot each, counted
-            by the tasks' sizes; None for no limit.
-        capacity: EC2 tasks that a cluster has room for at once; None for no limit.
+        vcpu_quota: vCPUs of Fargate tasks that may run at the same time, on demand and on Spot
+            each, counted by the tasks' sizes; None for no limit.
+        capacity: EC2 tasks that a cluster has room for at the same time; None for no limit.
         container_instances: EC2 instances of every cluster; 0 refuses launch type EC2.
         instance_size: What each of them has of `cpu`, `memory` and `gpu`, in CPU units, MiB and
             number; a task has to fit on one. None for no limit.
@@ -111,7 +111,7 @@ class Settings:
             a member that is left out. `LocalECS.rewrite` takes a function.
         retention_seconds: How long a stopped task can be described.
         execute: Run each task's command as a local process.
-        max_processes: Tasks that run at once; the rest stay PENDING.
+        max_processes: Tasks that run at the same time; the rest stay PENDING.
         stop_seconds: From SIGTERM to SIGKILL, unless the container says otherwise.
         check_subnets: Refuse subnets that EC2 does not know.
         seed: Of the randomness of faults.

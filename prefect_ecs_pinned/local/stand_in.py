@@ -1,8 +1,8 @@
-"""What a forked task takes for its interpreter: it has the spawner fork, instead of starting anew.
+"""What a forked task takes for its interpreter: it has the spawner fork, instead of starting again.
 
 A script of its own. Prefect's own processes start further ones, with ``sys.executable -m
 prefect...``: `prefect flow-run execute` starts a supervisor, which becomes the engine. Each would
-import Prefect anew, for some seconds of CPU. So `preload` gives its forks this script as
+import Prefect again, for some seconds of CPU. So `preload` gives its forks this script as
 ``sys.executable``: it hands the command over, forwards signals, and ends as the fork ends. What is
 not a module of Prefect is executed by the interpreter itself.
 
@@ -19,7 +19,7 @@ import sys
 
 
 def main(path: str, arguments: list[str]) -> int:
-    """Run a command by way of the spawner; the exit code."""
+    """Run a command through the spawner; the exit code."""
     if arguments[:1] != ["-m"] or not "".join(arguments[1:2]).startswith("prefect."):
         os.execv(sys.executable, [sys.executable, *arguments])
     channel = socket.socket(socket.AF_UNIX)

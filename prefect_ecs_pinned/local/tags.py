@@ -15,7 +15,7 @@ MOST_TAGS = 50
 MOST_KEY_CHARACTERS = 128
 MOST_VALUE_CHARACTERS = 256
 
-#: Beside letters, numbers and separators.
+#: Next to letters, numbers and separators.
 _CHARACTERS = "_.:/=+-@"
 
 

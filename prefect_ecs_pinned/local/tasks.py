@@ -1,6 +1,6 @@
 """Tasks on a clock: their statuses follow from when things happened to them.
 
-A task without a process needs no timer: asked for, it works out where it stands. Source:
+A task without a process needs no timer: asked for, it computes its state. Source:
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
 """
 
@@ -65,7 +65,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a task stands at one time."""
+    """The state of a task at one time."""
 
     status: str
     desired: str
@@ -79,7 +79,7 @@ def new_arn(region: str, cluster: str) -> str:
 
 
 def moment(task: Task, now: float, runtime: float) -> Moment:
-    """Where a task stands.
+    """The state of a task.
 
     Args:
         task: The task.
@@ -145,7 +145,7 @@ def describe(
 
     Args:
         task: The task.
-        at: Where it stands.
+        at: Its state.
         settled_code: Exit code of a task without a process.
         epoch: From the model's clock to seconds since the epoch.
     """

@@ -242,7 +242,7 @@ async def _send(send: Send, status: int, kind: bytes, body: bytes, close: bool) 
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
-        (b"x-pinned-ecs-local", b"1"),  # `doctor` knows by it that this is not AWS
+        (b"x-pinned-ecs-local", b"1"),  # `doctor` recognises by it that this is not AWS
     ]
     if close:
         headers.append((b"connection", b"close"))

@@ -1,6 +1,6 @@
 """The AWS calls that commands make: paced within half of the quotas, patient with throttles.
 
-The other half is for the agents that launch meanwhile. What AWS refuses for good is an error
+The other half is for the agents that launch meanwhile. What AWS refuses permanently is an error
 with a hint; so is what may pass but has not within 10 s, since a person is waiting.
 They are made by a control plane of the command's own (`aws.control_plane`), which shares nothing
 with the runs of this process.
@@ -134,7 +134,7 @@ class Calls:
             raise as_error(fault, f"cannot call {operation}", allow=allow) from fault
 
     async def attempt(self, service: str, operation: str, **params: Any) -> Mapping[str, Any]:
-        """As `call`, for those who want to know what AWS answered.
+        """As `call`, with AWS's answer.
 
         Raises:
             Fault: A lasting one; or a passing one that has not passed within 10 s, or, of a

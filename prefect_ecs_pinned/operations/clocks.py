@@ -1,7 +1,7 @@
 """The clocks of other machines, and their times on the clock of this command.
 
 Three clocks meet in a command: this machine's, the Prefect server's, and AWS's. None is known to be
-right, so a time of one is never compared with a time of another as it stands. Each server states
+right, so a time of one is never compared with a time of another unchanged. Each server states
 its own time with every answer; that is one reading of its clock. What a clock reads, less what ours
 reads, lies between two bounds; moved by these, its times become intervals on our clock. A question
 such as "is it older than a minute?" is then asked of the end of the interval that makes it harder
@@ -87,7 +87,7 @@ class Clock:
 
 
 def http_date(headers: Mapping[str, str]) -> datetime | None:
-    """The ``Date`` of an HTTP answer; None when it has none that can be read."""
+    """The ``Date`` of an HTTP answer; None when it does not have one that can be read."""
     try:
         date = parsedate_to_datetime(headers["date"])
     except (KeyError, TypeError, ValueError):
@@ -96,5 +96,5 @@ def http_date(headers: Mapping[str, str]) -> datetime | None:
 
 
 def date_of(answer: Mapping[str, Any]) -> datetime | None:
-    """The ``Date`` of a parsed answer of AWS; None when it has none."""
+    """The ``Date`` of a parsed answer of AWS; None when it does not have one."""
     return http_date((answer.get("ResponseMetadata") or {}).get("HTTPHeaders") or {})

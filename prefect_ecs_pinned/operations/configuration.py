@@ -22,7 +22,7 @@ class Configuration:
         spec: What its runs ask for.
         access: Its access to AWS.
         image_unset: Neither the block nor its definition names an image: it follows the Prefect
-            version of whoever loads the block.
+            version that loads the block.
     """
 
     block_name: str

@@ -25,7 +25,7 @@ DESCRIBE_SERVICES_LIMIT = 10
 _LOOKS_FOR_TASKS = 5
 _LOOK_SECONDS = 2.0
 
-#: Revisions described at once; the pace is `calls`'s.
+#: Revisions described at the same time; the pace is `calls`'s.
 _AT_ONCE = 8
 
 

@@ -25,8 +25,8 @@ class Pinned:
         fingerprint: Of its definition.
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open: it follows the Prefect version of
-            whoever loads the block.
-        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.resolving.Pin`.
+            anyone who loads the block.
+        differs: Members that ECS describes differently; see `aws.pinning.resolving.Pin`.
         added: See `containers.added`.
     """
 

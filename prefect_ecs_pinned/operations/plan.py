@@ -61,7 +61,7 @@ class Step:
         image: Image of the Prefect container.
         image_unset: Names of those that leave the image open.
         refused: Names of those whose launches are refused until it is registered.
-        differs: Members that ECS describes otherwise than wanted; see `aws.pinning.resolving.Pin`.
+        differs: Members that ECS describes differently; see `aws.pinning.resolving.Pin`.
         added: See `containers.added`.
     """
 
@@ -212,7 +212,7 @@ async def _decide(target: Target) -> tuple[str, str | None, str, tuple[str, ...]
 
 
 def readable(found: Sequence[Change]) -> tuple[Difference, ...]:
-    """Changes for people: no name that stands in a path anyway."""
+    """Changes for people: no name that is in a path anyway."""
     return tuple(
         Difference(
             change.path,

@@ -79,7 +79,7 @@ async def read_document(client: PrefectClient, reference: str, slug: str = SLUG)
     Args:
         client: Of the Prefect API.
         reference: ``slug/NAME``, or ``NAME`` alone.
-        slug: The block type that is wanted.
+        slug: The block type that is needed.
 
     Raises:
         ConfigurationError: There is no such block, or it is of another type.

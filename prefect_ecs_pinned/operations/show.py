@@ -28,7 +28,7 @@ class InUse:
         used_by: Their names.
         revision: Its ARN; None when none matches and one would be registered.
         how: ``given``, ``found``, ``adopted`` or ``register``.
-        fingerprint: Of what they want.
+        fingerprint: Of their configuration.
         registered_at: When it was registered.
         registered_by: ARN of the principal that did.
         image: Image of the Prefect container.

@@ -78,7 +78,7 @@ class Source(Protocol):
         every: bool = False,
         more: Mapping[str, Any] | None = None,
     ) -> list[Configuration]:
-        """What a reference stands for.
+        """What a reference means.
 
         Args:
             reference: The block or the pool.

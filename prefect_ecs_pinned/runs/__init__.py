@@ -1,4 +1,4 @@
-"""What a flow run does on ECS, whoever hosts it: a Prefect 2 block, or a Prefect 3 worker.
+"""What a flow run does on ECS, with any host: a Prefect 2 block, or a Prefect 3 worker.
 
 A *face* makes a `RunSpec` (`spec`) of its own fields, and a `Host` (`host`) of what Prefect
 offers. A run has two halves, with the control plane of its credentials:
@@ -8,5 +8,5 @@ offers. A run has two halves, with the control plane of its credentials:
 - `watch` follows the task, and its output, until it has stopped; `ending` reports how it ended.
 
 `run.run` is both, one after the other; a worker leaves `run.follow` to a service of its own.
-Commands use the same functions on the same specs. Nothing here knows Prefect or pydantic.
+Commands use the same functions on the same specs. Nothing here imports Prefect or pydantic.
 """

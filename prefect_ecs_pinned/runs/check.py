@@ -51,7 +51,7 @@ def checked_request(
         spec: The run's.
         desired: The definition that it will run; without containers when a revision was not read.
         revision: A revision that is used as it is.
-        subnets: Those that were looked up, or what stands for them.
+        subnets: Those that were looked up, or a placeholder for them.
         default: The cluster's default strategy, as far as it is known.
 
     Raises:
@@ -65,10 +65,10 @@ def checked_request(
 
 
 def unread(spec: RunSpec, revision: str) -> Desired:
-    """What stands for a revision that is named and not read: one that the fields and patches fit.
+    """The placeholder for a named revision that is not read: one that fits fields and patches.
 
-    On Fargate, and where subnets or security groups are set, it has a network of its own (awsvpc),
-    since another could not be launched; elsewhere only if the patches do not fit without.
+    On Fargate, and where subnets or security groups are set, it has its own network (awsvpc), since
+    another could not be launched. Otherwise only if the patches need it.
     """
     bare, awsvpc = Desired({}), Desired({"networkMode": "awsvpc"})
     if spec.placed_on in FARGATE_LAUNCH_TYPES or spec.subnets or spec.security_groups:

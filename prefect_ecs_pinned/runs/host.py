@@ -1,4 +1,4 @@
-"""`Host`: what a run needs from whoever hosts it."""
+"""`Host`: what a run needs from anyone who hosts it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from prefect_ecs_pinned.core.task_state import Snapshot
 #: Types of the states in which a flow run is not to be launched any more.
 UNWANTED = frozenset({"CANCELLING", "CANCELLED", "COMPLETED", "CRASHED", "FAILED"})
 
-#: Types of the states in which a task that was launched is to be stopped. A flow may have come to
-#: its end before anybody has heard that its task runs: that is no reason.
+#: Types of the states in which a task that was launched is to be stopped. A flow may have ended
+#: before anybody noticed that its task runs: that is no reason.
 CANCELLED = frozenset({"CANCELLING", "CANCELLED"})
 
 
@@ -79,7 +79,7 @@ class Host(Protocol):
         """A block that the host does not cancel, for what has to be seen to the end.
 
         It need not hold against ``asyncio.Task.cancel``. A host whose library cancels a task again
-        whenever it waits, as anyio's scopes do, says so to it here.
+        whenever it waits, as anyio's scopes do, reports it here.
         """
 
     async def report_crash(self, reason: str) -> None:

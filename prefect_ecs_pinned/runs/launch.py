@@ -28,18 +28,18 @@ from prefect_ecs_pinned.runs.revision import named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.runs.watch import Launched, Unwanted
 
-#: Seconds that a cancelled run waits to know that its task is not, or no longer, launched.
+#: Seconds that a cancelled run waits for the answer that its task is not, or no longer, launched.
 WITHDRAW_SECONDS = 60.0
 
 
 async def launch(
     spec: RunSpec, plane: ControlPlane, host: Host, permit: Permit | None = None
 ) -> Launched:
-    """Launch what a spec asks for, and see that no task is left when nobody wants it.
+    """Launch what a spec asks for, and see that no task is left when nobody needs it.
 
     ``host.started`` is called with the identifier as soon as ECS has accepted the task, so that
-    the flow run can be cancelled while it provisions; with an empty one when a task may run that
-    nobody can find.
+    the flow run can be cancelled while it provisions. The identifier is empty when a task may run
+    that cannot be found.
 
     With a permit that is retracted, nothing is launched any more; nothing that was is stopped.
 
@@ -99,7 +99,7 @@ class _Launching:
     # -- launch ------------------------------------------------------------------------------
 
     async def _launch(self, prepared: Prepared, pin: Pin) -> Launched:
-        """Launch the task, and see that none is left when nobody wants it.
+        """Launch the task, and see that no task is left when nobody needs it.
 
         Raises:
             Unwanted: The flow run was cancelled; nothing runs.
@@ -142,7 +142,7 @@ class _Launching:
     async def _abandon(self, launch: Launch) -> None:
         """Nobody is there any more to hand an identifier to: see to it that no task is left."""
         if self._permit is not None and self._permit.retracted:
-            return  # whoever finds its task takes it up
+            return  # anyone who finds its task takes it up
         with self._host.shield():
             withdrawn = await _uninterrupted(self._withdraw(launch), WITHDRAW_SECONDS)
         if not withdrawn.done() or withdrawn.cancelled():
@@ -160,7 +160,7 @@ class _Launching:
             return None
 
     async def _outcome(self, launch: Launch) -> Snapshot:
-        """Wait for the launch, for as long as Prefect wants it.
+        """Wait for the launch, for as long as Prefect needs it.
 
         Raises:
             Unwanted: Not any more.

@@ -49,7 +49,7 @@ def launch_request(
         spec: The run's.
         desired: The definition that it will run.
         revision: A revision that is used as it is: its sizes are its own.
-        subnets: Those that were looked up, or what stands for them; see `looks_up_subnets`.
+        subnets: Those that were looked up, or a placeholder for them; see `looks_up_subnets`.
         task_definition: ``taskDefinition`` of the request; the family unless given.
         default: The cluster's default strategy, as far as it is known; see `undecided_cluster`.
 
@@ -88,7 +88,7 @@ def launch_request(
 
 
 def _members(spec: RunSpec) -> dict[str, Any]:
-    """Members of the request that are fields as they stand; those that are not set are not sent."""
+    """Members of the request that are fields unchanged; those that are not set are not sent."""
     members = {
         "platformVersion": spec.platform_version,
         "propagateTags": spec.propagate_tags,
@@ -107,7 +107,8 @@ def check_network(spec: RunSpec, desired: Desired) -> None:
     if not _has_network(desired) and (spec.subnets or spec.security_groups):
         raise ConfigurationError(
             "cannot use subnets and security_groups",
-            f"network mode {plain(desired.definition.get('networkMode', 'bridge'))!r} has none",
+            f"network mode {plain(desired.definition.get('networkMode', 'bridge'))!r} does not "
+            "use them",
             "set networkMode to 'awsvpc' in task_definition, or leave them empty",
         )
 
@@ -207,7 +208,7 @@ def _environment(spec: RunSpec, desired: Desired) -> dict[str, str]:
     """Variables of the Prefect container; a secret's value is never sent in clear.
 
     A variable in clear overrides the definition's secret of the same name, so inherited
-    variables (``PREFECT_API_KEY``) give way to secrets, and an explicit ``env`` is refused.
+    variables (``PREFECT_API_KEY``) are left out for secrets, and an explicit ``env`` is refused.
     """
     start = variables_of(spec.job_request or {}, spec.container_name)
     explicit = {name for name, value in {**start, **spec.env}.items() if value is not None}

@@ -74,7 +74,7 @@ def named_revision(spec: RunSpec) -> str | None:
     """The revision that is named: by the request before ``task_definition_arn``.
 
     Raises:
-        ConfigurationError: It is no text.
+        ConfigurationError: It is not text.
     """
     named: Any = patched_revision(spec) or spec.task_definition_arn
     if named is not None and not isinstance(named, str):
@@ -102,7 +102,7 @@ def definition_spec(
     """The part of a run's spec that decides what its revision looks like.
 
     Raises:
-        ConfigurationError: ``task_definition`` is none.
+        ConfigurationError: ``task_definition`` is not a definition.
     """
     return DefinitionSpec(
         family=spec.default_family,

@@ -28,8 +28,8 @@ async def run(spec: RunSpec, plane: ControlPlane, host: Host) -> Result:
 async def follow(spec: RunSpec, plane: ControlPlane, host: Host, launched: Launched) -> Result:
     """The second half of a run: from the launch to the end, whatever it is.
 
-    Whoever has launched a task calls this at once, awaiting nothing in between: it is what lets
-    go of the launch.
+    Anyone who has launched a task calls this immediately, awaiting nothing in between: it is what
+    releases the launch.
 
     Raises:
         TaskFailedToStart: The task failed to start, and there is no supervisor.

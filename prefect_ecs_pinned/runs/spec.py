@@ -33,7 +33,7 @@ class RunSpec:
         cpu: CPU units of the task; None keeps the definition's.
         memory: MiB of the task; None keeps the definition's.
         env: Variables that are asked for; None unsets one, in the definition too.
-        inherited_env: Variables that the host hands on from its own settings: they give way to
+        inherited_env: Variables that the host hands on from its own settings: they are left out for
             ``env`` and to secrets.
         command: Command of the container; None keeps the definition's.
         labels: Become the task's tags.
@@ -42,7 +42,7 @@ class RunSpec:
         task_role_arn: None keeps the definition's.
         launch_type: FARGATE, FARGATE_SPOT, EC2, EXTERNAL, MANAGED_INSTANCES or None.
         capacity_provider_strategy: Items as API_RunTask has them; instead of a launch type, or
-            beside MANAGED_INSTANCES.
+            next to MANAGED_INSTANCES.
         platform_version: Of Fargate; None is the latest.
         ephemeral_storage: GiB of a Fargate task; None keeps the definition's.
         propagate_tags: TASK_DEFINITION, NONE, or None.
@@ -51,7 +51,7 @@ class RunSpec:
         task_definition_tags: Tags of the definition, over those that it has.
         cluster: Name or ARN; None is the account's default cluster.
         vpc_id: VPC whose subnets are looked up; None is the default VPC.
-        subnets: IDs; none are looked up then.
+        subnets: IDs; then there is no look-up.
         security_groups: IDs.
         assign_public_ip: ENABLED, DISABLED; None leaves it to the launch type.
         cloudwatch_logs: Extra awslogs options; None when CloudWatch logs are not configured.

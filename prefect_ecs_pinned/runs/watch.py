@@ -26,7 +26,7 @@ CANCELLED_REASON = "The flow run was cancelled before its task ran"
 
 
 class Unwanted(PinnedECSError):
-    """Prefect says that the flow run, which does not run yet, is not wanted any more."""
+    """Prefect says that the flow run, which does not run yet, is not needed any more."""
 
 
 @dataclass(slots=True)

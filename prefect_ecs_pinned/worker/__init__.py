@@ -4,9 +4,9 @@ A flow run's way: Prefect polls it, makes a job configuration of the work pool's
 `PinnedECSWorker.run`, which launches a task and returns. The rest is this package's own.
 
 - `pinned_ecs_worker`: what Prefect calls. Read `launches.Launches._launch_taken` first.
-- `services`: what goes on beside that, put together.
+- `services`: what else runs, put together.
 - `taking`, `claims`: how a run is taken, and that it is launched only while it is this worker's
-  (`moments`: by clocks that go on while a process is stopped).
+  (`moments`: by clocks that continue while a process is stopped).
 - `turns`, `reading`: how few of its calls reach Prefect's API at once, and at all.
 - `variables`, `configuration`: the fields of a template, and a job that was made of one.
 - `spec`: from a job to a `RunSpec`; the only place that translates. Templates are read as data, and

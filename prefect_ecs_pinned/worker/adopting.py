@@ -6,7 +6,7 @@ Prefect holds Pending or Running, and
 
 - the tasks that their pids name are followed;
 - a run whose task has no pid stored is searched for, and its pid stored;
-- a run that was never launched, and whose worker is gone, is set back (`rescuing`).
+- a run that was never launched, and whose worker is gone, is reset (`rescuing`).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Adopting:
         return left
 
     async def _adopt_found(self, runs: Sequence[_Found]) -> list[_Found]:
-        """Follow tasks that have to be searched for; those that have none are returned."""
+        """Follow tasks that have to be searched for; those that do not have one are returned."""
         tasks = await search(runs)
         left = []
         for found in runs:

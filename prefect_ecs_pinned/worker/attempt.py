@@ -26,7 +26,7 @@ class Attempt:
         flow_run_id: The flow run.
         name: Its name.
         submitted_at: When the state began in which it was handed to the worker, by the server's
-            clock; None when it had none.
+            clock; None when it did not have one.
         identifier: ``cluster::task-arn``; empty until the task was accepted.
     """
 

@@ -1,12 +1,12 @@
 """Flow runs that this worker has taken, and has not launched yet.
 
-Prefect hands a run to one worker: whoever brings it from Scheduled to Pending. But a worker that
-was stopped for minutes, or cut off, counts as OFFLINE, and others set its runs back
-(`rescuing`). So a run is launched only by a worker that has read within `FRESH_SECONDS`, by clocks
-that go on while it is stopped, that the run is still in the very state that it has set itself.
+Prefect hands a run to one worker: the one that sets it from Scheduled to Pending. But a worker that
+was stopped for minutes, or disconnected, counts as OFFLINE, and others reset its runs (`rescuing`).
+So a worker launches a run only if it has read, within `FRESH_SECONDS`, that the run is still in the
+state that the worker set. Its clocks continue while it is stopped.
 Nearly always that has been read anyway: the states of runs that wait are looked at every 10 s.
 
-All of it belongs to the worker's event loop, but for `Claim.granted`.
+All of it belongs to the worker's event loop, except for `Claim.granted`.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Claims:
     def seen(self, states: Mapping[str, Seen], asked_at: Moment) -> None:
         """Take note of what was read of flow runs.
 
-        A run that is to be cancelled, or final, is left to whoever follows its state.
+        A run that is to be cancelled, or final, is left to anyone who follows its state.
         """
         for claim in self.all():
             seen = states.get(str(claim.flow_run_id))

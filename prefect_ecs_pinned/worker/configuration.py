@@ -84,7 +84,7 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
 
     @model_validator(mode="after")
     def network_configuration_requires_vpc_id(self) -> PinnedECSJobConfiguration:
-        """In place of the parent's: no VPC is needed, since ECS itself refuses other subnets."""
+        """Instead of the parent's: no VPC is needed, since ECS itself refuses other subnets."""
         return self
 
     @property
@@ -113,7 +113,7 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
         """Add what Prefect gives to every flow run: variables, labels, command, name.
 
-        Not by way of the parent, which raises when the worker has no API key that a secret would
+        Not through the parent, which raises when the worker has no API key that a secret would
         replace.
         """
         self._explicit_env = dict(self.env)
@@ -134,7 +134,7 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
                 self._related_objects[kind] = _last_of(kind, known)
 
     def prepare_without_flow_run(self) -> None:
-        """As `prepare_for_flow_run`, but for what is a single flow run's own; for commands."""
+        """As `prepare_for_flow_run`, except for what is a single flow run's own; for commands."""
         self._explicit_env = dict(self.env)
         env = {**self._base_environment(), **self.env}
         dropped = self.prefect_secrets
@@ -145,7 +145,7 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
     def _base_environment(cls) -> dict[str, str]:
         """The worker's own settings, as variables; not to be changed.
 
-        To write them takes 18 ms of CPU. Settings never change, others take their place; so one
+        To write them takes 18 ms of CPU. Settings never change, others replace them; so one
         look at which they are says whether the variables are the same.
         """
         global _last_environment

@@ -1,8 +1,8 @@
 """The tasks of flow runs, found among those that ECS describes.
 
-A task is a run's if its overrides carry the run's id, or its ``startedBy`` is that; and it is of
-the run's newest attempt if they carry the id of the run's newest claim. An attempt of a worker of
-another kind has none: then every task of the run that lives counts.
+A task is a run's if its overrides contain the run's id, or its ``startedBy`` is that. It is of the
+newest attempt if they contain the id of the newest claim. An attempt of a worker of another kind
+does not have one: then every task of the run that lives counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DESCRIBE_TASKS = 100
 #: So many runs of a family are looked for one by one; more by the family's tasks.
 _ONE_BY_ONE = 10
 
-#: Variable by which a flow run's process knows which one it is (prefect 3.9).
+#: Variable by which a flow run's process identifies itself (prefect 3.9).
 _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 
 logger = get_logger("workers.pinned-ecs.adopting")
@@ -68,7 +68,7 @@ def run_ids(task: Task) -> frozenset[UUID]:
 async def describe(
     runs: Iterable[tuple[PoolRun, Job]],
 ) -> dict[UUID, Task | None]:
-    """The tasks that the pids of runs name: None where ECS knows none, nothing if it is not known.
+    """The tasks that the pids of runs name: None where ECS has no task, nothing if it is unknown.
 
     Args:
         runs: With jobs of the Regions of their tasks.

@@ -1,6 +1,6 @@
 """What the worker reads of flow runs, and what it reports on them.
 
-Nothing is reported before the run was read: it has to be Pending or Running, in the very task that
+Nothing is reported before the run was read: it has to be Pending or Running, in the task that
 has ended (`attempt`). Others that report, such as prefect-aws's observer, are not contradicted.
 """
 
@@ -137,7 +137,7 @@ class FlowRuns:
                 )
             )
             return None
-        with contextlib.suppress(PrefectSignal):  # it has come to its end in the meantime
+        with contextlib.suppress(PrefectSignal):  # it has ended in the meantime
             state: State[Any] = Crashed(message=reason)
             await self._call(propose_state(self._client, state, flow_run_id=attempt.flow_run_id))
             return True
@@ -157,7 +157,7 @@ class FlowRuns:
             logger.error(text, attempt.flow_run_id, reason_of(exception))
 
     async def store_identifier(self, attempt: Attempt) -> None:
-        """Have Prefect know the task of a run, where its own worker does not store it.
+        """Store in Prefect the task of a run, where its own worker does not store it.
 
         It does not raise: the task runs, and must not be taken for one that was not launched. A
         report stores the identifier again.

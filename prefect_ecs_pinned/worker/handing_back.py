@@ -1,7 +1,7 @@
 """Flow runs that a worker has taken and does not launch, given back to be polled again.
 
 A run that is left Pending is polled by nobody, ever (PrefectHQ/prefect 20485). So a worker that
-stops withdraws what waits, and sets back to Scheduled each run of which it is certain that no task
+stops withdraws what waits, and resets to Scheduled each run of which it is certain that no task
 was started. The others stay as they are: their tasks, if there are any, are found by the next
 worker (`adopting`), which sets the rest back when it is certain.
 """
@@ -28,7 +28,7 @@ from prefect_ecs_pinned.faces.pages import page_limit
 from prefect_ecs_pinned.worker.claims import Claim
 from prefect_ecs_pinned.worker.taking import is_taken
 
-#: Flow runs that are read at once right before they are set back, and states set at once. Few, so
+#: Flow runs that are read together right before they are reset, and states set together. Few, so
 #: that hardly any time passes between the two.
 _BATCH = 25
 _CALLS = 8
@@ -73,7 +73,7 @@ class HandingBack:
         """Set runs back to Scheduled that are as their claims have left them; it never raises.
 
         Returns:
-            How many were set back.
+            How many were reset.
         """
         back = 0
         for batch in in_batches(claims, min(_BATCH, page_limit())):
@@ -82,7 +82,7 @@ class HandingBack:
                 found = await self._client.read_flow_runs(
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=len(ids)
                 )
-            except Exception as exception:  # noqa: BLE001 - they are set back by another worker
+            except Exception as exception:  # noqa: BLE001 - they are reset by another worker
                 logger.warning("Could not hand back %d: %s", len(batch), reason_of(exception))
                 continue
             seen = {flow_run.id: flow_run for flow_run in found}
@@ -103,7 +103,7 @@ class HandingBack:
                 await propose_state(self._client, state, flow_run_id=claim.flow_run_id)
         except (PrefectSignal, ObjectNotFound):
             return False  # it was cancelled, or deleted, in between
-        except Exception as exception:  # noqa: BLE001 - it is set back by another worker
+        except Exception as exception:  # noqa: BLE001 - it is reset by another worker
             text = "Could not hand back flow run %s: %s"
             logger.warning(text, claim.flow_run_id, reason_of(exception))
             return False

@@ -64,7 +64,7 @@ class WorkerHost:
         return anyio.CancelScope(shield=True)
 
     async def report_crash(self, reason: str) -> None:
-        """Nothing is awaited for it: `live_tasks` reports it when the task has been let go."""
+        """Nothing is awaited for it: `live_tasks` reports it when the task has been released."""
         self.crash = reason
 
     async def report_interruption(self, end: Snapshot) -> str:
@@ -82,7 +82,7 @@ class WorkerHost:
 
 
 class Page:
-    """The log that a flow run's page shows; what is only worth knowing there is not printed.
+    """The log that a flow run's page shows; what matters only there is not printed.
 
     Args:
         log: Of the flow run, as Prefect makes it.

@@ -2,7 +2,7 @@
 
 Prefect cancels the coroutines of runs when a worker stops. What is being launched then is not
 stopped: what waits is withdrawn and handed back, and a task that ECS has just accepted runs on.
-A caller of the worker's own methods who is cancelled, on the other hand, wants no task.
+A caller of the worker's own methods who is cancelled, on the other hand, needs no task.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Order:
         host: Of the run.
         job: What it asks for, and the control plane of its credentials.
         bound: Of the tasks of this worker that live; None for no bound.
-        claim: Of a run that was polled; None for one that a caller of the worker's methods wants.
+        claim: Of a run that was polled; None for one that a caller of the worker's methods needs.
     """
 
     host: WorkerHost
@@ -80,7 +80,7 @@ class Launches:
         self._stopping = False
 
     async def launch(self, order: Order) -> None:
-        """Launch a task; a run that is not wanted any more is not launched.
+        """Launch a task; a run that is not needed any more is not launched.
 
         Raises:
             PinnedECSError: Nothing was launched.
@@ -124,7 +124,7 @@ class Launches:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited for it may be gone
+            task.exception()  # anyone who waited for it may be gone
 
     # -- the way of a launch -------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Launches:
             raise
 
     async def _enter(self, order: Order) -> None:
-        """Wait until so few tasks live, for as long as the run is wanted.
+        """Wait until so few tasks live, for as long as the run is needed.
 
         Raises:
             Unwanted: It is not any more.

@@ -44,7 +44,7 @@ GRACE_SECONDS = 20.0
 #: Looks at a flow run whose state could not be read.
 _MOST_LOOKS = 60
 
-#: Seconds that what is cancelled at the end is given to let go.
+#: Seconds that what is cancelled at the end has to end.
 _CLOSE_SECONDS = 2.0
 
 logger = get_logger("workers.pinned-ecs.live-tasks")
@@ -145,7 +145,7 @@ class LiveTasks:
         following.add_done_callback(done)
 
     async def close(self) -> None:
-        """Let go of all tasks: they run on, and nothing is reported."""
+        """Release all tasks: they run on, and nothing is reported."""
         self._closed = True
         looking = [self._looking] if self._looking is not None else []
         tasks = [*self._following, *self._reports, *looking]
@@ -187,7 +187,7 @@ class LiveTasks:
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
-        """Look at runs that should have ended by themselves, many at once."""
+        """Look at runs that should have ended by themselves, many together."""
         while self._exited:
             await self._clock.wait(LOOK_SECONDS)
             before = self._clock.now() - GRACE_SECONDS

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 
 class Moment(NamedTuple):
-    """A point in time by two clocks, in seconds.
+    """A time by two clocks, in seconds.
 
-    ``CLOCK_BOOTTIME`` goes on while a process is stopped (SIGSTOP) and while a machine sleeps. It
-    stands still while a virtual machine is paused; the wall clock is set right afterwards.
+    ``CLOCK_BOOTTIME`` continues while a process is stopped (SIGSTOP) and while a machine sleeps. It
+    stops while a virtual machine is paused; the wall clock is set right afterwards.
     """
 
     since_boot: float
@@ -25,7 +25,7 @@ class Moment(NamedTuple):
     def age(self, now: Moment) -> float:
         """Seconds from this moment to another, at the most: by the clock that shows more.
 
-        A wall clock that is set back says nothing; one that is set forward makes it look older,
+        A wall clock that is reset says nothing; one that is set forward makes it look older,
         for which nothing worse happens than one more look.
         """
         return max(now.since_boot - self.since_boot, now.wall - self.wall)

@@ -1,7 +1,7 @@
 """`PinnedECSWorker`: flow runs of a work pool as ECS tasks, all from one pinned revision.
 
 This module holds what Prefect calls. `spec` makes a `RunSpec` of a job's configuration, `host` a
-`Host` of the worker; what a run does with them stands in `prefect_ecs_pinned.runs`.
+`Host` of the worker; what a run does with them is in `prefect_ecs_pinned.runs`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class PinnedECSWorker(
     job_configuration_variables = PinnedECSVariables
     _display_name = "AWS Elastic Container Service, pinned"
     _description = (
-        "Execute flow runs within containers on AWS ECS, hundreds at once, all from one pinned "
-        "task-definition revision that is registered only when the configuration changes."
+        "Execute hundreds of flow runs within containers on AWS ECS, from one pinned "
+        "task-definition revision. It is registered only when the configuration changes."
     )
     _documentation_url = DOCS
     _logo_url = "https://cdn.sanity.io/images/3ugk85nk/production/d74b16fe84ce626345adf235a47008fea2869a60-225x225.png"
@@ -90,7 +90,7 @@ class PinnedECSWorker(
         self._services.begin()
 
     async def teardown(self, *exc_info: Any) -> None:
-        """Let go of tasks, which run on, before the parent lets go of its client.
+        """Release tasks, which run on, before the parent releases its client.
 
         A worker that does not end by itself hands back what it has not launched.
         """
@@ -148,7 +148,7 @@ class PinnedECSWorker(
             grace_seconds: ECS has a fixed grace period of its own (30 s unless configured).
 
         Raises:
-            InfrastructureNotAvailable: It is no task of ECS, or of another Region.
+            InfrastructureNotAvailable: It is not a task of ECS, or of another Region.
             InfrastructureNotFound: There is no such task or cluster.
             PinnedECSError: AWS refused, or could not be reached.
         """
@@ -202,7 +202,7 @@ class PinnedECSWorker(
         await self._services.launches.launch(Order(host, job, configuration.max_live_tasks, claim))
 
     async def _job_of(self, run: PoolRun) -> tuple[RunSpec, ControlPlane]:
-        """What a flow run of the pool asks for, whoever has launched it."""
+        """What a flow run of the pool asks for, whichever process launched it."""
         flow_run = await self.client.read_flow_run(run.id)
         configuration = await self.job_configuration.resolve_for_flow_run(
             flow_run,

@@ -37,7 +37,7 @@ class PoolRun:
         state_name: Such as ``Submitting``.
         state_at: When the state began, by the server's clock.
         pid: ``infrastructure_pid``, empty without one; of an earlier attempt, perhaps.
-        worker: Name of the worker that has taken it last, empty when it has not said so.
+        worker: Name of the worker that has taken it last, empty when it is unknown.
         claim: Id of the newest claim, empty for a worker of another kind; see `claims`.
         variables: The run's own job variables.
     """

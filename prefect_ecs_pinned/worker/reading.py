@@ -4,8 +4,8 @@ Deployments and flows are read once for all flow runs of a poll, instead of thre
 
 Prefect reads a run's deployment twice, and its flow once, before it is launched (prefect 3.9,
 ``BaseWorker._submit_run``, ``BaseJobConfiguration.resolve_for_flow_run``). What is read after a
-poll is as new as any run that the poll has brought: whoever changes a deployment and then asks for
-a run of it gets what was changed.
+poll is as new as any run that the poll has brought: a person who changes a deployment and then
+starts a run of it gets the change.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def prepare_client(client: PrefectClient, clock: Clock) -> None:
 
     Otherwise a run crashes for one answer of 500 to these calls (prefect 3.9,
     ``BaseWorker._submit_run_and_capture_errors``), or its identifier is not stored. Proposals of
-    states are not among them: whoever makes one decides what follows from a failure.
+    states are not among them: their callers decide what follows from a failure.
     """
     client.read_deployment = Remembered(_patient(client.read_deployment, clock))  # type: ignore[method-assign,assignment]
     client.read_flow = Remembered(_patient(client.read_flow, clock))  # type: ignore[method-assign,assignment]

@@ -1,13 +1,13 @@
 """Flow runs whose worker has died before it launched them: when they may be taken away from it.
 
-Nobody can know that another worker is dead; it may be stopped, or cut off, and go on. So a run is
-taken away in two steps, each a state of Prefect's, which any worker of the pool may make:
+No process can prove that another worker is dead; it may be stopped, or cut off, and continue. So a
+run is taken away in two steps, each a state of Prefect's, which any worker of the pool may make:
 
 1. Its state is changed to Pending, named `FENCED`. Of several workers that try, Prefect accepts
    one. From then on its former worker does not launch it: it launches nothing of which it has not
    read within `claims.FRESH_SECONDS` that the state is the one it has set itself.
 2. `FENCE_SECONDS` later, which is longer, its task is looked for twice. If there is none, the run
-   is set back to Scheduled, and polled again.
+   is reset to Scheduled, and polled again.
 
 What is decided here is decided from values alone.
 """
@@ -34,11 +34,11 @@ FENCE_SECONDS = FRESH_SECONDS + 10.0
 _MISSED_HEARTBEATS = 3
 
 #: Seconds for which another worker has to have been OFFLINE before its run is fenced. With
-#: `FENCE_SECONDS` it is two minutes until the run is set back.
+#: `FENCE_SECONDS` it is two minutes until the run is reset.
 OFFLINE_SECONDS = 50.0
 
 #: Seconds after which a run is nobody's that no worker has labelled, or one that is not listed, or
-#: this process, which does not know it (an answer was lost): as for a worker that sends no
+#: this process, which does not have it (an answer was lost): as for a worker that sends no
 #: heartbeats.
 UNKNOWN_SECONDS = _MISSED_HEARTBEATS * 30.0 + OFFLINE_SECONDS
 

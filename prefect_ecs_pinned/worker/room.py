@@ -8,8 +8,8 @@ import asyncio
 class Room:
     """Counts launches and live tasks, and lets others wait; belongs to one event loop.
 
-    Whoever has entered leaves once. Who waits is let in in the order of asking, but nobody waits
-    for somebody whose own bound is lower.
+    Anyone who has entered leaves once. Waiting callers come first in, first out, but nobody
+    waits for somebody whose own bound is lower.
     """
 
     def __init__(self) -> None:
@@ -21,10 +21,10 @@ class Room:
         return self._inside
 
     def enter(self, bound: int | None) -> asyncio.Future[None]:
-        """Come in as soon as fewer than so many are inside; at once when there is no bound.
+        """Come in as soon as fewer than so many are inside; immediately when there is no bound.
 
         Returns:
-            Done when it is so. Whoever does not await it to its end gives it to `give_up`.
+            Done when it is so. A caller that does not await its end passes it to `give_up`.
         """
         turn = asyncio.get_running_loop().create_future()
         if bound is None or self._inside < bound:
@@ -35,7 +35,7 @@ class Room:
         return turn
 
     def give_up(self, turn: asyncio.Future[None]) -> None:
-        """Not come in after all, or leave at once."""
+        """Not come in after all, or leave immediately."""
         was_waiting = self._waiting.pop(turn, None) is not None
         if not was_waiting and turn.done() and turn.exception() is None:
             self.leave()  # it was let in, and is gone

@@ -1,4 +1,4 @@
-"""What goes on in a worker beside its polls, put together once it is set up."""
+"""What runs in a worker in addition to its polls, put together once it is set up."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Services:
         self._run(self.adopting.run())
 
     async def stop(self, submissions: Set[asyncio.Task[None]] | None, seconds: float) -> None:
-        """Let go of everything: tasks run on, and nothing is reported.
+        """Release everything: tasks run on, and nothing is reported.
 
         Args:
             submissions: Prefect's part of the launches, when those are to be handed back.

@@ -46,7 +46,7 @@ class _SharedPool(WorkPool):
 
 
 class Taking(Base):
-    """A worker that knows which flow runs it has taken; see `claims`.
+    """A worker that records which flow runs it has taken; see `claims`.
 
     Attributes:
         stopping: No more runs are taken.

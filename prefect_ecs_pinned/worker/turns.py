@@ -1,9 +1,9 @@
-"""So many flow runs at once are asked for at Prefect's API; the others wait without asking.
+"""A limited number of flow runs use Prefect's API at the same time; the others wait.
 
-A poll brings two hundred runs, and Prefect submits all of them at once. Each asks the API six times
-before its task is launched, and each of their first calls comes before any of their second ones:
-no task is launched before all have got that far. httpx's pool, which has 16 connections, looks
-through all calls that wait whenever one ends; and a server on SQLite locks them out of its
+A poll brings two hundred runs, and Prefect submits all of them together. Each calls the API six
+times before its task is launched, and each of their first calls comes before any of their second
+ones: no task is launched before all have got that far. httpx's pool, which has 16 connections,
+looks through all calls that wait whenever one ends; and a server on SQLite locks them out of its
 database. Runs that wait for their turn here are still Scheduled: nothing has to be handed back.
 """
 
@@ -30,7 +30,7 @@ class Turns:
         self._having.add(flow_run_id)
 
     def give_back(self, flow_run_id: UUID) -> None:
-        """A run asks for no more; one that has no turn has none to give back."""
+        """A run makes no more calls; without a turn, nothing is given back."""
         if flow_run_id in self._having:
             self._having.discard(flow_run_id)
             self._free.release()

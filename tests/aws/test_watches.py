@@ -247,7 +247,7 @@ async def test_a_mailbox_that_never_takes_news_is_given_up(status, caplog):
     watching, clock, _ = started(Api(answer), "a", "b", boxes=boxes)
     await clock.pass_time(1000)
     assert watching.live() == 1
-    assert "takes no news" in caplog.text
+    assert "does not accept updates" in caplog.text
     assert [news.status for news in boxes[1].got] == ["RUNNING"]
 
 

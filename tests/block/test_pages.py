@@ -186,7 +186,7 @@ async def test_a_server_that_ignores_the_offset_is_an_error():
     async def read(*, limit: int, offset: int) -> Sequence[Member]:
         return [Member(n) for n in range(limit)]
 
-    with pytest.raises(Unavailable, match="gives the same page again and again"):
+    with pytest.raises(Unavailable, match="returns the same page again and again"):
         await all_pages(read)
 
 
@@ -198,7 +198,7 @@ async def test_an_answer_that_is_no_json_is_an_error_with_a_hint():
 
     with pytest.raises(Unavailable) as error:
         await all_pages(read)
-    assert "not what Prefect gives: JSONDecodeError\nhint: check PREFECT_API_URL" in str(
+    assert "not in Prefect's format: JSONDecodeError\nhint: check PREFECT_API_URL" in str(
         error.value
     )
     assert "s3cret" not in str(error.value)

@@ -187,8 +187,8 @@ def test_it_is_refused_when_the_block_is_made(fields, why):
             [{"capacityProvider": "a", "weight": 1001}],
             "weight is not a whole number from 0 to 1000",
         ),
-        ([{"capacityProvider": "a", "weight": -1}], "weight is no whole number"),
-        ([{"capacityProvider": "a", "weight": True}], "weight is no whole number"),
+        ([{"capacityProvider": "a", "weight": -1}], "weight is not a whole number"),
+        ([{"capacityProvider": "a", "weight": True}], "weight is not a whole number"),
         (
             [{"capacityProvider": "a", "base": 100_001}],
             "base is not a whole number from 0 to 100000",

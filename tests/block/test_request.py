@@ -289,6 +289,6 @@ async def test_other_network_modes_have_no_network_configuration(world: World, m
 async def test_subnets_off_awsvpc_are_an_error(world: World):
     """They would be left out without a word."""
     block = world.block(launch_type="EC2", subnets=["subnet-1"])
-    with pytest.raises(ConfigurationError, match="network mode 'bridge' has none"):
+    with pytest.raises(ConfigurationError, match="network mode 'bridge' does not use them"):
         await block.run()
     assert world.calls("RegisterTaskDefinition") == 0

@@ -70,7 +70,7 @@ async def test_secrets_replace_what_the_definition_has_under_their_names(world: 
 
 def test_env_of_the_same_name_is_refused(world: World):
     """When the block is made; the value is not shown."""
-    with pytest.raises(ValidationError, match="KEY stands in env and in secrets") as error:
+    with pytest.raises(ValidationError, match="KEY is set in both env and secrets") as error:
         world.block(
             env={"KEY": "s3cret"}, secrets={"KEY": SECRET}, execution_role_arn=EXECUTION_ROLE
         )
@@ -122,7 +122,7 @@ async def test_fargate_secrets_need_an_execution_role_in_the_linked_revision(wor
     """Found when it has been described; nothing is registered."""
     arn = world.register(a_definition(world.family(world.block())))
     block = world.block(task_definition_arn=arn, image=None, secrets={"KEY": SECRET})
-    with pytest.raises(ConfigurationError, match=r"there is none[\s\S]*may read KEY"):
+    with pytest.raises(ConfigurationError, match=r"there is none[\s\S]*allowed to read KEY"):
         await block.run()
     assert world.calls("RegisterTaskDefinition") == 0
 

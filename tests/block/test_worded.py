@@ -190,7 +190,7 @@ async def test_a_revision_that_ecs_describes_otherwise_is_used_with_one_warning(
     restart()
     for _ in range(3):
         assert (await world.run(block)).revision == own.revision
-    warned = [m for m in messages(log) if "otherwise than wanted" in m]
+    warned = [m for m in messages(log) if "is used although ECS describes" in m]
     assert len(warned) == 1
     assert "containerDefinitions.prefect.restartPolicy.restartAttemptPeriod" in warned[0]
     described["registeredBy"] = "arn:aws:iam::123456789012:user/maria"  # type: ignore[index]

@@ -110,7 +110,7 @@ def test_a_family_that_was_written_in_lower_case_is_named(pinned_ecs, save):
     save("old", family="teametl", **SUBNETS)
     assert pinned_ecs("pin", "old").code == 0
     save("etl", family="TeamETL", **SUBNETS)
-    hint = "set family to 'teametl' to go on with them"
+    hint = "To keep using them, set family to 'teametl'"
     assert hint in " ".join(pinned_ecs("doctor", "etl").out.split())
     save("etl", family="TeamETL", registration="never", **SUBNETS)
     assert hint in " ".join(pinned_ecs("doctor", "etl").out.split())

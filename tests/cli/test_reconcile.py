@@ -107,7 +107,7 @@ def test_a_server_that_may_be_a_copy_is_refused(pinned_ecs, lost, ecs):
         f"({ended}) is Cancelled and task {task} is live, but its task was created 50 min after "
         in error
     )
-    assert hint.startswith("hint: another Prefect server may have launched it, ")
+    assert hint.startswith("hint: this server's database may be a copy, ")
     assert asyncio.run(_state(lost)) == "CANCELLING"
     (doubt,) = json.loads(pinned_ecs("reconcile", "--json").out)["doubts"]
     assert set(doubt) == {"what", "why", "hint"}

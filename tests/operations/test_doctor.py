@@ -448,7 +448,7 @@ def test_a_revision_without_a_network_of_a_block_that_states_subnets(healthy):
     client.register_task_definition(family="bridged", containerDefinitions=[container])
     patch = {"op": "add", "path": "/taskDefinition", "value": "bridged:1"}
     healthy.fields["task_customizations"] = [patch]
-    assert "network mode 'bridge' has none" in of(healthy.examine(), FAIL)["subnets"]
+    assert "network mode 'bridge' does not use them" in of(healthy.examine(), FAIL)["subnets"]
 
 
 def test_an_agent_that_seldom_looks(healthy):

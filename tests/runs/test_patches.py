@@ -193,5 +193,5 @@ def test_a_test_of_the_revision_names_none():
 def test_a_revision_out_of_another_member_is_refused(op):
     """Which one it is would be known too late; it was left out without a word."""
     patches = [{"op": op, "from": "/startedBy", "path": "/taskDefinition"}]
-    with pytest.raises(ConfigurationError, match="is another member's"):
+    with pytest.raises(ConfigurationError, match="is copied from another member"):
         _sent(replace(BASE, task_customizations=patches))

@@ -154,7 +154,7 @@ def test_doctor_looks_at_the_pool_its_queues_and_its_workers(pools: Pools) -> No
     told = [f for f in said.data if f["check"] == "workers"]
     assert [f["status"] for f in told] == ["OK", "OK"]
     assert "1 online: worker-1 (" in told[0]["detail"]
-    assert "does not know its workers' versions" in told[1]["detail"]
+    assert "does not store its workers' versions" in told[1]["detail"]
 
 
 def test_doctor_says_what_does_not_load(pools: Pools) -> None:

@@ -161,7 +161,7 @@ def test_runs_that_wait_stay_and_are_counted(pools: Pools) -> None:
         (["--pool", "docker"], "neither 'pinned-ecs' nor 'ecs'"),
         (["--pool", "etl", "--undo"], "there is no work pool 'etl-pinned'"),
         (["--pool", "etl", "--deployments"], "all deployments of a pool are moved"),
-        (["ecs-task/x", "--undo"], "they are of work pools"),
+        (["ecs-task/x", "--undo"], "they are options for work pools"),
         (["ecs-task/x"], "it is an infrastructure block of Prefect 2"),
         (["ecs-task/x", "--pool", "etl"], "cannot combine a block and --pool"),
     ],

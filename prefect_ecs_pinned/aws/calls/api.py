@@ -31,7 +31,7 @@ _FRESH_SECONDS = 0.1
 #: do so in time.
 _MOST_LOOKS = 3
 
-#: Names of which it is remembered when they were described; a registration follows at once.
+#: Names of which it is remembered when they were described; a registration follows immediately.
 _MOST_DESCRIBED = 256
 
 #: API_ListTasks, "maxResults": at most 100 a page. A flow run has one task or two, a family more.
@@ -44,7 +44,7 @@ _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 @lru_cache(maxsize=1)
 def registrable_members() -> frozenset[str]:
-    """The members that RegisterTaskDefinition accepts, as the installed botocore knows them."""
+    """The members that RegisterTaskDefinition accepts, as the installed botocore has them."""
     return frozenset(input_shape("ecs", "RegisterTaskDefinition").members)
 
 
@@ -52,7 +52,7 @@ def check_run_task(request: Mapping[str, Any]) -> None:
     """Check the members and types of a RunTask request, which the launching client does not.
 
     Raises:
-        ConfigurationError: botocore knows that it is not.
+        ConfigurationError: botocore's model excludes it.
     """
     report = ParamValidator().validate(_without_pairs(request), input_shape("ecs", "RunTask"))
     if report.has_errors():

@@ -1,8 +1,8 @@
-"""Why AWS was of no use, and what a person can do about it: the cause decides, not the call.
+"""Why AWS was useless, and what a person can do about it: the cause decides, not the call.
 
 A call may add what to do when it is *refused* (``set subnets, or correct vpc_id``) and which
-permission it needs; neither is shown when there are no credentials or no network, where it would
-send the reader the wrong way. `faults.as_error` is the only reader of this table.
+permission it needs. Neither is shown when there are no credentials or no network: it would mislead
+the reader. `faults.as_error` is the only reader of this table.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def accounts_of(message: str) -> tuple[str, str] | None:
 
 
 def hint_for(cause: Cause, message: str) -> str:
-    """What to do about a cause; empty where only the call knows."""
+    """What to do about a cause; empty where it depends on the call."""
     if cause is Cause.WRONG_ACCOUNT and (accounts := accounts_of(message)):
         own, named = accounts
         return f"the credentials are of account {own}: use those of {named}, or correct the ARN"

@@ -35,7 +35,7 @@ _SERVICE_IDS = {"logs": "CloudWatch Logs", "secretsmanager": "Secrets Manager"}
 #: Calls that AWS was asked too often for.
 _THROTTLES = (Kind.THROTTLED, Kind.HIDDEN_THROTTLE)
 
-#: Kinds of refusals that say nothing against the credentials: AWS knows who asked.
+#: Kinds of refusals that say nothing against the credentials: AWS recognised the caller.
 _AUTHENTICATED = frozenset(Kind) - PASSING - {Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.UNKNOWN}
 
 keep_libraries_quiet()
@@ -43,7 +43,7 @@ keep_libraries_quiet()
 
 @dataclass(frozen=True)
 class _Call:
-    """One call that is to be made; ``about`` is what of the request `worked` is told."""
+    """One call that is to be made; ``about`` is the part of the request for `worked`."""
 
     service: str
     operation: str
@@ -132,7 +132,7 @@ class Clients:
             operation: The API action that ``work`` makes.
             work: Gets the client; returns None when it has not made the call after all.
             purpose: See `call`.
-            about: The request, as far as it tells whether the same has worked before (`worked`).
+            about: The part of the request that shows whether the same has worked before (`worked`).
             region: See `call`.
         """
         call = _Call(service, operation, purpose, work, about or {}, region)
@@ -145,7 +145,7 @@ class Clients:
         return await self._attempt(self._sessions.newest, call)
 
     def close(self) -> None:
-        """Let go of session, connections and threads."""
+        """Release session, connections and threads."""
         self._sessions.close()
         for threads in (self._others, *self._threads.values()):
             threads.close()
@@ -161,12 +161,12 @@ class Clients:
         except Exception as exception:  # noqa: BLE001 - classified, whatever it is
             failure = exception
         else:
-            if answer is not None:  # None: the work has thought better of making the call
+            if answer is not None:  # None: the work no longer needs the call
                 self._worked.note(call.operation, call.about)
                 self._measure(_ended(call, client, self._clock.now() - asked_at))
             self._sessions.accepted(session)
             return answer
-        # Not within the except clause: the original would go along as the error's context.
+        # Not within the except clause: the error's context would contain the original.
         fault = _as_fault(failure, call)
         if ready:
             self._measure(_ended(call, client, self._clock.now() - asked_at, fault))

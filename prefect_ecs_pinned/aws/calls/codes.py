@@ -1,8 +1,8 @@
 """What AWS's error codes and messages mean: the tables behind `faults.classify`.
 
-Final is what a table or botocore's model names as the caller's fault, and nothing else: a code
-that nobody knows may pass. A fragment of a message is matched only together with a code, and a
-sample of the whole message stands beside it.
+Final is what a table or botocore's model names as the caller's fault, and nothing else: an unknown
+code may be temporary. A fragment of a message is matched only together with a code, and a
+sample of the whole message is next to it.
 
 Sources: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html,
 the Errors sections of API_RunTask, API_RegisterTaskDefinition, API_DescribeTasks, API_StopTask;
@@ -88,7 +88,7 @@ _DENIED_CODES = (
     "NotAuthorized",
 )
 
-#: Client errors that are common to AWS's APIs (the pages above), but for those in other tables.
+#: Client errors that are common to AWS's APIs (the pages above), except for those in other tables.
 _COMMON_CLIENT_CODES = (
     "InvalidAction",
     "InvalidParameterCombination",
@@ -118,7 +118,7 @@ _EC2_CLIENT_CODES = (
     "UnsupportedProtocol",
 )
 
-#: Such as "InvalidVpcID.NotFound" and "InvalidFilter"; "FilterLimitExceeded" is none.
+#: Such as "InvalidVpcID.NotFound" and "InvalidFilter", not "FilterLimitExceeded".
 _EC2_PATTERN = re.compile(r"Invalid\w+(\.\w+)*|\w+(\.\w+)*\.(NotFound|Malformed)")
 
 _CLIENT_ERRORS = ("ClientException", "InvalidParameterException")
@@ -193,7 +193,7 @@ def plain(code: str) -> str:
 
 
 def is_of_aws(code: str) -> bool:
-    """Whether an answer has a code at all. botocore puts in the HTTP status where it has none."""
+    """Whether an answer has a code at all. botocore puts the HTTP status in its place."""
     return bool(code) and not code.isdigit()
 
 
@@ -221,7 +221,7 @@ def kind_of(
     if status == 429 or _is_throttle(code):
         return Kind.THROTTLED
     if status == 408 or status >= 500 or not is_of_aws(code):
-        # Whoever it was that answered: nobody says that AWS has not taken the request.
+        # The sender of the answer is unknown: nothing shows that AWS has not taken the request.
         return Kind.OUTCOME_UNKNOWN
     if code in _CLIENT_ERRORS and (kind := _by_message(message)) is not None:
         return kind

@@ -1,8 +1,8 @@
-"""Everything that AWS can answer instead of what was asked for, understood in one place.
+"""All refusals and failures of AWS, classified in one place.
 
-``classify`` reads an exception, ``in_band`` a refusal inside a 200. Both give a `Fault`,
-whose ``kind`` is what the verbs branch on, and whose ``passing`` says whether the call is worth
-repeating. The tables of codes and messages stand in `codes`, those of hints in `hints`.
+``classify`` reads an exception, ``in_band`` a refusal inside a 200. Both give a `Fault`.
+The verbs branch on its ``kind``; its ``passing`` is true if the call is worth repeating. The tables
+of codes and messages are in `codes`, those of hints in `hints`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Fault(Exception):
         message: AWS's own words.
         resource_ids: ``resourceIds`` of a ConflictException.
         reasons: Why a task was not placed: every ``reason`` of RunTask's ``failures``, or the
-            message of an exception that says so.
-        worked: Whether the credentials (EXPIRED, BAD_SIGNATURE), this very request (DENIED) or the
+            message of an exception that shows it.
+        worked: Whether the credentials (EXPIRED, BAD_SIGNATURE), this request (DENIED) or the
             cluster (NO_CLUSTER) have worked before in this process. Set by `clients.Clients`.
     """
 
@@ -84,7 +84,7 @@ class Fault(Exception):
 
     @property
     def unknown(self) -> bool:
-        """Whether no table knows AWS's code."""
+        """Whether AWS's code is in no table."""
         return self.kind is Kind.UNKNOWN
 
     def __str__(self) -> str:
@@ -167,7 +167,7 @@ def _in_band_kind(reasons: Sequence[str]) -> Kind:
 #: identity-based policy allows the iam:PassRole action"
 _DENIED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
 
-#: Causes of which botocore's exceptions tell more than one kind (`hints`, by code).
+#: Causes for which botocore's exceptions have more than one kind (`hints`, by code).
 _SEVERAL_HINTS = (Cause.NO_CREDENTIALS, Cause.NO_REGION, Cause.UNREACHABLE)
 
 #: Where nothing better is known.

@@ -1,8 +1,8 @@
 """Answers of AWS, and logs of its libraries, without the values of the request that they quote.
 
 AWS quotes what it does not accept ("Value 'hunter2' at 'tags.1.member.value' failed to satisfy
-constraint ..."), and for a signature that does not fit it shows the request as it should have
-been signed, session token and all. botocore logs requests, answers and signatures at DEBUG.
+constraint ..."). For a wrong signature it shows the request that should have been signed, with its
+session token. botocore logs requests, answers and signatures at DEBUG.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What a person can do about a refusal, by AWS's code or in AWS's words.
 
-A fragment of a message counts only together with a code; a sample of the whole message stands
-beside it. Hints that go with the cause stand in `causes`, those of other
-meanings in `faults`.
+A fragment of a message counts only together with a code; a sample of the whole message is next to
+it. Hints that go with the cause are in `causes`, those of other meanings in `faults`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _BY_CODE: Mapping[str, str] = {
     "ParamValidationError": "correct the task definition or task_customizations",
 }
 
-#: (codes, fragment of the message, hint) of refusals for good, the first match counts.
+#: (codes, fragment of the message, hint) of final refusals; the first match counts.
 _BY_MESSAGE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     # "No Fargate configuration exists for given values: 256 CPU, 4096 memory. ..."
     (

@@ -65,7 +65,7 @@ class ModelLoader:
 
 @contextlib.contextmanager
 def _no_collections() -> Iterator[None]:
-    """Pause the garbage collector while many objects are made, most of which are dropped at once.
+    """Pause the garbage collector while many objects are made, most of which are dropped soon.
 
     It would count those as old ones, and look at all objects of the process so much the sooner.
     """
@@ -135,7 +135,7 @@ def input_shape(service: str, operation: str) -> Any:
 def modelled_errors(service: str, operation: str) -> Mapping[str, bool]:
     """Codes of the errors that an operation's model names -> whether the caller is at fault.
 
-    Not at fault: the shape says so (``fault``, ``retryable``, or an HTTP status from 500).
+    Not at fault: the shape has it (``fault``, ``retryable``, or an HTTP status from 500).
     EC2 models none.
     """
     model = _model(service)

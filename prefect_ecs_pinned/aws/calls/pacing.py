@@ -1,15 +1,15 @@
-"""How fast to call, and how many at once.
+"""How fast to call, and how many at the same time.
 
 `Pacer` is a token bucket whose rate follows what AWS lets through; `Concurrency` bounds the calls
 that are under way.
 
-The rate begins at the documented rate and doubles every second for as long as there is work and no
-throttle, so that a quota which AWS has raised is found without configuration. It does so
-steadily, not in steps: a quota that is as documented is overshot by little, and few calls are
-made for nothing. The first throttle ends that: the rate goes back to what it was a second ago,
-which went through. From then on every throttle lowers it by a factor, and it climbs slowly.
-Processes that share a quota converge without knowing of each other, since each gives way in
-proportion and climbs alike (additive increase, multiplicative decrease).
+The rate begins at the documented rate and doubles every second while there is work and no throttle.
+So a raised quota is found without configuration. It does so steadily, not in steps: a quota that is
+as documented is overshot by little, and few calls are made for nothing. The first throttle ends
+that: the rate goes back to what it was a second ago, which went through. From then on every
+throttle lowers it by a factor, and it climbs slowly. Processes that share a quota converge without
+communication, since each slows down in proportion and speeds up alike (additive increase,
+multiplicative decrease).
 
 Permits that have to be waited for come a few at a time. Calls that follow each other closely find
 the processor's caches warm, and cost half of what they cost one by one.
@@ -31,12 +31,12 @@ class Pace:
 
     Attributes:
         rate: Calls per second at first, and what slow increase is measured by.
-        burst: Calls that may be made at once after a pause; more where two breaths bring more.
+        burst: Calls that may be made together after a pause; more if two rounds bring more.
         decrease: Factor of the rate at a throttle.
         increase: Calls per second that the rate climbs each second after a throttle.
         floor: Calls per second that are always allowed.
-        min_wait: Time in seconds that is waited for a permit at least, give or take half of it so
-            that processes do not keep step; those that have come up by then go out together.
+        min_wait: Minimum wait for a permit in seconds, plus or minus half of it, so that
+            processes do not run in step. Calls that are ready by then start together.
     """
 
     rate: float
@@ -65,7 +65,7 @@ _ROUNDING = 1e-6
 #: Factor by which an unthrottled rate grows in a second.
 _DOUBLING_FACTOR = 2.0
 
-#: The most RunTask calls under way at once: 100 a second at 300 ms, with room to spare.
+#: The most RunTask calls under way at the same time: 100 a second at 300 ms, with room to spare.
 MOST_CALLS = 48
 
 #: Latency of RunTask in seconds that is assumed before one has been measured.
@@ -130,7 +130,7 @@ class Pacer:
         self._tokens = min(self._tokens + 1, self._burst())
 
     def throttled(self, asked_at: float) -> None:
-        """Hear that a call which was made at ``asked_at`` has been throttled."""
+        """Record that a call which was made at ``asked_at`` has been throttled."""
         self.throttles += 1
         if asked_at < self._lowered_at:
             return  # it was under way when the rate fell, and says nothing about the new one

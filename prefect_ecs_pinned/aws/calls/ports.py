@@ -26,7 +26,7 @@ class TaskDefinitionApi(Protocol):
     async def describe_task_definition(self, name: str, tags: bool = False) -> Mapping[str, Any]:
         """DescribeTaskDefinition's ``taskDefinition``, by family, family:revision or ARN.
 
-        With ``tags``, they are asked for (``include=["TAGS"]``), and stand among its members.
+        With ``tags``, they are read too (``include=["TAGS"]``), and are among its members.
         """
 
     async def list_task_definitions(self, family: str, limit: int) -> Sequence[str]:

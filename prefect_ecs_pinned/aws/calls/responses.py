@@ -35,7 +35,7 @@ TASK_MEMBERS = (
     "stoppedReason",
 )
 
-#: Those that tell nothing more of a task that is RUNNING; a time costs as much as ten others.
+#: Those without information about a task that is RUNNING; a time costs as much as ten others.
 TASK_TIMES = ("createdAt", "startedAt", "stoppedAt")
 
 #: Members of API_Container that are read.
@@ -54,7 +54,7 @@ def trim_tasks(
     Args:
         response_dict: botocore's ``status_code``, ``headers`` and ``body``, which loses its tasks.
         customized_response_dict: Members that botocore adds to what it reads, the tasks here. An
-            older botocore has none: it reads all of an answer.
+            older botocore does not have one: it reads all of an answer.
     """
     if response_dict.get("status_code") != 200 or customized_response_dict is None:
         return
@@ -102,7 +102,7 @@ def member(answer: Mapping[str, Any], name: str, operation: str) -> Any:
     """A member that every answer has. Without it the answer is a proxy's page, or was cut short.
 
     Raises:
-        Fault: It is not there: nobody knows what AWS did.
+        Fault: It is not there: it is unknown what AWS did.
     """
     if name not in answer:
         code = "MalformedAnswer"
@@ -114,7 +114,7 @@ def items(answer: Mapping[str, Any], name: str, operation: str, of: type = Mappi
     """A member that is a list of objects, or ``of`` something else.
 
     Raises:
-        Fault: It is not there, or something else: nobody knows what AWS did.
+        Fault: It is not there, or something else: it is unknown what AWS did.
     """
     value = member(answer, name, operation)
     if not isinstance(value, list) or not all(isinstance(item, of) for item in value):

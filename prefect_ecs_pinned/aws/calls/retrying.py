@@ -28,7 +28,7 @@ LONGEST_SECONDS = 20.0
 #: Seconds for which a read, or a stop, is tried again.
 PATIENCE_SECONDS = 120.0
 
-#: Seconds after which a code that no table knows is logged again, and how many are remembered.
+#: Seconds after which a code that is in no table is logged again, and how many are remembered.
 _LOGGED_AGAIN_SECONDS = 900.0
 _MOST_CODES = 256
 
@@ -56,11 +56,11 @@ class Waits:
     answer: float = 30.0
 
 
-#: Of an agent: fifty revisions of one family take 30 s at 1 a second, other processes may want the
-#: same, and nobody is there to start it again.
+#: Of an agent: fifty revisions of one family take 30 s at 1 a second, other processes may
+#: do the same, and nobody is there to start it again.
 AGENT = Waits()
 
-#: Of a command: whoever has typed it is there. A call that is not answered ends within
+#: Of a command: a person is waiting. A call that is not answered ends within
 #: `reads` and one more `answer` at worst.
 COMMAND = Waits(reads=8.0, registrations=10.0, contended=120.0, connect=2.5, answer=9.0)
 
@@ -83,7 +83,7 @@ async def retry(
         call: Makes it.
         clock: Time.
         patience: Seconds from the beginning of the first call that failed until there is no
-            further one; `UNKNOWN_SECONDS` at most while AWS answers codes that no table knows.
+            further one; `UNKNOWN_SECONDS` at most while AWS answers codes that is in no table.
         throttled: As ``patience``, while AWS answers that it is asked too often; such an answer
             ends a series of other failures. Left out: the same.
 
@@ -144,7 +144,7 @@ _logged: WeakKeyDictionary[Clock, OrderedDict[tuple[str, str], float]] = WeakKey
 
 
 def warn_of_unknown(fault: Fault, clock: Clock) -> None:
-    """Log that AWS answers a code that no table knows, once per action and code in a while.
+    """Log that AWS answers a code that is in no table, once per action and code in a while.
 
     Does nothing for any other fault. To be called on one event loop per clock.
     """

@@ -25,7 +25,7 @@ from prefect_ecs_pinned.aws.calls.retrying import AGENT, backoff
 from prefect_ecs_pinned.aws.loop.once import Once
 from prefect_ecs_pinned.aws.loop.threads import Threads
 
-#: Repeating is decided by the verbs, who know what is safe to repeat: botocore makes one
+#: Repeating is decided by the verbs, which distinguish what is safe to repeat: botocore makes one
 #: attempt. (Its default mode and count have changed between releases.)
 _ONE_ATTEMPT: Any = {"mode": "standard", "total_max_attempts": 1}
 
@@ -127,7 +127,7 @@ class Sessions:
             Fault: It cannot be made.
         """
         if purpose == "launching":
-            # Whoever launches will watch and stop: that client is there when it is needed.
+            # Anyone who launches will watch and stop: that client is there when it is needed.
             await self.client(session, service, "watching")
         clients = session.elsewhere if region else session.clients
         return await clients.get(
@@ -158,7 +158,7 @@ class Sessions:
             self._made, self._next_at = 0, float("-inf")
 
     def close(self) -> None:
-        """Let go of session, connections and thread."""
+        """Release session, connections and thread."""
         self.replace()
         self._threads.close()
 

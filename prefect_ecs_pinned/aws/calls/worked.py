@@ -2,8 +2,8 @@
 
 Credentials are rotated, IAM is eventually consistent, a cluster is looked up where it has not
 arrived yet: what worked a minute ago is refused for a moment. What has never worked is refused
-for good. So it counts what exactly has worked: a role that may not be passed is refused at once,
-however many runs with other roles are launched meanwhile.
+permanently. So it counts what exactly has worked: a role that may not be passed is refused
+immediately, however many runs with other roles are launched meanwhile.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Worked:
             fault.worked = self.credentials
         elif fault.kind is Kind.DENIED:
             revision = _revision(request)
-            # The roles of a revision are not in the request: only the very revision tells.
+            # The roles of a revision are not in the request: only the same revision counts.
             what = revision if "iam:PassRole" in fault.message else _family(revision)
             fault.worked = (*_about(fault.operation, request), what) in self._requests
         elif fault.kind is Kind.NO_CLUSTER:
@@ -75,7 +75,7 @@ class Worked:
 
 
 def _about(operation: str, request: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a request is about, but for the family or revision.
+    """What a request is about, except for the family or revision.
 
     RunTask: the cluster, the roles, the keys of the tags, and all else but what differs from run
     to run. RegisterTaskDefinition: the roles and the keys of the tags. Others: what they name.

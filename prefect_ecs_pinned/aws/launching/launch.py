@@ -47,7 +47,7 @@ class Launching:
     Args:
         api: The calls.
         clock: Time.
-        stopping: Stops tasks that nobody wants; one of its own unless given.
+        stopping: Stops tasks that nobody needs; one of its own unless given.
         measure: Called with the end of each launch.
     """
 
@@ -114,7 +114,7 @@ class Launching:
         return submission
 
     def withdraw(self, submission: Submission) -> asyncio.Task[Snapshot | None]:
-        """Nobody wants the task any more: never launch it, or stop it if it is too late.
+        """Nobody needs the task any more: never launch it, or stop it if it is too late.
 
         Returns:
             Done when that is certain: None, or the task when it could not be stopped. Raises
@@ -170,7 +170,7 @@ class Launching:
             return await self._launch(queue, submission)
         except PinnedECSError:
             raise
-        except Exception as error:  # whatever was asked: the task may run all the same
+        except Exception as error:  # whatever was asked: the task may run anyway
             if not (submission.uncertain or submission.called):
                 raise
             raise outcomes.may_run(submission.what(), unreadable(error, "RunTask")) from error
@@ -260,7 +260,7 @@ class Launching:
     async def _accepted(
         self, queue: QuotaQueue, submission: Submission, task: Snapshot
     ) -> Snapshot:
-        """Count a task among the live ones; stop it if nobody wants it any more."""
+        """Count a task among the live ones; stop it if nobody needs it any more."""
         if not task.cluster_arn:
             cluster = str(submission.request.get("cluster") or "default")
             task = replace(task, cluster_arn=cluster)

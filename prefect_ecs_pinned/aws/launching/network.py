@@ -125,7 +125,7 @@ class Network:
     async def _ids(
         self, operation: str, name: str, ask: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
     ) -> Sequence[str]:
-        """A member of each item of an answer; an odd one is asked for again, at once and later."""
+        """A member of each item of an answer; an odd one is read again, immediately and later."""
 
         async def once() -> Sequence[str]:
             try:

@@ -14,7 +14,7 @@ class MayRun(LaunchTimeout):
 
 
 class NotStopped(TaskFateUnknown):
-    """A task that nobody wants, and that could not be stopped.
+    """A task that nobody needs, and that could not be stopped.
 
     Attributes:
         task: As RunTask answered it.
@@ -43,7 +43,7 @@ def may_run(what: str, unknown: Fault) -> MayRun:
 
 
 def refused(what: str, fault: Fault) -> PinnedECSError:
-    """Refused for good."""
+    """Refused permanently."""
     error = as_error(fault, what)
     error.__cause__ = fault
     return error

@@ -27,4 +27,4 @@ class Permit(Protocol):
         """Is given what has to be called, on the caller's event loop, when it is retracted."""
 
     async def granted(self) -> bool:
-        """Whether the call may be made; awaited on the control loop. False is for good."""
+        """Whether the call may be made; awaited on the control loop. False is final."""

@@ -1,4 +1,4 @@
-"""The queue of one quota bucket: who waits, how fast they call, and how many at once.
+"""The queue of one quota bucket: who waits, how fast they call, and how many at the same time.
 
 Whose turn it is decides `core.queueing`. Everything here belongs to the control loop.
 """

@@ -59,7 +59,7 @@ class Submission:
         waiting: Done when it is its turn, when a pause is over, or when it is withdrawn.
         called: A call is under way, or has started the task.
         permit: Is asked before each call; None when nobody else may launch it.
-        withdrawn: Nobody wants the task any more.
+        withdrawn: Nobody needs the task any more.
         kept: Though it is withdrawn, a task that was started is its outcome, and not stopped.
         stopped: Its task, started before it was withdrawn: ECS has accepted its stop.
         last_try: Its clock has run out; the next call is the last one.
@@ -121,7 +121,7 @@ class Submission:
         return lost_at is not None and now - lost_at > TOKEN_SECONDS
 
     def withdraw(self, keep: bool = False) -> None:
-        """Nobody wants the task any more, unless it was started: end whatever it waits for."""
+        """Nobody needs the task any more, unless it was started: end whatever it waits for."""
         self.withdrawn, self.kept = True, keep
         if self.waiting is not None and self.waits() and not self.uncertain:
             self.waiting.set_result(None)
@@ -141,7 +141,7 @@ class Submission:
         """Get ready for what a reaction asks for.
 
         Raises:
-            PinnedECSError: Nobody wants the task any more, and no call can have started it.
+            PinnedECSError: Nobody needs the task any more, and no call can have started it.
         """
         if isinstance(reaction, Wait | Renew) or (
             isinstance(reaction, Retry) and reaction.new_token

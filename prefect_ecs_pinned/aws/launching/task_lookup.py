@@ -26,7 +26,7 @@ _PATIENCE = 3600.0
 
 
 async def find(submission: Submission, api: LaunchApi, clock: Clock) -> Snapshot | None:
-    """The task of a submission; None when ECS knows none, twice.
+    """The task of a submission; None when ECS finds none, twice.
 
     It is searched for among those with the submission's own ``startedBy``, else among those of its
     task definition's family.

@@ -1,4 +1,4 @@
-"""Submissions that nobody wants any more: never launched, or their tasks stopped."""
+"""Submissions that are no longer needed: never launched, or their tasks stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Withdrawing:
         return self._keep(asyncio.create_task(self._withdrawn(submission)))
 
     async def stop(self, submission: Submission, task: Snapshot) -> bool:
-        """Stop a task that nobody wants; whether that is certain. If not, it is tried again."""
+        """Stop a task that nobody needs; whether that is certain. If not, it is tried again."""
         result = await self._stopping.stop(task.cluster_arn, task.task_arn, WITHDRAWN_REASON)
         if not result.certain:
             logger.error(

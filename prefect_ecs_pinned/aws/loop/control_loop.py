@@ -30,7 +30,7 @@ _CLOSE_STEP = 0.1
 
 
 class ControlLoop:
-    """A daemon thread with an event loop in it, started at once.
+    """A daemon thread with an event loop in it, started immediately.
 
     Whatever it has taken is settled: what is under way when it closes is cancelled, what was
     posted last is begun and cancelled, and nothing is taken any more.
@@ -104,7 +104,7 @@ class ControlLoop:
             self._threadsafe.call_soon(self._stop)
 
     def _stop(self) -> None:
-        if not self._closing:  # whoever closes it a second time stops nothing that ends it
+        if not self._closing:  # anyone who closes it a second time stops nothing that ends it
             self._loop.stop()
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:

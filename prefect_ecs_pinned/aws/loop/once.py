@@ -1,9 +1,9 @@
 """Asked once, shared by all who ask meanwhile, remembered on success, forgotten on failure.
 
-A generic engine that knows no AWS. Each key is looked up by one asyncio task at a time, which
-belongs to nobody: a caller that is cancelled leaves it to the others. Every caller gets the value
-or the failure of that one task, and a failure is forgotten before any of them gets it, so that
-the next who asks starts a new one. Nothing is repeated here (`retrying.retry`).
+A generic engine without AWS. Each key is looked up by one asyncio task at a time, which belongs to
+nobody: a caller that is cancelled leaves it to the others. Every caller gets the value or the
+failure of that one task. A failure is forgotten before any of them gets it, so that the next caller
+starts a new one. Nothing is repeated here (`retrying.retry`).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Once(Generic[K, T]):
         Args:
             key: What was asked for.
             stale: The value that is to be forgotten; None forgets any, and the answer of a
-                look-up under way as well (those who wait for it get it all the same).
+                look-up under way as well (those who wait for it get it anyway).
         """
         if stale is None:
             self._asking.pop(key, None)

@@ -1,8 +1,8 @@
-"""One value per key in a process, made when first asked for and let go when nobody uses it.
+"""One value per key in a process, created on first use and released after the last.
 
-A value is kept for as long as somebody holds it; a few that were asked for lately are kept besides.
+A value is kept for as long as somebody holds it; a few that were used recently are kept too.
 So when credentials change, and with them the key, the old value lives until its last run has
-ended, and no longer. It knows nothing of AWS.
+ended, and no longer. It contains nothing of AWS.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Registry(Generic[T]):
         return value
 
     def tidy(self) -> None:
-        """Let go of what was not asked for in a while; nobody has to ask for another value."""
+        """Release what was not asked for in a while; nobody has to ask for another value."""
         let_go: list[T] = []
         with self._lock:
             self._forget(let_go)

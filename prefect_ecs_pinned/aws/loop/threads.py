@@ -31,12 +31,12 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any]", ThreadsafeCalls]
 class Threads:
     """A few daemon threads.
 
-    ``_ready`` guards ``_jobs``, ``_count`` and ``_free``. A thread is free from when its call has
-    returned, before anybody knows that, until it takes the next job; so one is added exactly
-    when there are more jobs than threads without one.
+    ``_ready`` guards ``_jobs``, ``_count`` and ``_free``. A thread is free when its call has
+    returned, before this is visible, until it takes the next job. So one is added when there are
+    more jobs than free threads.
 
     Args:
-        limit: The most threads at once; further calls queue, first in, first out.
+        limit: The most threads at the same time; further calls queue, first in, first out.
         name: Name of the threads, after `THREAD_NAMES`.
     """
 
@@ -75,7 +75,7 @@ class Threads:
                     raise
 
     def close(self) -> None:
-        """End the threads: those without work at once, the others when their calls return."""
+        """End the threads: those without work immediately, the others when their calls return."""
         with self._ready:
             self._closed = True
             self._ready.notify_all()
@@ -102,7 +102,7 @@ class Threads:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
             try:
                 result = call()
-            except BaseException as exception:  # noqa: BLE001 - handed to whoever waits
+            except BaseException as exception:  # noqa: BLE001 - passed to the waiter
                 self._returned()
                 calls.call_soon(partial(_settle, future, None, exception))
             else:

@@ -26,7 +26,7 @@ MOST_EMPTY_PAGES = 20
 #: Seconds for which reading a stream is tried again while AWS refuses it.
 REFUSED_SECONDS = 120.0
 
-#: Answers that a stream does not exist which end one that has been read before: one is no proof.
+#: Answers that a stream does not exist which end one that has been read before: one is not proof.
 ABSENCES = 2
 
 
@@ -43,7 +43,7 @@ class Alone:
         self._elsewhere = elsewhere
 
     async def read(self) -> bool:
-        """Give every stream a turn; says whether there is more to be read at once."""
+        """Give every stream a turn; says whether there is more to read immediately."""
         waiting = dict.fromkeys(f for f in self._group.follows if not self._elsewhere(f))
         more = False
         while (follow := self._next(waiting)) is not None:
@@ -52,7 +52,7 @@ class Alone:
         return more
 
     def _next(self, waiting: dict[Follow, None]) -> Follow | None:
-        """One whose container has ended since its last turn, or the next that has had none."""
+        """One whose container has ended since its last turn, or the next that has, had no end."""
         urgent = [
             (follow.ends_at, number)
             for number, follow in enumerate(self._group.follows)
@@ -67,7 +67,7 @@ class Alone:
         return follow
 
     async def _turn(self, follow: Follow) -> bool:
-        """Read one stream for some pages; says whether it goes on."""
+        """Read one stream for some pages; says whether it continues."""
         follow.read_at, follow.in_turn = self._group.clock.now(), True
         try:
             return await self._read(follow, self._group.may_end(follow))
@@ -144,7 +144,7 @@ class Alone:
 
 
 def _is_new(follow: Follow, event: Event) -> bool:
-    """Whether a line is none of those that were handed out before this reading began."""
+    """Whether a line is not one of those that were handed out before this reading began."""
     line = event.at, hash(event.text)
     if follow.again[line] > 0:
         follow.again[line] -= 1

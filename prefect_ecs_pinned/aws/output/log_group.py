@@ -59,7 +59,7 @@ class Follow:
         guessed: It is being read so at this moment.
         loud: It has so many lines that it keeps others waiting: it is read alone.
         in_turn: It is being read alone at this moment.
-        token: Where GetLogEvents goes on.
+        token: Where GetLogEvents continues.
         again: Lines that may be met again, since reading alone has begun without a token.
         empty: Empty pages in a row.
         was_read: It has been there.
@@ -176,7 +176,7 @@ class LogGroup:
             self._hand_out(follow, event)
 
     async def ask(self, operation: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        """An answer of AWS, or the `Fault`: nothing is raised, and nothing lasts for ever."""
+        """An answer of AWS, or the `Fault`: nothing is raised, and nothing lasts forever."""
 
         async def ask() -> Any:
             return await call()

@@ -1,13 +1,13 @@
 """Reads the known streams of a log group together, up to a hundred a call (FilterLogEvents).
 
 A turn of such a batch is no longer than some pages and seconds. One that ends before all was read
-has the streams with the most lines read alone from then on, where a token keeps how far reading has
-come; so each such turn leaves fewer for the next, and the quiet ones come to their end.
+has the streams with the most lines read alone from then on, where a token stores the position. So
+each such turn leaves fewer for the next, and the quiet ones end.
 
 Streams that may not exist yet are tried together, too, when they are first followed and when their
 container has ended: two calls instead of two hundred where all have written, as short runs have.
-One that does not exist has the whole call refused; then each half is tried, by a bounded number of
-calls, while the other reader goes on with those that are in none of them.
+For one that does not exist the whole call is refused. Then each half is tried, by a bounded number
+of calls, while the other reader continues with the other streams.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ TURN_SECONDS = 30.0
 APART_SECONDS = 300.0
 MOST_FAILURES = 6
 
-#: Milliseconds by which a line may arrive later than a newer line of another stream of its group;
-#: how far back a stream is read that is quiet while others talk.
+#: Milliseconds by which a line may arrive later than a newer line of another stream of its group.
+#: A stream without new lines is read so far back while others have some.
 LATE_MS = 120_000
 
 #: Milliseconds since its last line after which a stream is read with other quiet ones. Those that
-#: talk are read from close to their last lines, not from where a quiet one stands.
+#: talk are read from close to their last lines, not from the position of a quiet one.
 QUIET_MS = 15_000
 
 
@@ -68,7 +68,7 @@ class Together:
         return follow.exists and not (follow.loud or follow.in_turn or self._apart())
 
     async def read(self) -> bool:
-        """Give all known streams a turn; says whether there is more to be read at once."""
+        """Give all known streams a turn; says whether there is more to read immediately."""
         for batch in self._batches():
             live = [follow for follow in batch if not follow.done.is_set()]
             if live:
@@ -82,7 +82,7 @@ class Together:
     # -- those that may not exist ----------------------------------------------------------------
 
     def _may_guess(self, follow: Follow) -> bool:
-        """Whether a stream is to be tried: at first, and once more when its container has ended."""
+        """Whether a stream is to be tried: at first, and again when its container has ended."""
         if follow.exists or follow.loud or follow.in_turn or self._apart():
             return False
         before = follow.guessed_at
@@ -207,7 +207,7 @@ class Together:
 
     def _failed(self, fault: Fault, batch: Sequence[Follow], asked_at: float) -> None:
         if fault.kind is Kind.NO_STREAM:
-            for follow in batch:  # one was deleted: read each alone once more
+            for follow in batch:  # one was deleted: read each alone again
                 follow.exists = False
                 follow.begin_afresh()
             return

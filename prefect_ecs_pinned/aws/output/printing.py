@@ -1,6 +1,6 @@
 """Prints lines away from the control loop: one thread in a process, whatever a sink does.
 
-A sink writes to a pipe, a disk or a terminal, and any of these may make it wait for ever. So only
+A sink writes to a pipe, a disk or a terminal, and any of these may make it wait forever. So only
 the thread here calls it. Lines wait in a channel per stream; channels take turns. A channel that
 is full loses its oldest lines, so that the last ones, which say how a run has ended, are there
 when printing works again. Where lines are missing, a line says how many.
@@ -28,7 +28,7 @@ MOST_CHARACTERS = 16 * 1024 * 1024
 #: Characters that may wait in a channel although all is full: loud streams leave others room.
 LEAST_OF_CHANNEL = 4 * 1024
 
-#: Characters that a line counts for besides its own: what it costs in memory.
+#: Characters that a line counts for in addition to its own: what it costs in memory.
 LINE_CHARACTERS = 100
 
 #: Lines of one channel that are printed before it is another's turn.
@@ -37,7 +37,7 @@ LINES_IN_TURN = 100
 #: Seconds after which a thread without work ends.
 IDLE_SECONDS = 10.0
 
-#: Takes the place of lines that were dropped, or that the sink has refused.
+#: Replaces lines that were dropped, or that the sink has refused.
 MISSING = "[pinned-ecs: {} lines of output are missing here: they could not be printed in time]"
 
 #: Called with a line, and whether several streams are being read. It may wait, and it may raise.
@@ -54,7 +54,7 @@ class Channel:
         missing: Lines that were dropped or refused, which no line has said yet.
         lost: Lines that were dropped or refused, in all.
         in_turn: It has lines, or one of them is being printed.
-        printing: One of them is being printed, and is none of ``lines`` any more.
+        printing: One of them is being printed, and is not one of ``lines`` any more.
         drained: Called when it has no more.
     """
 

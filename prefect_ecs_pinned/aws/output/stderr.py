@@ -2,8 +2,8 @@
 
 It waits where stderr takes no more for now: a pipe whose reader is slow, a disk that is full, a
 descriptor that does not block. So it is called by a thread of its own (`aws.output.printing`). Of a
-pipe it leaves a half free: whoever logs on the event loop would wait for the reader, too, and every
-run with it.
+pipe it leaves a half free: anyone who logs on the event loop would wait for the reader, too, and
+every run with it.
 """
 
 from __future__ import annotations

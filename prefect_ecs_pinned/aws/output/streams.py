@@ -4,7 +4,7 @@ Read `Output`; a log group is read by `log_together.Together` (FilterLogEvents) 
 `log_alone.Alone` (GetLogEvents), side by side.
 
 Per stream, lines come in its order, each of them once. After the container has ended its stream
-is read once more, late enough for its last lines to have arrived, and until that reading has
+is read again, late enough for its last lines to have arrived, and until that reading has
 worked. What is read twice at the seam of two readings is recognised by its event ID, or by its
 text where GetLogEvents, which gives no IDs, has read it (`core.log_events.Seen`).
 
@@ -103,7 +103,7 @@ class Output:
             cutting.cancel()
 
     def abandon(self, follow: Follow) -> None:
-        """Stop reading: nobody wants the lines any more."""
+        """Stop reading: nobody needs the lines any more."""
         follow.group.end(follow)
 
     def following(self) -> int:
@@ -154,7 +154,7 @@ class Output:
                 group.log_once(logging.WARNING, text)
             if group.follows and not more:
                 await self._clock.wait(READ_SECONDS)
-        self._let_go(key, group)  # at once: the next stream begins with a reader of its own
+        self._let_go(key, group)  # immediately: the next stream begins with its own reader
 
     def _has_ended(self, key: tuple[str, str], group: LogGroup, reader: asyncio.Task[None]) -> None:
         """Leave nobody waiting for a reader that was cancelled."""

@@ -35,7 +35,7 @@ from prefect_ecs_pinned.errors import RegistrationRefused
 #: The most revisions of a family that one process describes: 200 take 15 s at half the quota.
 SCAN_LIMIT = 200
 
-#: Revisions described at once in a scan; ends early at the first batch with a match.
+#: Revisions described at the same time in a scan; ends early at the first batch with a match.
 SCAN_BATCH = 10
 
 #: Seconds for which a look at the newest revision is trusted before a registration. Somebody
@@ -91,7 +91,7 @@ class Family:
     def afresh(self) -> Family:
         """The same family with nothing seen: a revision of it has gone, and others may have.
 
-        A resolution under way goes on with what it has seen; those that come after it are held
+        A resolution under way continues with what it has seen; those that come after it are held
         back until it has ended.
         """
         return Family(
@@ -180,7 +180,7 @@ class Family:
     async def _scan(self, desired: Desired) -> Pin | None:
         """Go through the family's revisions, newest first, until one matches.
 
-        What has been seen is kept, and the next who asks goes on where this one ended.
+        What has been seen is kept, and the next who asks continues where this one ended.
         """
         if self._unseen is None:
             arns = await self._describing.list_active(self._name, SCAN_LIMIT)

@@ -17,7 +17,7 @@ from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.shown import plain
 
-#: Seconds for which a family named without a revision stands for the same revision.
+#: Seconds for which a family named without a revision means the same revision.
 NEWEST_SECONDS = 60.0
 
 #: How keys of tags begin that are not taken along: AWS's own, and `pinned-ecs:keep`.
@@ -46,9 +46,9 @@ class LinkedRevision:
     def definition(self) -> Mapping[str, Any]:
         """The members that RegisterTaskDefinition would accept.
 
-        What ECS only tells, now or in the future, is not taken for something to be registered;
+        Additions of ECS, now or in the future, are not taken for something to be registered;
         nor are tags that AWS itself has set, such as CloudFormation's (API_Tag: the prefix
-        ``aws:`` is reserved), and those that say something of this very revision.
+        ``aws:`` is reserved), and those that say something of this revision.
         """
         accepted = registrable_members() - DESCRIBED_ONLY - {"tags"}
         definition = {name: value for name, value in self.described.items() if name in accepted}
@@ -72,14 +72,14 @@ class LinkedRevision:
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    """A description, and until when the name stands for it."""
+    """A description, and until when the name means it."""
 
     until: float
     linked: LinkedRevision = field(repr=False)
 
 
 class Links:
-    """What names of revisions stand for, described once; lives on the control loop."""
+    """What names of revisions mean, described once; lives on the control loop."""
 
     def __init__(self, describing: Describing, clock: Clock) -> None:
         self._describing = describing
@@ -88,12 +88,12 @@ class Links:
         self._known: Once[tuple[str, bool], _Held] = Once(_REMEMBERED)
 
     def remembered(self, identifier: str, tags: bool = False) -> LinkedRevision | None:
-        """What `read` would give at once, if it would. Safe from any thread."""
+        """What `read` would return immediately, if it would. Safe from any thread."""
         held = self._known.peek((identifier, tags))
         return held.linked if held is not None and self._clock.now() < held.until else None
 
     async def read(self, identifier: str, tags: bool = False) -> LinkedRevision:
-        """The revision that a name stands for; see `Pinning.linked`."""
+        """The revision that a name means; see `Pinning.linked`."""
         key = (identifier, tags)
         held = self._known.peek(key)
         if held is not None and self._clock.now() >= held.until:

@@ -21,9 +21,9 @@ class Pin:
         how: ``remembered``, ``found``, ``adopted`` or ``registered``.
         changed: For a registration, the members that differ from the newest revision before.
         reason: For a registration, why.
-        differs: Members that ECS describes otherwise than wanted, and that are believed all the
-            same: ECS answered so to our own registration, or the caller's own principal has
-            registered it and nobody knows how ECS describes these members.
+        differs: Members that ECS describes differently, and that are accepted
+            anyway: ECS answered so to our own registration, or the caller's own principal has
+            registered it and it is unknown how ECS describes these members.
     """
 
     arn: str
@@ -34,7 +34,7 @@ class Pin:
 
 
 def warn_of_difference(pin: Pin) -> None:
-    """Say that a revision is used although ECS describes it otherwise than wanted."""
+    """Say that a revision is used although ECS describes it differently."""
     why = (
         "so it is the answer to this registration"
         if pin.how == "registered"
@@ -49,7 +49,7 @@ def warn_of_difference(pin: Pin) -> None:
 
 
 def hint_of_former(family: str, former: str) -> str:
-    """What to do about a family whose revisions stand under the name that it had before."""
+    """What to do about a family whose revisions have the name that it had before."""
     return (
         f"{former!r} has revisions: earlier versions changed the name {family!r} to it. To keep "
         f"using them, set family to {former!r}"

@@ -36,7 +36,7 @@ _WHAT = "cannot use the task definition"
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 
-#: A member of ours in the way Python, Terraform or a file of a tool spells it.
+#: A member of this package in the way Python, Terraform or a file of a tool spells it.
 _WORDS = re.compile(r"[_-]+([A-Za-z0-9])")
 
 _KINDS = {"structure": "an object", "map": "an object", "list": "a list", "string": "text"}
@@ -84,7 +84,8 @@ def understood(definition: Any) -> dict[str, Any]:
 def check_values(request: Mapping[str, Any], shape: Any, what: str) -> None:
     """Refuse values of a request that botocore lets pass, and ECS does not read.
 
-    These are truths and numbers out of range where a whole number belongs, and text that is none.
+    These are truths and numbers out of range where a whole number belongs, and text that is not
+    one.
 
     Args:
         request: Of the shape, as botocore's validator has it.
@@ -134,8 +135,8 @@ def _refuse_wrapped(definition: Mapping[Any, Any]) -> None:
         if isinstance(definition.get(member), Mapping):
             raise ConfigurationError(
                 _WHAT,
-                f"it is wrapped: {member!r} holds the definition",
-                f"give what {member!r} holds, without it; tags beside it go into it as 'tags'",
+                f"it is wrapped: the definition is inside {member!r}",
+                f"give only the value of {member!r}; move tags into that value, as 'tags'",
             )
 
 

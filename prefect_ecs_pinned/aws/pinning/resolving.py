@@ -5,7 +5,7 @@ all who ask and shielded from their cancellation; in each `Family` one at a time
 registers. Across processes ECS is the referee: it refuses overlapping registrations of a family,
 the loser looks again and adopts what the winner made.
 
-A revision that ECS calls inactive or unknown at launch is pinned anew (`Pinning.renew`), unless it
+A revision that ECS calls inactive or unknown at launch is pinned again (`Pinning.renew`), unless it
 is so new that RunTask may not know it yet: then it is waited for. All that is remembered has a
 bound; what is forgotten is looked up again.
 """
@@ -62,7 +62,8 @@ class Pinning:
         self._waits = waits
         self._describing = Describing(api, reads, clock, waits.reads)
         self._links = Links(self._describing, clock)
-        #: By key and `may_register`: one who may not register is told so, whoever else asks.
+        #: By key and `may_register`: a caller that may not register gets this answer, whatever
+        #: others ask for.
         self._pins: Once[tuple[Key, bool], Pin] = Once(_PINS)
         self._revisions = Revisions(self._describing, clock)
         self._families: Bounded[str, Family] = Bounded(_FAMILIES, Family.is_busy)
@@ -95,22 +96,22 @@ class Pinning:
             return replace(pin, how="remembered", changed=(), reason="")
 
         pin = await self._pins.get((key, may_register), ask)
-        return resolved[0] if resolved else pin  # who asks first is told how it was resolved
+        return resolved[0] if resolved else pin  # the first caller gets how it was resolved
 
     def _remembered(self, key: Key) -> Pin | None:
         return self._pins.peek((key, True)) or self._pins.peek((key, False))
 
     async def renew(self, desired: Desired, stale: str, may_register: bool = True) -> Pin:
-        """The pin to go on with when RunTask calls a revision inactive or unknown.
+        """The pin to continue with when RunTask calls a revision inactive or unknown.
 
         - **The revision is new**: this process has registered it, or has seen it described as
           ACTIVE for the first time, within the last `NEW_SECONDS`. RunTask may not know it yet, so
           nothing is registered: after a pause that grows from 1 to 8 s it is described again, and
-          while ECS describes it as ACTIVE, or not at all yet, the answer is ``stale`` itself. The
-          launch is to be repeated with it, and such an answer is no renewal that a caller should
-          count: there is an end to them after `NEW_SECONDS`.
+          while ECS describes it as ACTIVE, or not yet, the answer is ``stale`` itself. The launch
+          is to be repeated with it, and such an answer is not a renewal that a caller should count:
+          there is an end to them after `NEW_SECONDS`.
         - **Otherwise**, or when ECS describes it as INACTIVE, it is never used again in this
-          process, and the pin is resolved anew.
+          process, and the pin is resolved again.
 
         However many launches report one revision, they share the pause, the look and what is found:
         it is one incident.
@@ -138,13 +139,13 @@ class Pinning:
         return await self.resolve(desired, may_register)
 
     def remembered_link(self, identifier: str, tags: bool = False) -> LinkedRevision | None:
-        """What `linked` would give at once, if it would. Safe from any thread."""
+        """What `linked` would return immediately, if it would. Safe from any thread."""
         return self._links.remembered(identifier, tags)
 
     async def linked(self, identifier: str, tags: bool = False) -> LinkedRevision:
         """The revision that ``task_definition_arn`` names.
 
-        Revisions never change, so one is described once; a bare family stands for its newest
+        Revisions never change, so one is described once; a bare family means its newest
         revision for a minute.
 
         Args:

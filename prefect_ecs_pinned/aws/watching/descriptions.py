@@ -18,8 +18,8 @@ MISSING = "MISSING"
 def by_arn(answer: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """The tasks that an answer describes, by ``taskArn``; entries without one are left out.
 
-    If a task is described more than once, one that has not ended counts: an end is believed only
-    when nothing contradicts it.
+    If a task is described more than once, one that has not ended counts: an end
+    counts only when nothing contradicts it.
 
     Raises:
         ValueError: There is no list of tasks in it.

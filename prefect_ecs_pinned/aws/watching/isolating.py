@@ -1,4 +1,4 @@
-"""One bad task in a batch of a hundred: ask for ever smaller parts until it stands alone.
+"""One bad task in a batch of a hundred: read smaller and smaller parts until it is alone.
 
 ECS refuses a whole DescribeTasks for one of its tasks: an ARN of another account or Region
 (``InvalidParameterException``), or one that an IAM policy keeps from us (its tags, say).

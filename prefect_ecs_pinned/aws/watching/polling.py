@@ -1,8 +1,8 @@
 """One cluster's polls: when, and what becomes of calls that fail.
 
-A poll comes due by the shortest interval among the cluster's watches, counted from when that watch
-began; earlier for a start deadline; later as the read quota asks, which clusters share fairly, and
-after polls without an answer.
+The shortest interval among the cluster's watches, counted from the beginning of that watch, sets
+the next poll. It is earlier for a start deadline. It is later for the read quota, which clusters
+share fairly, and after polls without an answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 #: API_DescribeTasks, "tasks": "A list of up to 100 task IDs or full ARN entries."
 DESCRIBE_TASKS_LIMIT = 100
 
-#: Polls in a row without an answer after which that is logged, once. At once, if it may last.
+#: Polls in a row without an answer after which that is logged, once. Immediately, if it may last.
 _LOGGED_AFTER = 5
 
 #: Refused batches that are taken apart in one poll, if others are answered.
@@ -109,7 +109,7 @@ class Poller:
             self.wake()
 
     def wake(self) -> None:
-        """Plan anew."""
+        """Plan again."""
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
@@ -128,7 +128,7 @@ class Poller:
             self._joined_due = self.watches.start_deadline = math.inf
             try:
                 await self._poll()
-            except Exception as exception:  # whatever it is, it is no task's fault
+            except Exception as exception:  # whatever it is, it is not a task's fault
                 logger.exception("Cluster %s: a poll has failed", self.name)
                 self.watches.not_answered(self.watches.arns(), exception)
                 self._count([exception])

@@ -92,7 +92,7 @@ def _start_hint(watch: Watch, overdue: Snapshot) -> str:
     bound = max(SCALE_OUT_SECONDS, watch.start_timeout)
     more = "" if watch.start_timeout > SCALE_OUT_SECONDS else f", above {SCALE_OUT_SECONDS:.0f}"
     return (
-        f"no container instance had room for it within {bound:.0f} s: check that the capacity "
-        "provider's Auto Scaling group can grow (its maximum size) and that its instances are "
-        f"large enough for the task, or raise task_start_timeout_seconds{more}"
+        f"no container instance had room for it within {bound:.0f} s: check the maximum size of "
+        "the capacity provider's Auto Scaling group, and the size of its instances, or raise "
+        f"task_start_timeout_seconds{more}"
     )

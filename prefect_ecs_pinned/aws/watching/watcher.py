@@ -1,4 +1,4 @@
-"""Batched DescribeTasks: one call for a hundred live tasks, whoever asks.
+"""Batched DescribeTasks: one call for a hundred live tasks, for all callers.
 
 A cluster with live tasks is polled by one coroutine (`polling`). Each poll hands every watch its
 own task's change (`watches`), and decides on start timeouts with that fresh look, so no run needs a
@@ -6,7 +6,7 @@ timer. Throttles and lost calls slow the polls down and never reach a run: what 
 ends its watch, or trouble that has lasted (`trouble`).
 
 A task that has not started in time is stopped, and watched until it is seen STOPPED: a stop that
-ECS does not accept is repeated, and if the task starts after all, its run goes on.
+ECS does not accept is repeated, and if the task starts after all, its run continues.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Watching:
         """Give a queue every change of a task's status, until it is final.
 
         Args:
-            task: The task as RunTask answered it; one that has ended is delivered at once.
+            task: The task as RunTask answered it; one that has ended is delivered immediately.
             interval: Seconds between polls; the shortest of a cluster's watches counts.
             start_timeout: Seconds from now until it has to run; then it is stopped.
             queue: Gets snapshots, the last one final, or an error that ends the watch.
@@ -98,7 +98,7 @@ class Watching:
         return watch
 
     def forget(self, watch: Watch) -> None:
-        """End a watch whose run is gone; others of the same task go on."""
+        """End a watch whose run is gone; others of the same task continue."""
         poller = self._pollers.get(watch.cluster)
         if poller is not None:
             poller.watches.remove(watch)
@@ -140,7 +140,7 @@ class Watching:
         try:
             await poller.run()
         finally:
-            self._end(poller)  # at once: the next watch gets a poller of its own
+            self._end(poller)  # immediately: the next watch gets a poller of its own
 
     def _ended(self, poller: Poller, poll: asyncio.Task[None]) -> None:
         """However it has ended, even if it was cancelled before it began."""
@@ -156,7 +156,7 @@ class Watching:
         poller.watches.end_all("watching has ended in this process; it may still run")
 
     def _share(self) -> float:
-        """Calls a second that a cluster may make at most, as things stand."""
+        """Calls a second that a cluster may make at most, at the moment."""
         if len(self._pollers) == 1:
             return self._reads.rate
         return fair_share((p.demand() for p in self._pollers.values()), self._reads.rate)

@@ -1,6 +1,6 @@
 """The watches of one cluster's tasks, and what an answer of DescribeTasks means for each.
 
-Nothing here calls AWS. Whatever an answer holds, each watch either goes on or gets an error: one
+Nothing here calls AWS. Whatever an answer holds, each watch either continues or gets an error: one
 place hands the answers out (`Watches.hand_out`), and what an odd entry raises concerns the watches
 of that task alone. Trouble ends a watch only when it has lasted.
 """
@@ -96,7 +96,7 @@ class Watches:
         self._intervals[watch.interval] += 1
 
     def remove(self, watch: Watch) -> None:
-        """Forget a watch; others of the same task go on."""
+        """Forget a watch; others of the same task continue."""
         arn = watch.task.task_arn
         watches = self._by_arn.get(arn, ())
         if watch not in watches:
@@ -115,7 +115,7 @@ class Watches:
         """Give each watch of these tasks what an answer says of its own.
 
         Raises:
-            ValueError: It is no answer of DescribeTasks; no watch has been given anything.
+            ValueError: It is not an answer of DescribeTasks; no watch has been given anything.
         """
         described = by_arn(answer)
         self.answered = True

@@ -33,7 +33,7 @@ async def read_claims(calls: Calls, family: str) -> list[Claim]:
 
     Raises:
         ConfigurationError: A block or deployment that may belong to the family does not load,
-            so that nobody can tell what it claims.
+            so that its claims are unknown.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     async with prefect_api() as client:

@@ -2,8 +2,8 @@
 
 What takes the flow runs is an agent with a block (Prefect 2) or a worker (Prefect 3).
 
-Nothing in the way of a flow run knows that this is a demo: it sets the stage with the commands
-that a user types, then looks on.
+Nothing on the path of a flow run depends on the fact that this is a demo: it sets the stage with
+the commands that a user types, then looks on.
 """
 
 from prefect_ecs_pinned.operations.demo.play import DemoSettings, Summary, run_demo

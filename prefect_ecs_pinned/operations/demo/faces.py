@@ -29,7 +29,7 @@ OURS = ("pinned-ecs-task", "pinned-ecs")
 WORKER_SETTINGS: Mapping[str, str] = {
     # Seconds between looks at the work pool; 10 by default.
     "PREFECT_WORKER_QUERY_SECONDS": "2",
-    # 5 by default. SQLite is locked while much is written at once, the server answers 503 then,
+    # 5 by default. SQLite is locked during many writes, the server answers 503 then,
     # and Prefect's worker reports a run as crashed whose labels it could not set.
     "PREFECT_CLIENT_MAX_RETRIES": "20",
 }

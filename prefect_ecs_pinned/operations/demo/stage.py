@@ -144,7 +144,7 @@ class Stage:
     def start_agent(self) -> None:
         """Start `prefect agent`, on the queue `prod`.
 
-        By way of the work pool: up to 200 runs a look, instead of 10 by queue alone.
+        Through the work pool: up to 200 runs a look, instead of 10 by queue alone.
         """
         command = [_script("prefect"), "agent", "start", "-p", "default-agent-pool", "-q", "prod"]
         self.start("agent", command, AGENT_SETTINGS)
@@ -224,7 +224,7 @@ class Stage:
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
-                # SQLite says "database is locked" when much is written at once.
+                # SQLite says "database is locked" during many writes.
                 if error.code != _BUSY or time.monotonic() > deadline:
                     raise
             time.sleep(_BUSY_SECONDS)
@@ -250,7 +250,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def _script(name: str) -> str:
-    """A console script of this very environment."""
+    """A console script of this environment."""
     return str(Path(sys.executable).with_name(name))
 
 

@@ -124,7 +124,7 @@ async def _examine(one: Configuration, look: Look) -> list[tuple[str, Answer]]:
 
 
 def _failed(error: PinnedECSError, hidden: Collection[str] = ()) -> Answer:
-    """What a check comes to that ended in an error: not knowing is not a fault of the set-up."""
+    """The result of a check that ended in an error: an unknown is not a fault of the set-up."""
     text = without(error.text, hidden)
     if isinstance(error, AccessDenied | Unavailable):
         return skip(text, error.hint)

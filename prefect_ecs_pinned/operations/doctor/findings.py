@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Status(Enum):
-    """How it stands."""
+    """Its result."""
 
     OK = "OK"
     WARN = "WARN"
@@ -22,7 +22,7 @@ class Answer:
     """What one check says of one subject.
 
     Attributes:
-        status: How it stands.
+        status: Its result.
         detail: In what way.
         hint: What a person can do about it; empty when there is nothing to do.
     """
@@ -43,7 +43,7 @@ class Finding:
     Attributes:
         check: Name of the check.
         subjects: Blocks, deployments, or what else was looked at.
-        status: How it stands.
+        status: Its result.
         detail: In what way.
         hint: What a person can do about it.
     """

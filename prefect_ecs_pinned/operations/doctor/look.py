@@ -34,7 +34,7 @@ class Look:
         self._elsewhere: dict[str, Look] = {}
 
     def close(self) -> None:
-        """Let go of what was made."""
+        """Release what was made."""
         self.plane.close()
         for look in self._elsewhere.values():
             look.close()

@@ -54,7 +54,7 @@ def _largest(stated: dict[str, Any]) -> str:
 
 
 async def api_url(subject: Subject) -> list[Answer]:
-    """The container is told of a Prefect API that is not on this machine."""
+    """The container has the address of a Prefect API that is not on this machine."""
     if "PREFECT_API_URL" in subject.desired.secret_names:
         return [ok("a secret provides PREFECT_API_URL")]
     hint = "set PREFECT_API_URL where the agent runs, or in the block's env, to an address that "
@@ -79,7 +79,7 @@ async def api_url(subject: Subject) -> list[Answer]:
 
 
 def _variable(subject: Subject, name: str) -> str:
-    """A variable of the Prefect container: the request's, failing that the definition's."""
+    """A variable of the Prefect container: the request's, otherwise the definition's."""
     overridden = (subject.request.get("overrides") or {}).get("containerOverrides") or []
     mine = [c for c in overridden if c.get("name") == subject.desired.container_name]
     for container in (*mine, subject.desired.container):
@@ -90,7 +90,7 @@ def _variable(subject: Subject, name: str) -> str:
 
 
 async def image_is_set(subject: Subject) -> list[Answer]:
-    """The image does not follow the Prefect version of whoever loads it."""
+    """The image does not follow the Prefect version that loads it."""
     image = subject.desired.image
     if subject.configuration.image_unset:
         return [

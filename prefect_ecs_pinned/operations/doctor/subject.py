@@ -24,10 +24,10 @@ from prefect_ecs_pinned.runs.request import undecided_cluster
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
 
-#: Stands for the id of any flow run: all are as long.
+#: Placeholder for the id of any flow run: all are as long.
 _FLOW_RUN_ID = "00000000-0000-0000-0000-000000000000"
 
-#: Stands for subnets that are looked up.
+#: Placeholder for subnets that are looked up.
 _LOOKED_UP = "looked up"
 
 

@@ -10,7 +10,7 @@ from prefect_ecs_pinned.core.arn import parse_revision
 from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.operations.calls import Calls
 
-#: What stands in a policy for what is not known. None of them can be taken for a value.
+#: What is in a policy for what is not known. None of them can be taken for a value.
 ACCOUNT_ID, REGION, EXECUTION_ROLE = "ACCOUNT_ID", "REGION", "EXECUTION_ROLE"
 PLACEHOLDERS = (ACCOUNT_ID, REGION, EXECUTION_ROLE)
 
@@ -50,7 +50,7 @@ async def read_account(calls: Calls) -> Account:
 
 
 def stand_in(named: str, account: Account, container: str) -> Mapping[str, Any]:
-    """What stands for a revision that cannot be read: it has an execution role, on Fargate.
+    """The placeholder for a revision that cannot be read: it has an execution role, on Fargate.
 
     Args:
         named: Its ARN or name.

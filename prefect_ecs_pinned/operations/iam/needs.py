@@ -168,7 +168,7 @@ async def _linked(spec: RunSpec, calls: Calls, tags: bool) -> LinkedRevision | N
 
 
 def _reads_tags(spec: RunSpec, desired: Desired) -> list[str]:
-    """The family, if tags are wanted; and that of a linked revision, whose tags are kept."""
+    """The family, if tags are needed; and that of a linked revision, whose tags are kept."""
     named = named_revision(spec)
     linked = [parse_revision(named).family] if named else []
     return [*linked, *([desired.family] if desired.tags else [])]

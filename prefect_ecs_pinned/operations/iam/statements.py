@@ -84,7 +84,7 @@ def _operator(found: Sequence[Needs]) -> list[Statement]:
 
 
 def _examine(found: Sequence[Needs]) -> list[Statement]:
-    """What `doctor` looks at, besides revisions."""
+    """What `doctor` checks, in addition to revisions."""
     clusters = [n.ecs(f"cluster/{n.cluster}") for n in found]
     groups = ["ec2:DescribeSecurityGroups"] if any(n.has_security_groups for n in found) else []
     vpcs = ["ec2:DescribeVpcs"] if any(n.looks_up_network for n in found) else []

@@ -28,7 +28,7 @@ from prefect_ecs_pinned.operations.pools.reads import candidates
 from prefect_ecs_pinned.operations.prune.rules import ago
 from prefect_ecs_pinned.operations.sources import Candidate
 
-#: Names of the distributions whose versions are shown, where Prefect knows them.
+#: Names of the distributions whose versions are shown, where Prefect has them.
 _DISTRIBUTIONS = ("prefect-ecs-pinned", "prefect-aws")
 
 #: Workers that are named in one line.
@@ -36,7 +36,7 @@ _NAMED = 5
 
 
 async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said], list[Candidate]]:
-    """How the flow runs of a pool, or of all pools of ours, are picked up; what they may use.
+    """How the flow runs of a pool, or of all such pools, are picked up; what they may use.
 
     Raises:
         ConfigurationError: There is no such pool.
@@ -66,7 +66,7 @@ async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said]
 
 
 def _type(pool: WorkPool) -> Answer:
-    """Whether a worker of ours launches its runs."""
+    """Whether a worker of this package launches its runs."""
     if pool.type == OURS:
         return ok(OURS)
     if pool.type == PLAIN:
@@ -149,7 +149,7 @@ def _alive(pool: WorkPool, workers: Sequence[Mapping[str, Any]]) -> list[Answer]
         if not workers:
             return [fail("no worker has ever polled it: its runs stay Scheduled", f"start {start}")]
         latest = max(workers, key=lambda worker: str(worker.get("last_heartbeat_time") or ""))
-        detail = f"none is online; the last heartbeat was {_worker(latest)}"
+        detail = f"no worker is online; the last heartbeat was {_worker(latest)}"
         return [fail(detail, f"start one: {start}")]
     said = [ok(f"{len(online)} online: {_some([_worker(worker) for worker in online])}")]
     known = {name: _versions(worker) for worker in online if (name := str(worker.get("name")))}

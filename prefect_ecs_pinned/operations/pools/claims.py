@@ -32,7 +32,7 @@ async def read_claims(calls: Calls, family: str) -> list[Claim]:
 
     Raises:
         ConfigurationError: A pool or deployment that may belong to the family does not load, so
-            that nobody can tell what it claims.
+            that its claims are unknown.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     claims: list[Claim] = []
@@ -74,7 +74,7 @@ def _links(template: Mapping[str, Any], variables: Mapping[str, Any]) -> list[st
 
 
 def _may_be_of(family: str, pool: WorkPool, variables: Mapping[str, Any]) -> bool:
-    """Whether a family's name stands somewhere in what does not load, or is its default."""
+    """Whether a family's name is somewhere in what does not load, or is its default."""
     texts = [f"prefect_{pool.name}", *_texts([pool.base_job_template, dict(variables)])]
     return any(family in (text, former_family(text)) or family in text for text in texts)
 

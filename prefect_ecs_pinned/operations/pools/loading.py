@@ -103,7 +103,7 @@ class Loading:
         return job
 
     async def _describe(self, access: Access, revision: str) -> Mapping[str, Any]:
-        """A revision; empty when there is none, of which whoever uses it says so."""
+        """A revision; empty when there is none, of which every user reports this."""
         key = (access.key, revision)
         if key not in self._described:
             self._described[key] = await describe(Calls.of(access), revision) or {}
@@ -124,11 +124,11 @@ def _with(variables: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, An
     """Job variables with others written over them.
 
     Raises:
-        TypeError: A path leads through what is no object.
+        TypeError: A path leads through something that is not an object.
     """
     result: dict[str, Any] = copy.deepcopy(dict(variables))
     for path, value in more.items():
-        result.pop(path, None)  # names with dots give way to nested ones
+        result.pop(path, None)  # names with dots are replaced by nested ones
         set_in_dict(result, path, value)
     return result
 

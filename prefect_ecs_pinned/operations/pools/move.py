@@ -1,6 +1,6 @@
 """From a pool of type `ecs` to one of type `pinned-ecs`, its deployments with it; and back.
 
-A pool's type can't be changed, so a second pool is made beside it. The first stays as it is.
+A pool's type can't be changed, so a second pool is made next to it. The first stays as it is.
 Everything is checked before anything is written, and what is there already is left alone: running
 it again does what was left undone.
 """

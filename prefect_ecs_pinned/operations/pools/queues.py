@@ -69,5 +69,5 @@ async def unfinished_in(client: PrefectClient, pool: WorkPool) -> int:
 
 
 def _is_scheduled(run: FlowRun) -> bool:
-    """Whether it is moved with its deployment: the server makes it anew when that changes."""
+    """Whether it is moved with its deployment: the server makes it again when that changes."""
     return run.state is not None and run.state.name == "Scheduled"

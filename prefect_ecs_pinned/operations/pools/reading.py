@@ -73,7 +73,7 @@ async def read_pools(client: PrefectClient) -> list[WorkPool]:
 
 
 def check_type(pool: WorkPool) -> None:
-    """Refuse a pool whose runs no worker of ours could launch.
+    """Refuse a pool whose runs no worker of this package could launch.
 
     Raises:
         ConfigurationError: It is of another type than `pinned-ecs` and `ecs`.
@@ -96,10 +96,11 @@ def check_type(pool: WorkPool) -> None:
 
 #: For runs that Prefect Cloud launches.
 HOW_TO_MOVE = (
-    f"make a pool of this package's type (`prefect work-pool create NAME --type {OURS}`), set in "
-    "its base job template what this pool's has (cluster, roles, network, an AWS credentials block "
-    "or none), start a worker on it (`prefect worker start --pool NAME`), and deploy to it "
-    "(work_pool.name in prefect.yaml)"
+    f"create a pool of this package's type: `prefect work-pool create NAME --type {OURS}`. Copy "
+    "the "
+    "settings of this pool's base job template (cluster, roles, network, AWS credentials block). "
+    "Start a worker: `prefect worker start --pool NAME`. Deploy to the new pool (work_pool.name in "
+    "prefect.yaml)"
 )
 
 

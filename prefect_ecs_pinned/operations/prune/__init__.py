@@ -3,7 +3,7 @@
 Agents never deregister: revisions stay until they are pruned. A revision is kept when a saved
 block or deployment resolves to it, a live task or an ECS service uses it, it is one of the
 newest, or it is young: other Prefect servers may share the family. Much that may use a revision
-can't be seen from here (`UNSEEN`): who knows of it names the revision (`Rules.referenced`), or
+can't be seen from here (`UNSEEN`): a person who uses it names the revision (`Rules.referenced`), or
 gives it a tag (`KEEP_TAG`). What is to go is decided first (`Pruning.survey`), then carried out
 (`Pruning.carry_out`), at a pace that leaves agents room to register. Both may be interrupted
 anywhere and repeated: what is left is found again.

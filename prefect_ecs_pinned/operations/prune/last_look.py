@@ -1,4 +1,4 @@
-"""The last look at a revision that would go: a tag that keeps it, its age by AWS's own clock."""
+"""The last look at a revision before it is deregistered: its tag, and its age by AWS's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect_ecs_pinned.operations.prune.rules import ago
 
 
 async def last_look(calls: Calls, arn: str, min_age: timedelta) -> str:
-    """Why a revision that nobody seems to need is kept all the same; empty when it is not.
+    """Why a revision that nobody seems to need is kept anyway; empty when it is not.
 
     Args:
         calls: Reach AWS.
@@ -22,7 +22,7 @@ async def last_look(calls: Calls, arn: str, min_age: timedelta) -> str:
         min_age: If it is younger, it is kept, whatever this machine's clock says.
 
     Raises:
-        AccessDenied: Its tags may not be read, so that nobody can tell.
+        AccessDenied: Its tags may not be read, so that it is unknown.
         PinnedECSError: AWS could not be reached.
     """
     try:

@@ -86,7 +86,7 @@ class Pruning:
         if reference.family != self._family:
             return False
         described = await describe(self._calls, reference.short)
-        if described is None:  # a family may have none that is ACTIVE
+        if described is None:  # a family may do not have one that is ACTIVE
             return not (reference.revision or reference.where)
         return reference.covers(str(described["taskDefinitionArn"]))
 
@@ -124,7 +124,7 @@ class Pruning:
         return Verdict(revision.arn, active, revision.registered_at, kept, revision.observed)
 
     async def _look_again(self, judged: Sequence[Verdict], progress: Progress) -> list[Verdict]:
-        """Ask for the tags of those that would go, and only of those."""
+        """Ask for the tags of those that would be deregistered, and only of those."""
         found = {verdict.arn: verdict for verdict in judged}
         doomed = [verdict for verdict in judged if not verdict.kept]
         done = 0
@@ -142,7 +142,7 @@ class Pruning:
         """Deregister, and delete if that is asked for, what a survey has found.
 
         Raises:
-            PinnedECSError: AWS refused, or could not be reached. What is done is done.
+            PinnedECSError: AWS refused, or could not be reached. Completed steps are kept.
         """
         done = Pruned()
         looked_at = self._calls.clock.now()

@@ -52,7 +52,7 @@ class Reference:
         """Read an ARN, ``family:revision`` or ``family``.
 
         Raises:
-            ConfigurationError: It is none of these.
+            ConfigurationError: It is not one of these.
         """
         match = _REFERENCE.fullmatch(text.strip())
         if match is None:

@@ -21,7 +21,7 @@ class Rules:
         keep: The newest ACTIVE revisions that are kept in any case; at least 1.
         min_age: A revision that is younger is kept.
         delete: Also delete deregistered revisions, permanently.
-        referenced: What is kept because a person says so.
+        referenced: What is kept because a person named it.
     """
 
     keep: int
@@ -128,7 +128,7 @@ def duration(text: str) -> timedelta:
     """Read ``30d``, ``12h``, ``45m``, ``10s`` or ``2w``.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: It is not one of these.
     """
     number, unit = text[:-1], text[-1:]
     if not _DIGITS.fullmatch(number) or unit not in _UNITS:

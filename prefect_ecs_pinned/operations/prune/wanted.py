@@ -21,7 +21,7 @@ async def prunings(reference: Holder, rules: Rules) -> list[Pruning]:
 
     Raises:
         ConfigurationError: No such block or pool; it does not load, or registers nothing; or a
-            revision that is to be kept is none of these families'.
+            revision that is to be kept is not of these families.
         PinnedECSError: AWS or Prefect refused, or could not be reached.
     """
     found = await prunings_for(await configurations(reference, every=True), rules)
@@ -50,7 +50,7 @@ async def prunings_for(wanted: Sequence[Configuration], rules: Rules) -> list[Pr
 
 
 async def _check(found: Sequence[Pruning], referenced: Sequence[Reference]) -> None:
-    """Refuse a reference that keeps nothing: it may be a slip of the pen.
+    """Refuse a reference that keeps nothing: it may be a typo.
 
     Raises:
         ConfigurationError: One is to no revision of what is to be pruned.

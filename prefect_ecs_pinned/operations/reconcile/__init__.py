@@ -1,8 +1,8 @@
-"""Flow runs that Prefect believes unfinished and whose task is gone; tasks that outlived theirs.
+"""Flow runs that are unfinished in Prefect and whose task is gone; tasks that outlived theirs.
 
 An agent that is killed leaves both behind. `survey` looks and decides, `carry_out` acts on what
-it decided. `verdict` and `outlived` hold the rules on `facts`, `places` knows which accounts are
-looked at, `evidence` asks ECS, `flow_runs` asks Prefect and sets states.
+it decided. `verdict` and `outlived` hold the rules on `facts`, `places` has the accounts
+that are looked at, `evidence` asks ECS, `flow_runs` asks Prefect and sets states.
 """
 
 from prefect_ecs_pinned.operations.reconcile.carry_out import Outcome, carry_out

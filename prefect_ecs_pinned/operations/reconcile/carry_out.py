@@ -1,4 +1,4 @@
-"""Do what a survey decided, each flow run having been read once more."""
+"""Do what a survey decided, each flow run having been read again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefect_ecs_pinned.operations.reconcile.findings import Finding, Survey
 from prefect_ecs_pinned.operations.reconcile.flow_runs import again, end
 from prefect_ecs_pinned.operations.saved import prefect_api
 
-#: Flow runs that are written at once.
+#: Flow runs that are written at the same time.
 _AT_ONCE = 8
 
 #: StopTask's reason.

@@ -1,4 +1,4 @@
-"""What ECS knows of tasks in one account and Region. Reads, in batches, but for `Place.stop`."""
+"""What ECS has on tasks in one account and Region. Reads, in batches, except for `Place.stop`."""
 
 from __future__ import annotations
 

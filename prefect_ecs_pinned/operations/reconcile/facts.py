@@ -56,8 +56,8 @@ class Limits:
     """How long a run is not changed.
 
     Attributes:
-        settle: After a task has stopped, or a flow run has ended: the agent may be about to say
-            so, or the container to finish.
+        settle: After a task has stopped, or a flow run has ended: the agent may be
+            about to report it, or the container to finish.
         vanished: A Running or Cancelling run whose task ECS does not know: DescribeTasks is
             eventually consistent.
         never_launched: A run without any task. It has to exceed every launch wait, and a block's

@@ -24,7 +24,7 @@ class Finding:
         flow_run: Its name.
         state: Name of its state.
         since: When it came into that state, by the Prefect server's clock.
-        task: ARN of its task; None when it has none.
+        task: ARN of its task; None when it does not have one.
         action: What is to be done.
         reason: Why.
     """
@@ -74,8 +74,8 @@ class Survey:
     Attributes:
         findings: One for each unfinished flow run, and for each task of a final one.
         problems: Why there could be no verdict on some.
-        doubts: What speaks for it that the Prefect server is a copy of another. With any, all
-            is not changed.
+        doubts: Signs that the Prefect server is a copy of another. With any sign, nothing is
+            changed.
     """
 
     findings: tuple[Finding, ...]
@@ -89,7 +89,7 @@ class Survey:
 
 
 def doubt(subject: Subject, verdict: Verdict, task: Task) -> PinnedECSError:
-    """What a verdict that doubts the server says to people."""
+    """What a verdict about a doubtful server shows to people."""
     return PinnedECSError(
         "refuses to reconcile with this Prefect server, which may be a copy of another",
         f"flow run {subject.name} ({subject.id}) is {subject.state_name} and task "

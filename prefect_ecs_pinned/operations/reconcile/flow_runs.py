@@ -143,7 +143,7 @@ async def unfinished(
 
 
 async def by_id(client: PrefectClient, ids: Iterable[UUID]) -> list[Subject]:
-    """The flow runs of these ids that this Prefect server knows."""
+    """The flow runs of these ids that this Prefect server has."""
 
     async def read(some: Sequence[UUID], limit: int) -> Sequence[FlowRun]:
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(some)))
@@ -214,10 +214,10 @@ def _subjects(flow_runs: Iterable[FlowRun]) -> list[Subject]:
 
 
 def _server_time(flow_run: FlowRun, state: State[Any]) -> datetime | None:
-    """What the server's own clock showed when it answered, from what it reckons with it.
+    """What the server's own clock showed when it answered, from the durations that it computes.
 
-    The Date of an answer may be a proxy's: nginx replaces it. But the server adds to the run time
-    what has passed since a run is Running, and reckons how late one is that has not started
+    The Date of an answer may be a proxy's: nginx replaces it. But the server computes two durations
+    with its own clock: the run time of a Running run, and the delay of a run that has not started
     (prefect 2.20, ``ORMRun.estimated_run_time`` and ``estimated_start_time_delta``).
     """
     origin: datetime | None

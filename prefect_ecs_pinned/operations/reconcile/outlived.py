@@ -2,13 +2,12 @@
 
 A Prefect server may be a copy: a backup that was restored, a staging server that was filled from
 production's database. It holds production's flow runs, their pids and the credentials, and takes
-tasks for lost that serve runs of which it knows nothing any more. So a task is stopped only if
+tasks for lost that serve runs that it no longer has. So a task is stopped only if
 
 1. its flow run has been final for over `Limits.settle`;
 2. the server's record of the flow run changed after the task was created. The pid proves it
-   without any clock if it names this very task: nobody could write it before. Otherwise the task
-   must have been given this server's address, and the final state be younger than the task by
-   `Limits.skew`;
+   without any clock if it names this task: it could not be written before. Otherwise the task must
+   have this server's address, and the final state must be younger than the task by `Limits.skew`;
 3. the clocks do not say that the flow run had ended before the task was created;
 4. the task was not given the address of another Prefect API.
 
@@ -92,7 +91,7 @@ def _reports_elsewhere(url: str) -> Verdict:
 def api_url(url: str) -> str:
     """The URL of a Prefect API without user, password and query.
 
-    Empty for what tells nothing about where it is: no http URL, or one of the machine itself.
+    Empty for addresses without a place: no http URL, or one of the machine itself.
     """
     try:
         parts = urlsplit(url.strip())

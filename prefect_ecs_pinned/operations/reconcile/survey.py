@@ -38,7 +38,7 @@ from prefect_ecs_pinned.operations.sources import Holder
 #: refusal, and before it a launch waits for its turn (20 RunTask calls a second on Fargate).
 LAUNCH_MARGIN = timedelta(minutes=5)
 
-#: Flow runs whose former states are read at once.
+#: Flow runs whose former states are read at the same time.
 _AT_ONCE = 8
 
 
@@ -105,7 +105,7 @@ def _urls(more: Collection[str]) -> frozenset[str]:
     """The URLs of this Prefect server's API.
 
     Raises:
-        ConfigurationError: One of those that were given is none.
+        ConfigurationError: One of those that were given is not a URL.
     """
     for url in more:
         if not api_url(url):
@@ -131,7 +131,7 @@ def _check(limits: Limits, scope: Scope) -> None:
 
 
 class _Judge:
-    """Decides on unfinished flow runs, of which all that a look can tell is known."""
+    """Decides on unfinished flow runs, from all that a look can find."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class _Judge:
 
 
 def _named(subject: Subject, evidence: Evidence) -> str | None:
-    """The task that a finding names: the newest, failing that the pid's."""
+    """The task that a finding names: the newest, otherwise the pid's."""
     newest = max(evidence.tasks, key=lambda task: task.created_at.latest, default=None)
     if newest is not None:
         return newest.snapshot.task_arn

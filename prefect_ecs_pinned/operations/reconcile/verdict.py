@@ -40,7 +40,7 @@ _NO_VERDICT = (ByPid.FAILED, ByPid.ELSEWHERE, ByPid.ANOTHER)
 
 
 def decide(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> Verdict:
-    """What is to become of a flow run that Prefect believes unfinished."""
+    """What is to become of a flow run that are unfinished in Prefect."""
     if run.state not in UNFINISHED:
         return leave(f"its state is {run.state}")
     if evidence.by_pid in _NO_VERDICT:
@@ -64,7 +64,7 @@ def needs_history(run: Run, evidence: Evidence) -> bool:
 
 
 def needs_search(run: Run, evidence: Evidence, now: datetime, limits: Limits) -> bool:
-    """Whether only a search by ``startedBy`` can tell: it is about to be taken for lost."""
+    """Whether only a search by ``startedBy`` can decide: it is about to be taken for lost."""
     if evidence.by_pid in _NO_VERDICT:
         return False
     if any(not t.snapshot.final for t in evidence.tasks):
