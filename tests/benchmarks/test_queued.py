@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from importlib.metadata import distributions
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -130,7 +132,7 @@ def test_states_are_counted_by_type():
 
 
 def test_a_database_that_is_not_installed_is_said_so(monkeypatch):
-    monkeypatch.setattr(databases.shutil, "which", lambda name: None)
-    monkeypatch.setattr(databases, "_DEBIAN", databases.Path("/nowhere"))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(databases, "_DEBIAN", Path("/nowhere"))
     with pytest.raises(FileNotFoundError, match="apt install postgresql"):
         databases._program("postgres")
