@@ -15,6 +15,7 @@ HANGS = 600
 SCENARIOS = {
     "block/test_output.py::test_a_disk_that_is_full_for_a_while_costs_no_line": "the disk is full",
     "docs/session.py::_leave_running": "a command that can't be started ends meanwhile",
+    "faults/liveness.py::frozen": "the worker is stopped for three minutes",
     "faults/runs.py::_live": "a run arrives",
     "functional/flows/sleeper.py::sleeper": "the flow takes its time",
     "worker/test_liveness.py::"

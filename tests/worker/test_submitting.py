@@ -85,8 +85,10 @@ async def test_a_run_of_a_later_poll_reads_it_anew():
     remembered, deployment = Remembered(reads), uuid4()
     POLLED_AT.set(now())
     first = await remembered(deployment)
-    POLLED_AT.set(now() + 0.001)
-    await asyncio.sleep(0.002)
+    first_read = now()
+    while now() == first_read:
+        await asyncio.sleep(0)
+    POLLED_AT.set(now())
     second = await remembered(deployment)
     assert (first.job_variables["env"], second.job_variables["env"]) == ({"N": "1"}, {"N": "2"})
 
@@ -181,6 +183,12 @@ async def test_what_lasts_is_raised():
 # -- turns -----------------------------------------------------------------------------------------
 
 
+async def _settled() -> None:
+    """Until all that can go on without more input has gone on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_so_many_runs_at_once_have_their_turn():
     """The others have it in the order in which they came; one that gives back twice gives once."""
     turns, order = Turns(2), []
@@ -191,12 +199,12 @@ async def test_so_many_runs_at_once_have_their_turn():
         order.append(id_.int)
 
     tasks = [asyncio.create_task(run(id_)) for id_ in runs]
-    await asyncio.sleep(0.01)
+    await _settled()
     assert order == [0, 1]
     turns.give_back(runs[1])
     turns.give_back(runs[1])
     turns.give_back(runs[5])
-    await asyncio.sleep(0.01)
+    await _settled()
     assert order == [0, 1, 2]
     for task in tasks:
         task.cancel()
