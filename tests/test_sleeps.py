@@ -47,9 +47,9 @@ def _is_sleep(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name != "sleep" or not call.args:
         return False
-    seconds = call.args[0]
-    stated = seconds.value if isinstance(seconds, ast.Constant) else None
-    return not isinstance(stated, int | float) or 0 < stated < HANGS
+    given = call.args[0]
+    seconds = given.value if isinstance(given, ast.Constant) else None
+    return not isinstance(seconds, int | float) or 0 < seconds < HANGS
 
 
 def test_a_sleep_polls_or_is_a_part_of_what_happens():

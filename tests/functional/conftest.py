@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,7 @@ class ForkingStage(Stage):
 
 @pytest.fixture(scope="session")
 def world(migrated_database: Path) -> Iterator[World]:
-    stage = ForkingStage()
-    with stage:
+    with closing(ForkingStage()) as stage:
         home = Path(stage.environment["PREFECT_HOME"])
         home.mkdir(exist_ok=True)
         shutil.copyfile(migrated_database, home / "prefect.db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields
+from typing import Literal
 
 import pytest
 
@@ -48,6 +49,23 @@ def test_a_block_and_its_spec_use_the_same_names():
         *("cloudwatch_logs", "network_configuration", "job_request", "made_for"),
     }
     assert set(FIELDS) <= set(RUN)
+
+
+def test_what_has_one_name_has_one_value():
+    """Also what no test has thought of; a field of a subclass is no part of what a run is."""
+
+    class Subclass(PinnedECSTask):
+        _block_type_name = "Made For"
+        _block_type_slug = "made-for"
+        type: Literal["made-for"] = "made-for"  # type: ignore[assignment]
+        made_for: str = "EC2"
+
+    block = Subclass(image="flows:1", cluster="etl", propagate_tags="NONE", cpu=512)
+    spec = run_spec(block)
+    translated = {"type", "task_customizations", "stream_output"}
+    for name in set(NAMES) & set(PinnedECSTask.__fields__) - translated:
+        assert getattr(spec, name) == getattr(block, name), name
+    assert spec.made_for is None
 
 
 def test_what_is_hidden_is_known():
