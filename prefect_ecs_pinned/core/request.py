@@ -227,14 +227,14 @@ def check_reserved(request: Mapping[str, Any]) -> None:
     """Refuse members that launching sets itself, whatever their values.
 
     Raises:
-        ConfigurationError: Customizations have set one.
+        ConfigurationError: Customizations, or a work pool's request, have set one.
     """
     for reserved in ("clientToken", "count"):
         if reserved in request:
             raise ConfigurationError(
                 "cannot launch",
-                f"task_customizations sets {reserved!r}, which makes a launch unsafe to repeat",
-                f"remove the patch of '/{reserved}'",
+                f"the request sets {reserved!r}, which makes a launch unsafe to repeat",
+                "remove it from task_customizations, or from task_run_request of the work pool",
             )
 
 

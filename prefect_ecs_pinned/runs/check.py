@@ -98,8 +98,10 @@ def well_formed_request(
     request = launch_request(spec, desired, revision, subnets, family, default)
     check_reserved(request)
     check_run_task({"taskDefinition": family, **request})
-    if spec.task_customizations:  # what else is sent has values of the fields' own types
-        check_values(request, input_shape("ecs", "RunTask"), _WHAT)
+    # What else is sent has values of the fields' own types.
+    given = request if spec.task_customizations else spec.job_request
+    if given:
+        check_values(given, input_shape("ecs", "RunTask"), _WHAT)
     _check_limits(request)
     if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)

@@ -47,8 +47,13 @@ class HandingBack:
         self._client = client
         self._slots = asyncio.Semaphore(_CALLS)
         self._waiting: list[Claim] = []
+        self._under_way = 0
         self._more = asyncio.Event()
         self._working = asyncio.Lock()
+
+    def __len__(self) -> int:
+        """How many have been added, and are not handed back yet."""
+        return len(self._waiting) + self._under_way
 
     def add(self, claim: Claim) -> None:
         """It is certain that nothing was launched for this one."""
@@ -67,7 +72,9 @@ class HandingBack:
         async with self._working:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                self._under_way = len(batch)
                 await self.hand_back(batch, why)
+                self._under_way = 0
 
     async def hand_back(self, claims: Sequence[Claim], why: str) -> int:
         """Set runs back to Scheduled that are as their claims have left them; it never raises.

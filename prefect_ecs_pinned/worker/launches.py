@@ -113,6 +113,9 @@ class Launches:
             await asyncio.wait(under_way, timeout=until - loop.time())
         last = asyncio.create_task(self._handing_back.finish(why))
         await asyncio.wait({last}, timeout=max(0.0, until - loop.time()))
+        if left := len(self._handing_back):
+            text = "%d runs could not be handed back in time: another worker sets them back"
+            logger.warning(text, left)
         handing_back.cancel()
         last.cancel()
         if left := len(self._tasks):

@@ -288,3 +288,17 @@ async def test_what_was_read_long_ago_is_forgotten(monkeypatch):
     for _ in range(3):
         await remembered(uuid4())
     assert len(remembered._reads) == 1
+
+
+async def test_a_call_that_fails_does_not_end_the_worker(world: World, monkeypatch):
+    """Prefect's own would end. The run stays Scheduled, and is polled again."""
+    world.ecs.change(task_seconds=NEVER)
+    async with world.worker() as worker:
+        [run] = await world.schedule(await world.deployment())
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.client, "read_deployment", Reads(httpx.ConnectError("away")))
+            await submit(worker)
+            await true(lambda: not worker._submitting_flow_run_ids)
+        assert (await world.read(run)).state.is_scheduled()
+        await submit(worker)
+        await world.until(run, lambda seen: bool(seen.infrastructure_pid))

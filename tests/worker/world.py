@@ -128,10 +128,12 @@ class World:
     def live_tasks(self) -> int:
         """Tasks that nobody and nothing has told to end."""
         tasks = [str(launch["taskArn"]) for launch in self.ecs.launches]
-        if not tasks:
-            return 0
-        answer = self.ecs.model.answer("DescribeTasks", {"tasks": tasks}, "us-east-1")
-        return sum(task["desiredStatus"] == "RUNNING" for task in answer["tasks"])
+        live = 0
+        for first in range(0, len(tasks), 100):
+            request = {"tasks": tasks[first : first + 100]}
+            described = self.ecs.model.answer("DescribeTasks", request, "us-east-1")["tasks"]
+            live += sum(task["desiredStatus"] == "RUNNING" for task in described)
+        return live
 
 
 async def submit(worker: PinnedECSWorker) -> list[FlowRun]:

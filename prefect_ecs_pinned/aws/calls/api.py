@@ -38,6 +38,11 @@ _MOST_DESCRIBED = 256
 LIST_TASKS = 100
 LIST_PAGES = 10
 
+#: What can be done about a request that ECS does not take: people write parts of it.
+CORRECT_REQUEST = (
+    "correct task_customizations, or task_run_request of the work pool; see API_RunTask"
+)
+
 #: What a Region may look like: it becomes a part of a host name (botocore.utils).
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -57,9 +62,7 @@ def check_run_task(request: Mapping[str, Any]) -> None:
     report = ParamValidator().validate(_without_pairs(request), input_shape("ecs", "RunTask"))
     if report.has_errors():
         wrong = presentable(ParamValidationError(report=report.generate_report()))
-        raise ConfigurationError(
-            "cannot launch", str(wrong), "correct task_customizations; see API_RunTask"
-        ) from wrong
+        raise ConfigurationError("cannot launch", str(wrong), CORRECT_REQUEST) from wrong
 
 
 def _without_pairs(request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
+from prefect_ecs_pinned.aws.calls.api import CORRECT_REQUEST
 from prefect_ecs_pinned.aws.calls.faults import presentable
 from prefect_ecs_pinned.aws.calls.models import input_shape
 from prefect_ecs_pinned.core.definition import DefinitionSpec, added_to, build
@@ -101,7 +102,7 @@ def check_values(request: Mapping[str, Any], shape: Any, what: str) -> None:
         why = error.why
     else:
         return
-    raise ConfigurationError(what, why, "correct task_customizations; see API_RunTask")
+    raise ConfigurationError(what, why, CORRECT_REQUEST)
 
 
 def check_definition(definition: Mapping[str, Any]) -> None:
