@@ -68,7 +68,8 @@ def test_the_other_majors_face_is_one_clear_sentence(statement):
         exec(statement)
     assert isinstance(caught.value, ImportError)
     assert isinstance(caught.value, PinnedECSError)
-    what, hint = str(caught.value).splitlines()
+    what, hint, see = str(caught.value).splitlines()
+    assert see == f"see: {caught.value.page}"
     assert what == (
         f"cannot use {OTHER.name}: it is {OTHER.what}, "
         f"and Prefect {majors.prefect_version()} is installed"
