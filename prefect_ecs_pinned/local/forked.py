@@ -24,6 +24,9 @@ _MODULES = (
     "prefect.cli.flow_run",
     "prefect.runner",
     "prefect.runner._workspace_supervisor",
+    # Imported by the first call of a running event loop, and by the first log line.
+    "anyio._backends._asyncio",
+    "rich._emoji_codes",
 )
 
 _PR_SET_PDEATHSIG = 1

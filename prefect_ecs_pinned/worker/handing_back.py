@@ -107,11 +107,11 @@ class HandingBack:
         state: State[Any] = AwaitingRetry(scheduled_time=datetime.now(timezone.utc), message=why)
         try:
             async with self._slots:
-                await propose_state(self._client, state, flow_run_id=claim.flow_run_id)
+                now = await propose_state(self._client, state, flow_run_id=claim.flow_run_id)
         except (PrefectSignal, ObjectNotFound):
             return False  # it was cancelled, or deleted, in between
         except Exception as exception:  # noqa: BLE001 - it is reset by another worker
             text = "Could not hand back flow run %s: %s"
             logger.warning(text, claim.flow_run_id, reason_of(exception))
             return False
-        return True
+        return now.is_scheduled()  # a rejected proposal returns the state that the run is in

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import (
+    OrchestrationResult,
+    SetStateStatus,
+    StateAcceptDetails,
+    StateRejectDetails,
+)
+from prefect.states import Pending, Running
 
 from prefect_ecs_pinned import metrics
 from prefect_ecs_pinned.local.faults import Fault
+from prefect_ecs_pinned.worker.claims import CLAIM_LABEL
+from prefect_ecs_pinned.worker.handing_back import HandingBack
 from tests.measured import Readings, measured
 from tests.worker.test_many import Offline, offline
 from tests.worker.world import true
@@ -46,3 +59,52 @@ async def test_live_tasks_are_observed(offline: Offline, measured: Readings):
         offline.ecs.model.answer("StopTask", {"task": task}, "us-east-1")
     await true(lambda: sum(measured.now("live_tasks").values()) == 0)
     assert measured.total("tasks", {metrics.OUTCOME: "interrupted"}) == 3
+
+
+class Prefect:
+    """Holds flow runs Pending; takes two back, and one of them is already Running."""
+
+    def __init__(self, runs: list[FlowRun]) -> None:
+        self.runs = {run.id: run for run in runs}
+
+    async def read_flow_runs(self, **_: Any) -> list[FlowRun]:
+        return list(self.runs.values())
+
+    async def set_flow_run_state(
+        self, flow_run_id: UUID, state: State[Any], **_: Any
+    ) -> OrchestrationResult[Any]:
+        if self.runs[flow_run_id].name == "gone":
+            return OrchestrationResult(
+                state=Running(),
+                status=SetStateStatus.REJECT,
+                details=StateRejectDetails(reason="it runs"),
+            )
+        return OrchestrationResult(
+            state=state, status=SetStateStatus.ACCEPT, details=StateAcceptDetails()
+        )
+
+
+class Taken:
+    """A claim, as far as it is read here."""
+
+    state_id = None
+
+    def __init__(self, run: FlowRun) -> None:
+        self.flow_run_id = run.id
+        self.id = run.labels[CLAIM_LABEL]
+
+
+async def test_runs_that_were_handed_back_are_counted(measured: Readings):
+    """Those that Prefect has set back, and no others."""
+    runs = [
+        FlowRun(
+            flow_id=UUID(int=1),
+            name=name,
+            state=Pending(),
+            labels={CLAIM_LABEL: name},
+        )
+        for name in ("one", "two", "gone")
+    ]
+    handing_back = HandingBack(Prefect(runs))  # type: ignore[arg-type]
+    back = await handing_back.hand_back([Taken(run) for run in runs], "stopped")  # type: ignore[misc]
+    assert back == measured.total("worker.handed_back") == 2
