@@ -4,9 +4,9 @@ Agents never deregister: revisions stay until they are pruned. A revision is kep
 block or deployment resolves to it, or when a live task or an ECS service uses it. The newest and
 young revisions are kept too, because other Prefect servers may share the family. Many uses of a
 revision can't be seen from here (`UNSEEN`): their users name the revision (`Rules.referenced`), or
-give it a tag (`KEEP_TAG`). The revisions to be removed are decided first (`Pruning.survey`), then carried out
-(`Pruning.carry_out`), at a pace that leaves agents room to register. Both may be interrupted
-anywhere and repeated: what is left is found again.
+give it a tag (`KEEP_TAG`). The revisions to be removed are decided first (`Pruning.survey`), then
+carried out (`Pruning.carry_out`), at a pace that leaves agents room to register. Both may be
+interrupted anywhere and repeated: what is left is found again.
 """
 
 from prefect_ecs_pinned.operations.prune.pruning import Pruning
