@@ -12,7 +12,7 @@ LOCKED ?= yes
 # takes each process of theirs 3 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test check lint lint-workflows format types layers docs bench clean
-.PHONY: faults coverage drawing
+.PHONY: faults coverage drawing prose
 .PHONY: demo-worker test-prefect3 test-all types-prefect3 lock
 .PHONY: test-ui test-docs test-walkthroughs test-packaging rehearse-release test-wheel test-matrix screenshots
 
@@ -66,7 +66,10 @@ types-prefect3: .venv3/.dev ## Types of what is made of Prefect 3
 layers: .venv/.dev ## Imports go down only (import-linter)
 	$(BIN)/lint-imports
 
-docs: .venv/.docs ## Build the documentation into site/, strictly
+prose: .venv/.docs ## Lint README, docs, help texts, messages and docstrings for plain words
+	$(BIN)/python docs/hooks/prose
+
+docs: .venv/.docs prose ## Lint the prose, and build the documentation into site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 drawing: .venv/.dev ## Renew the drawing of the imports in docs/concepts/layers.md

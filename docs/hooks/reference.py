@@ -77,7 +77,7 @@ def _field(name: str, shown: Shown, schema: Mapping[str, Any]) -> Iterator[str]:
 
 
 def commands() -> Iterator[str]:
-    """The page of the command line, from what ``--help`` knows."""
+    """The page of the command line, from the contents of ``--help``."""
     yield "# Commands\n"
     app = typer.main.get_command(cli.app)
     yield f"{app.help} Data goes to stdout, talk to stderr; `NO_COLOR` is respected.\n"
@@ -134,8 +134,8 @@ def embedded() -> Iterator[str]:
     """The page of the embedded ECS's settings and faults."""
     yield "# The embedded ECS\n"
     yield (
-        "`pinned-ecs local` and `prefect_ecs_pinned.local.LocalECS` serve it. How tests use it is "
-        "told in [Testing your own flows](../guides/testing.md).\n"
+        "`pinned-ecs local` and `prefect_ecs_pinned.local.LocalECS` serve it. See also "
+        "[Testing your own flows](../guides/testing.md).\n"
     )
     yield "## Settings\n"
     lines = re.sub(r"\n {8,}(?=\S)", " ", inspect.cleandoc(settings.Settings.__doc__ or ""))

@@ -1,14 +1,14 @@
-"""A worker that was told to stop is gone in time, whatever else there is to wait for.
+"""A stopped worker ends in time, even if something else is still running.
 
-After a worker has handed back what it has not launched, Prefect waits for events and log lines to
-be sent, with no bound while its server is slow or away; and on a busy machine each step takes
-longer. Orchestrators kill a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM anyway.
-So the seconds are counted from the signal, by a thread that needs nothing of the event loop, and
-when they are over the process ends as it is: tasks run on, and what was not handed back is found
-by the next worker, as after SIGKILL (`adopting`, `rescuing`).
+After a worker has handed back waiting runs, Prefect waits for events and log lines to be sent,
+without a limit while its server is slow or unavailable. On a busy machine each step takes longer.
+Orchestrators kill a process 10 s (Docker) to 30 s (ECS, Kubernetes) after SIGTERM anyway. So the
+seconds are counted from the signal, by a thread that does not need the event loop. When they are
+over, the process ends: tasks continue, and the next worker finds runs that were not handed back, as
+after SIGKILL (`adopting`, `rescuing`).
 
 It applies to processes whose signals Prefect has taken for a worker, as `prefect worker start`
-does. A program of somebody's own that runs a worker keeps its signals, and ends when it likes.
+does. Another program that runs a worker keeps its signals, and decides when it ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Deadline:
 
     Args:
         end: Ends the process, called in a thread.
-        now: Seconds of a clock that goes on while the process is stopped.
+        now: Seconds of a clock that continues while the process is stopped.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Deadline:
             signal.signal(number, self._before(handler))
 
     def begin(self) -> None:
-        """The worker is told to stop; when it is told again, nothing changes."""
+        """The worker has to stop; a second call changes nothing."""
         if self._told_at is None:
             self._told_at = self._now()
             self._told.set()

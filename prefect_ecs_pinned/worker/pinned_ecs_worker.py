@@ -78,7 +78,7 @@ class PinnedECSWorker(
     # -- what Prefect calls ----------------------------------------------------------------------
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
-        """As the parent; a process of its own is gone in time when it is told to stop."""
+        """As the parent; its own process ends in time after a stop signal."""
         self._deadline.watch_signals()
         await super().start(*args, **kwargs)
 

@@ -36,8 +36,8 @@ _OWN_STATES = ("Pending", "Submitting")
 class _SharedPool(WorkPool):
     """A work pool that jobs are made of, and that nobody changes: its copy is itself.
 
-    Prefect copies the pool, 60 KB with its template, for each run, lest a newer one is put in its
-    place meanwhile; that one is another object. What is rendered is a copy (prefect 3.9,
+    Prefect copies the pool, 60 KB with its template, for each run, because a newer one might
+    replace it meanwhile; that one is another object. The rendered part is a copy (prefect 3.9,
     ``BaseJobConfiguration.from_template_and_values``).
     """
 

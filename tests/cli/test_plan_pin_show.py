@@ -100,7 +100,7 @@ def test_a_container_that_is_added_to_others_is_told(pinned_ecs, save, ecs, comm
 
     text = saved(others)
     assert "'prefect' of flows:1 is added to those of the definition" in text
-    assert "which are 'etl', 'side'" in text or "which are 'side', 'etl'" in text
+    assert "definition: 'etl', 'side'" in text or "definition: 'side', 'etl'" in text
     assert "in container_name" in text
     assert "is added to" not in saved(meant)
 
@@ -272,7 +272,7 @@ def test_an_unset_image_is_warned_of(pinned_ecs, save, prefect):
     for command in ("plan", "pin"):
         said = pinned_ecs(command, "etl")
         assert said.code == 0
-        assert "warning: pinned-ecs-task/etl: image is unset" in said.err
+        assert "warning: pinned-ecs-task/etl: image is not set" in said.err
         assert "warning" not in said.out
 
 

@@ -409,7 +409,7 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
     "few revisions left": (number_revisions(950_000), "revisions left", WARN, "950,000"),
     "no revision left": (number_revisions(1_000_000), "revisions left", FAIL, "1,000,000"),
     "a paused queue": (queue_setting(is_paused=True), "picked up", WARN, "paused"),
-    "a limited queue": (queue_setting(concurrency_limit=3), "picked up", WARN, "3 runs"),
+    "a limited queue": (queue_setting(concurrency_limit=3), "picked up", WARN, "3 live runs"),
 }
 
 

@@ -100,8 +100,8 @@ def test_a_block_of_nonsense_is_refused_with_a_message() -> None:
     [
         ({"network_mode": "awsvpc"}, '"network_mode"', "'networkMode'"),
         ({"containerDefinitions": [{"port_mappings": []}]}, "containerDefinitions[0]", "portMap"),
-        ({"taskDefinition": {"family": "x"}}, "wrapped", "without it"),
-        ({"taskDefinition": {"family": "x"}, "tags": []}, "wrapped", "tags beside it"),
+        ({"taskDefinition": {"family": "x"}}, "wrapped", "only the value of"),
+        ({"taskDefinition": {"family": "x"}, "tags": []}, "wrapped", "move tags into"),
         ({"taskDefinition": "arn"}, "taskDefinition", ""),
         ({"containerDefinitions": {"name": "prefect"}}, "is an object, and has to be a list", ""),
         ({"containerDefinitions": "prefect"}, "is text, and has to be a list", ""),

@@ -145,7 +145,7 @@ def test_doctor_looks_at_the_pool_its_queues_and_its_workers(pools: Pools) -> No
     assert said.code == 1
     assert "no worker has ever polled it" in findings["workers", "FAIL"]["detail"]
     assert "prefect worker start --pool etl" in findings["workers", "FAIL"]["hint"]
-    assert "lets 5 runs live" in findings["picked up", "WARN"]["detail"]
+    assert "allows 5 live runs" in findings["picked up", "WARN"]["detail"]
     assert sorted(findings["loads", "OK"]["subjects"]) == sorted(NAMES)
     assert "hunter2" not in said.out
 

@@ -2,7 +2,7 @@
 
 A value is kept for as long as somebody holds it; a few that were used recently are kept too.
 So when credentials change, and with them the key, the old value lives until its last run has
-ended, and no longer. It contains nothing of AWS.
+ended, and no longer. It does not depend on AWS.
 """
 
 from __future__ import annotations

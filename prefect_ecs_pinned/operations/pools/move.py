@@ -70,13 +70,13 @@ class Move:
 
 
 async def migrate(name: str, to: str | None = None, undo: bool = False, yes: bool = False) -> Move:
-    """Make a pool of type `pinned-ecs` of one of type `ecs`, and repoint its deployments.
+    """Create a pool of type `pinned-ecs` from one of type `ecs`, and repoint its deployments.
 
     Args:
         name: The pool of type `ecs`.
         to: Name of the other one; its own with ``-pinned`` if it is left out.
         undo: The other way round: the deployments of the other pool are pointed at this one.
-        yes: Do it; otherwise only say what would be done.
+        yes: Apply the changes; otherwise only list them.
 
     Raises:
         ConfigurationError: A pool is not there or of the wrong type; or a deployment could not be
