@@ -1,8 +1,7 @@
 """``python -m benchmarks [--only NAME …] [--out DIRECTORY]``: measure, print, write.
 
 A name is one of a goal (a row of the table) or of a measurement. Without names everything is
-measured, one after the other, in about three quarters of an hour. The exit code is 1 when a goal is
-missed.
+measured, one after the other, in about an hour. The exit code is 1 when a goal is missed.
 """
 
 from __future__ import annotations
