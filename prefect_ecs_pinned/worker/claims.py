@@ -60,6 +60,8 @@ class Claim:
         read_at: When the run was last asked for, and was in that state.
         lease_id: Of the concurrency slot of its deployment, None without one.
         launching: It has come to its launch, which closes it.
+        calling: A call that changes the run is under way, of the steps before its launch.
+        given_back: It was added to what is handed back.
         unwanted: The run has been cancelled, or is final.
         retracted: It is not to be launched any more.
         lost: The reason is that the run is in another state: it is not this worker's any more.
@@ -74,6 +76,8 @@ class Claim:
     read_at: Moment | None = None
     lease_id: UUID | None = None
     launching: bool = False
+    calling: bool = False
+    given_back: bool = False
     unwanted: bool = False
     retracted: bool = False
     lost: bool = False
@@ -97,6 +101,10 @@ class Claim:
     def is_fresh(self) -> bool:
         """Whether it was read lately enough."""
         return self.read_at is not None and self.read_at.age(self.claims.now()) <= FRESH_SECONDS
+
+    def is_idle(self) -> bool:
+        """Whether it was taken, and nothing that is under way changes it before its launch."""
+        return self.state_id is not None and not (self.launching or self.calling)
 
     def took(self, state_id: str, asked_at: Moment, lease_id: UUID | None = None) -> None:
         """Prefect has accepted a state that was proposed at that moment."""

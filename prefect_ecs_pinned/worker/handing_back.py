@@ -56,7 +56,10 @@ class HandingBack:
         return len(self._waiting) + self._under_way
 
     def add(self, claim: Claim) -> None:
-        """It is certain that nothing was launched for this one."""
+        """It is certain that nothing was launched for this one, and that nothing will be."""
+        if claim.given_back:
+            return
+        claim.given_back = True
         self._waiting.append(claim)
         self._more.set()
 

@@ -178,6 +178,10 @@ class PinnedECSWorker(
     def _claims_or_none(self) -> Claims | None:
         return self._services.flow_runs.claims if self._services is not None else None
 
+    def _hand_back(self, claim: Claim) -> None:
+        assert self._services is not None
+        self._services.handing_back.add(claim)
+
     def _host(self, flow_run: FlowRun) -> WorkerHost:
         if self._services is None:
             raise RuntimeError("the worker has to be set up first: use it with `async with`")

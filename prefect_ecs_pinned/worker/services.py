@@ -38,6 +38,7 @@ class Services:
         flow_runs: What is read of flow runs, and reported.
         live: The tasks that are followed.
         launches: The launches.
+        handing_back: Sets runs back that are not launched.
     """
 
     def __init__(
@@ -57,13 +58,13 @@ class Services:
         self.adopting = Adopting(
             client, Pool(client, pool), PoolJobs(job_of, clock), self.flow_runs, self.live, name
         )
-        self._leases, self._handing_back = leases, handing_back
+        self._leases, self.handing_back = leases, handing_back
         self._running: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
         """Begin what is done unasked."""
         self._run(self._leases.run())
-        self._run(self._handing_back.run(_NO_SLOT))
+        self._run(self.handing_back.run(_NO_SLOT))
         self._run(self.adopting.run())
 
     async def stop(self, submissions: Set[asyncio.Task[None]] | None, seconds: float) -> None:
@@ -77,6 +78,9 @@ class Services:
             service.cancel()
         if submissions is not None:
             self.flow_runs.claims.end()
+            for claim in self.flow_runs.claims.all():
+                if claim.is_idle():  # Prefect's part of it may take longer than there is time
+                    self.handing_back.add(claim)
             why = _STOPPED.format(self._name)
             await self.launches.stop(submissions, why, seconds)
         await self.flow_runs.claims.close_all()

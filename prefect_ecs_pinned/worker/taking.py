@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, WorkPool
 from prefect.exceptions import Abort
 from prefect.states import Pending
@@ -58,6 +59,9 @@ class Taking(Base):
     _polled_at = 0.0
 
     def _claims_or_none(self) -> Claims | None:
+        raise NotImplementedError
+
+    def _hand_back(self, claim: Claim) -> None:
         raise NotImplementedError
 
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[Any]) -> list[FlowRun]:
@@ -120,7 +124,11 @@ class Taking(Base):
         else:
             if state.is_pending():
                 _take(claim, state, asked_at)
-                return True
+                if not self.stopping:
+                    return True
+                self._hand_back(claim)
+                claims.close(claim)
+                return False
             text = "Aborted submission of flow run '%s': the server returned %r"
             log.info(text, flow_run.id, state.type.value)
         claims.close(claim)
@@ -140,7 +148,13 @@ class Taking(Base):
         if self._work_pool is not None:
             labels["prefect.work-pool.name"] = self._work_pool.name
             labels["prefect.work-pool.id"] = str(self._work_pool.id)
-        await self._client.update_flow_run_labels(flow_run_id, labels)  # type: ignore[arg-type]
+        if claim.retracted:
+            return  # it may be another worker's by now
+        claim.calling = True
+        try:
+            await self._client.update_flow_run_labels(flow_run_id, labels)  # type: ignore[arg-type]
+        finally:
+            claim.calling = False
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         claims = self._claims_or_none()
@@ -151,6 +165,7 @@ class Taking(Base):
         if self.stopping or not await claims.confirm(claim):
             return
         confirmed_at, asked_at = claim.read_at, claims.now()
+        claim.calling = True
         try:
             state = await propose_state(
                 self.client, Pending(name="Submitting"), flow_run_id=flow_run.id
@@ -160,10 +175,22 @@ class Taking(Base):
         except Exception as exception:  # noqa: BLE001 - the run is as good as Pending
             self._logger.debug("Flow run %s: Submitting: %s", flow_run.id, reason_of(exception))
             return
+        finally:
+            claim.calling = False
         if confirmed_at is None or confirmed_at.age(claims.now()) > FRESH_SECONDS:
             claim.end(lost=True)  # the state may have been another worker's by then
         elif state.is_pending():
             _take(claim, state, asked_at)
+
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        claims = self._claims_or_none()
+        claim = claims.get(flow_run.id) if claims is not None else None
+        if claim is None or not claim.retracted:
+            await super()._propose_crashed_state(flow_run, message, client)
+        elif not (claim.lost or claim.launching):
+            self._hand_back(claim)  # it is no failure of the run's
 
 
 def _take(claim: Claim, state: State[Any], asked_at: Moment) -> None:

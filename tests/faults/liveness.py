@@ -160,6 +160,8 @@ ROWS: dict[str, Callable[[World], Awaitable[Outcome]]] = {
 def _server() -> Iterator[None]:
     """A Prefect server as a process, without what locks SQLite for nothing here."""
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    os.environ["PREFECT_SERVER_SERVICES_FOREMAN_ENABLED"] = "true"  # which says who is OFFLINE
+    os.environ["PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS"] = "5"
     for service in WITHOUT:
         os.environ[f"PREFECT_SERVER_SERVICES_{service}_ENABLED"] = "false"
     with prefect_test_harness(server_startup_timeout=120):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -31,6 +32,10 @@ from tests.faults.world import FAMILY, credentials
 #: Seconds between two looks at a flow run; and within which a worker lets go of tasks that ended.
 _LOOK_SECONDS = 0.2
 _LET_GO_SECONDS = 60.0
+
+#: Seconds after which a run is taken for one that its worker leaves Pending, since it may run.
+_LEFT_SECONDS = 60.0
+LEFT = "MayRun: cannot launch it: it may be running; looking for it: left Pending"
 
 #: What Prefect writes in front of the error of a run that could not be launched (prefect 3.9).
 _NOT_SUBMITTED = "Failed to submit flow run to infrastructure: "
@@ -129,8 +134,13 @@ class WorkerFace:
         if self._submitted(run.number):
             await self._submit(worker, run, variables(fields))
         deployment = self._side.deployment(variables(fields))
+        left_since: float | None = None
         while True:
-            state, message, _ = self._side.now(run.flow_run_id)
+            state, message, pid = self._side.now(run.flow_run_id)
+            left = state == "PENDING" and not pid and not _has(worker, run)
+            left_since = (left_since or time.monotonic()) if left else None
+            if left_since is not None and time.monotonic() - left_since > _LEFT_SECONDS:
+                return LEFT
             if state == "SCHEDULED" and not _has(worker, run):
                 await self._poll(worker, run, deployment)
             elif state is None and not _has(worker, run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -299,3 +300,24 @@ async def test_a_call_that_fails_does_not_end_the_worker(world: World, monkeypat
         assert (await world.read(run)).state.is_scheduled()
         await submit(worker)
         await world.until(run, lambda seen: bool(seen.infrastructure_pid))
+
+
+async def test_a_run_that_prefect_still_prepares_is_handed_back_at_once(world: World, monkeypatch):
+    """When the worker stops; and a call of that part which fails later crashes nothing."""
+    with contextlib.suppress(asyncio.CancelledError):
+        async with world.worker() as worker:
+            [run] = await world.schedule(await world.deployment())
+            failed = asyncio.Event()
+
+            async def read_flow(_: UUID) -> None:
+                await world.until(run, lambda seen: seen.state.is_scheduled())
+                failed.set()
+                raise ConnectionError
+
+            monkeypatch.setattr(worker.client, "read_flow", read_flow)
+            await submit(worker)
+            await world.until(run, lambda seen: seen.state.is_pending())
+            raise asyncio.CancelledError
+    assert failed.is_set()
+    assert (await world.read(run)).state.is_scheduled()
+    assert world.ecs.launches == []
