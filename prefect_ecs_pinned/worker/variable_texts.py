@@ -1,8 +1,8 @@
 """How the variables of a pool look in Prefect's UI: order and descriptions.
 
-The UI draws the form of a base job template and of a deployment's job variables from the JSON
-schema, in the order of the integer ``position``; it has no sections. Variables of one subject
-stand together, what most pools set comes first.
+The UI draws the form of a base job template from the JSON schema of the variables, in the order of
+the integer ``position``. It has no sections. Variables of one subject are together; those that most
+pools set come first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ SHOWN = {
     "Fargate needs it for logs and secrets.",
     "task_role_arn": "Role of the flow's code in AWS. Sent with each launch.",
     # Network
-    "vpc_id": "VPC whose subnets are used when none are given. Default: the account's default VPC.",
+    "vpc_id": "VPC whose subnets are used when Subnets is empty. Default: the account's default "
+    "VPC.",
     "subnets": "",
     "security_groups": "",
     "assign_public_ip": "",
