@@ -7,11 +7,13 @@ ZIZMOR_OPTIONS ?= --offline
 BIN := .venv/bin
 BIN3 := .venv3/bin
 LOCKED ?= yes
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' prefect_ecs_pinned/__init__.py)
 .DEFAULT_GOAL := help
 # Python keeps its bytecode, as it does by default: to rewrite the assertions of all tests anew
 # takes each process of theirs 3 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test check lint lint-workflows format types layers docs bench clean
+.PHONY: publish-docs pictures-worker
 .PHONY: faults coverage drawing prose
 .PHONY: demo-worker test-prefect3 test-all types-prefect3 lock
 .PHONY: test-ui test-docs test-walkthroughs test-packaging rehearse-release test-wheel test-matrix screenshots
@@ -72,6 +74,11 @@ prose: .venv/.docs ## Lint README, docs, help texts, messages and docstrings for
 docs: .venv/.docs prose ## Lint the prose, and build the documentation into site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+publish-docs: .venv/.docs ## Commit this version's site to the branch gh-pages (git push origin gh-pages)
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases --alias-type copy \
+		--title "$(VERSION)" "$(basename $(VERSION))" latest
+	$(BIN)/mike set-default latest
+
 drawing: .venv/.dev ## Renew the drawing of the imports in docs/concepts/layers.md
 	$(BIN)/python docs/hooks/imports.py
 
@@ -82,12 +89,16 @@ test-docs: .venv/.docs .venv3/.dev ## Run every snippet of the documentation tha
 test-walkthroughs: .venv/.dev ## Play the demo, the CI/CD guide and what else takes long
 	$(BIN)/pytest -n 2 -m walkthrough
 
-test-ui: .venv/.ui ## Drive the block's form in headless Chromium
+test-ui: .venv/.ui .venv/.docs ## Drive the block's form and the documentation in headless Chromium
 	$(BIN)/pytest tests/ui
 
-screenshots: .venv/.ui ## The same, and renew the pictures in docs/images
+screenshots: .venv/.ui .venv/.docs ## The same, and renew docs/images and build/screenshots
 	SCREENSHOTS=1 $(BIN)/pytest tests/ui
 	$(BIN)/python -m tests.docs.picture docs/images/demo.svg "make demo" $(BIN)/pinned-ecs demo
+
+pictures-worker: .venv3/.dev ## Renew the picture of `make demo-worker` in docs/images
+	$(BIN3)/python -m tests.docs.picture docs/images/demo-worker.svg "make demo-worker" \
+		$(BIN3)/pinned-ecs demo
 
 test-packaging: .venv/.dev ## Build wheel and sdist, check and install them
 	$(BIN)/pytest tests/packaging

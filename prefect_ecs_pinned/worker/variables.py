@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect_aws.workers.ecs_worker import ECSVariables
-from pydantic import Field
+from pydantic import ConfigDict, Field
+
+from prefect_ecs_pinned.worker.variable_texts import present
 
 #: Longest that a launch is tried, and that a start is waited for. RunTask's clientToken lives for
 #: 24 h (Amazon ECS, "Ensuring idempotency").
@@ -21,6 +23,8 @@ LaunchType = Literal["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INST
 
 class PinnedECSVariables(ECSVariables):
     """Variables for the job template; what `ECSVariables` has keeps its meaning."""
+
+    model_config = ConfigDict(json_schema_extra=present)
 
     launch_type: LaunchType = Field(  # type: ignore[assignment] # one more than the parent's
         default="FARGATE",
