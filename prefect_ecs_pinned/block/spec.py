@@ -19,7 +19,7 @@ ANONYMOUS_FAMILY = "prefect-pinned"
 
 
 def run_spec(block: PinnedECSTask) -> RunSpec:
-    """All that a run of this block asks for: its fields as they are, but for those below."""
+    """All that a run of this block asks for: its fields unchanged, except for those below."""
     asked = {name: getattr(block, name) for name in _shared()}
     asked.update(
         default_family=_default_family(block),
