@@ -34,10 +34,6 @@ WORKER_SETTINGS: Mapping[str, str] = {
     "PREFECT_CLIENT_MAX_RETRIES": "20",
 }
 
-#: The command of a flow run: one interpreter, instead of the two of `prefect flow-run execute`. The
-#: demo of Prefect 2 does the same (`stage.AGENT_SETTINGS`).
-_COMMAND = "python -m prefect.engine"
-
 _EXECUTION_ROLE = "arn:aws:iam::123456789012:role/ecsTaskExecutionRole"
 
 
@@ -152,7 +148,6 @@ class WorkerFace:
                 "name": "demo",
                 "job_variables": {
                     "image": image,
-                    "command": _COMMAND,
                     "configure_cloudwatch_logs": True,
                     "execution_role_arn": _EXECUTION_ROLE,
                 },
