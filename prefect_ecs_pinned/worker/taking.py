@@ -190,7 +190,7 @@ class Taking(Base):
         if claim is None or not claim.retracted:
             await super()._propose_crashed_state(flow_run, message, client)
         elif not (claim.lost or claim.launching):
-            self._hand_back(claim)  # it is no failure of the run's
+            self._hand_back(claim)  # the run itself has not failed
 
 
 def _take(claim: Claim, state: State[Any], asked_at: Moment) -> None:
