@@ -63,7 +63,7 @@ def test_the_catalog_shows_the_block(page: Page, ui: str, picture: Callable[[str
     expect(page.get_by_text("1 Block", exact=False).first).to_be_visible()
     card = page.locator(".p-card").filter(has=page.get_by_role("link", name="Pinned ECS Task"))
     expect(card).to_have_count(1)
-    expect(card).to_contain_text("all from one pinned task-definition revision")
+    expect(card).to_contain_text("from one pinned task-definition revision")
     assert card.locator("img").evaluate("image => image.naturalWidth") > 0
     picture("catalog")
     page.goto(ui + "/blocks/catalog/pinned-ecs-task")
