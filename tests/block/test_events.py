@@ -160,6 +160,7 @@ async def test_a_snapshot_gives_the_numbers(world: World, fresh):
     assert snapshot["watching"] == 0
     assert set(snapshot["launching"]) == {"FARGATE"}
     numbers = snapshot["launching"]["FARGATE"]
-    assert set(numbers) == {"queued", "calling", "launched", "live", "rate", "throttles"}
+    expected = {"queued", "calling", "launched", "live", "rate", "throttles", "oldest"}
+    assert set(numbers) == expected
     assert (numbers["queued"], numbers["launched"], numbers["live"]) == (0, 2, 0)
     assert numbers["rate"] >= 20.0

@@ -180,8 +180,8 @@ async def test_a_patch_may_not_set_what_makes_launching_safe(world: World, membe
     """One task for each run, once."""
     patch = [{"op": "add", "path": f"/{member}", "value": 2}]
     block = world.block(task_customizations=patch)
-    what = f"sets '{member}'.*\nhint: remove it from task_customizations"
-    with pytest.raises(ConfigurationError, match=what):
+    match = f"sets '{member}'.*\nhint: remove it from task_customizations"
+    with pytest.raises(ConfigurationError, match=match):
         await block.run()
     assert world.calls("RegisterTaskDefinition") == 0
 
