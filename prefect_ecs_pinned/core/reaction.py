@@ -120,9 +120,11 @@ class Fail:
     Attributes:
         in_time: ECS refuses permanently; otherwise it has not changed its mind for as long as there
             was patience.
+        shortage: What this last refusal covers.
     """
 
     in_time: bool = True
+    shortage: Shortage | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _decided(said: Said, known: Known) -> Retry | Wait | Renew | Fail:
         missing = shortage(said.reasons, known.demand)
         if missing is None:
             return Fail()
-        return Fail(in_time=False) if known.last_try else Wait(missing)
+        return Fail(False, missing) if known.last_try else Wait(missing)
     if said.kind in (Kind.UNKNOWN, Kind.CONFLICT):
         return again if known.odd < UNKNOWN_SECONDS else Fail()
     if said.kind in PASSING:

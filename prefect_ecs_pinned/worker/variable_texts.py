@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Not shown: switches without an effect. All flow runs share one revision, which stays, and the
-#: newest revision that matches is always found. A template or a deployment may still set them.
-HIDDEN = ("auto_deregister_task_definition", "match_latest_revision_in_family")
-
 #: Variable -> its description, in the order in which they are shown; an empty one is that of the
 #: field itself.
 SHOWN = {
@@ -70,6 +66,10 @@ SHOWN = {
     # Advanced
     "labels": "Tags of each task. Need the permission `ecs:TagResource`.",
     "name": "Name of a run in the worker's log. Default: the name of the flow run.",
+    "match_latest_revision_in_family": "Has no effect: the newest revision that matches is "
+    "always found. It is here for templates of `ecs` pools.",
+    "auto_deregister_task_definition": "Has no effect: all flow runs share one revision, and it "
+    "stays registered. It is here for templates of `ecs` pools.",
 }
 
 
@@ -82,8 +82,6 @@ def present(schema: dict[str, Any]) -> None:
         schema: What pydantic made of the class; changed in place.
     """
     properties = schema["properties"]
-    for name in HIDDEN:
-        properties.pop(name, None)
     names = [*(name for name in SHOWN if name in properties)]
     names += [name for name in properties if name not in SHOWN]
     for position, name in enumerate(names):

@@ -634,6 +634,6 @@ async def test_an_agent_waits_for_a_code_that_nobody_knows_for_two_minutes(
         await clock.run(pinning(api).resolve(desired()))
     least, most = (110, 130) if kind is Kind.UNKNOWN else (890, 920)
     assert least < clock.now() < most
-    assert sum("not known here" in line.getMessage() for line in caplog.records) == (
+    assert sum("unknown code" in line.getMessage() for line in caplog.records) == (
         kind is Kind.UNKNOWN
     )

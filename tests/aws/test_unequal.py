@@ -90,6 +90,46 @@ async def test_one_that_never_fits_keeps_nobody_waiting(api, clock, launching):
     assert account.most <= 6
 
 
+async def test_each_says_for_which_refusals_of_others_it_has_waited(api, clock, launching):
+    """Last tries are refusals like any other: own and others' together are all that were."""
+    api.answer = lambda _: failures(VCPU)
+    errors = await outcomes(clock, [launching.submit(request(n), 20) for n in range(3)])
+    pairs = [tuple(map(int, re.findall(r"(\d+) (?:times|refusals)", e.why))) for e in errors]
+    assert len(api.requests) == sum(itself for itself, _ in pairs)
+    before = [sum(pair) for pair in pairs]
+    assert sorted(before)[-1] == len(api.requests)
+    assert all(total >= len(api.requests) - 2 for total in before)
+
+
+@pytest.mark.parametrize(
+    "kind", [Kind.HIDDEN_THROTTLE, Kind.UNREACHABLE, Kind.UNKNOWN, Kind.THROTTLED]
+)
+@pytest.mark.parametrize("at", [0.0, 1.0, 7.0, 100.0])
+async def test_withdrawn_in_a_pause_it_is_not_queued_again(api, clock, launching, kind, at):
+    """Behind a shortage it would wait there for its whole budget."""
+    api.answer = lambda of: (
+        failures(VCPU) if of["startedBy"] != "run-9" else Fault(kind, "RunTask", "Odd", "odd")
+    )
+    others = [launching.submit(request(n), 900) for n in range(3)]
+    asked = launching.submit(request(9, 0.25), 900)
+
+    async def withdraw():
+        await clock.wait(at)
+        api.answer = lambda _: failures(VCPU)
+        launching.withdraw(asked)
+        began = clock.now()
+        with pytest.raises(PinnedECSError, match="cancelled"):
+            await asked.outcome
+        for other in others:
+            launching.withdraw(other)
+        return clock.now() - began
+
+    waited, *_ = await clock.run(
+        asyncio.gather(withdraw(), *(o.outcome for o in others), return_exceptions=True), 5_000
+    )
+    assert waited <= 60
+
+
 async def test_two_hundred_that_never_fit_beside_two_hundred_that_do(api, clock, launching):
     """All that fit run; all others fail within their budget and a minute, each sent at least once,
     and say how often they were refused themselves."""
@@ -381,10 +421,13 @@ async def test_one_odd_answer_in_four_loses_nobody(api, clock, launching):
 
 
 @pytest.mark.parametrize("answer", [odd(), failures("SOMETHING_NEW"), failures()])
-async def test_an_odd_answer_that_stays_is_final_after_two_minutes(api, clock, launching, answer):
-    """And says what it was."""
+async def test_an_odd_answer_that_stays_is_final_after_two_minutes(
+    api, clock, launching, answer, caplog
+):
+    """And says what it was; one WARNING says that it is repeated."""
     api.answer = lambda _: answer
     (error,) = await outcomes(clock, [launching.submit(request(), 900)])
+    assert sum("unknown code" in line.getMessage() for line in caplog.records) == 1
     assert isinstance(error, PinnedECSError)
     assert not isinstance(error, LaunchTimeout)
     assert 120 <= clock.now() <= 150

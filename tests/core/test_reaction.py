@@ -115,7 +115,7 @@ def test_no_room_is_waited_for_until_the_last_try(demand, reason):
     reaction = react(said, known(demand))
     assert isinstance(reaction, Wait)
     assert reaction.shortage.covers(demand)
-    assert react(said, known(demand, last_try=True)) == Fail(in_time=False)
+    assert react(said, known(demand, last_try=True)) == Fail(False, reaction.shortage)
     assert react(said, known(demand, uncertain=True)) == Look(reaction)
 
 

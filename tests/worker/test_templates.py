@@ -6,6 +6,8 @@ The shapes are those of templates that are published in repositories and guides;
 from __future__ import annotations
 
 import copy
+import json
+import re
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from prefect_ecs_pinned.runs.revision import definition_spec
 from prefect_ecs_pinned.worker import PinnedECSWorker
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.spec import named_revision, run_spec
-from prefect_ecs_pinned.worker.variable_texts import HIDDEN, SHOWN
+from prefect_ecs_pinned.worker.variable_texts import SHOWN
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 from tests.worker.jobs import POOL, edited, flow_run, job
 
@@ -226,7 +228,7 @@ def test_our_default_template_is_that_of_ecs_and_a_few_variables():
     """What a deployment sets for an `ecs` pool, it sets for ours."""
     ours = PinnedECSWorker.get_default_base_job_template()
     theirs = DEFAULT["variables"]["properties"]
-    assert set(theirs) - set(HIDDEN) <= set(ours["variables"]["properties"])
+    assert set(theirs) <= set(ours["variables"]["properties"])
     assert set(ours["variables"]["properties"]) - set(theirs) == {
         *("subnets", "security_groups", "assign_public_ip", "secrets", "registration"),
         *("launch_timeout_seconds", "task_start_timeout_seconds", "max_live_tasks"),
@@ -236,14 +238,16 @@ def test_our_default_template_is_that_of_ecs_and_a_few_variables():
 
 
 def test_variables_are_shown_in_an_order_and_with_a_description():
-    """Each once; a switch without an effect is not shown, and may be set all the same."""
+    """Each once; the server accepts no template that uses a variable which is not among them."""
     properties = PinnedECSWorker.get_default_base_job_template()["variables"]["properties"]
     assert list(properties) == list(SHOWN)
     assert [shown["position"] for shown in properties.values()] == list(range(len(SHOWN)))
     for name, shown in properties.items():
         assert 20 < len(shown["description"]) < 400, name
-    assert not set(HIDDEN) & set(properties)
-    assert set(HIDDEN) <= set(PinnedECSVariables.model_fields)
+    assert set(properties) == set(PinnedECSVariables.model_fields)
+    template = PinnedECSWorker.get_default_base_job_template()
+    used = re.findall(r"{{ *(\w+) *}}", json.dumps(template["job_configuration"]))
+    assert set(used) == set(properties)
 
 
 async def test_old_templates_without_start_timeout_get_ours():

@@ -18,6 +18,7 @@ from typing import Any
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, in_band
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
+from prefect_ecs_pinned.aws.calls.retrying import warn_of_unknown
 from prefect_ecs_pinned.aws.events import LaunchEnded, Measure, ignore
 from prefect_ecs_pinned.aws.launching import outcomes, task_lookup
 from prefect_ecs_pinned.aws.launching.outcomes import NotStopped
@@ -27,7 +28,7 @@ from prefect_ecs_pinned.aws.launching.renewing import renew
 from prefect_ecs_pinned.aws.launching.submission import Renewal, Submission
 from prefect_ecs_pinned.aws.launching.withdrawing import Withdrawing, seen
 from prefect_ecs_pinned.aws.stopping import Stopping
-from prefect_ecs_pinned.core.capacity import demand_of
+from prefect_ecs_pinned.core.capacity import Shortage, demand_of
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.queueing import LiveKey
 from prefect_ecs_pinned.core.reaction import Adopt, Fail, Look, Renew, Retry, Wait, react
@@ -210,13 +211,15 @@ class Launching:
                 case Fail(in_time=True):
                     raise outcomes.refused(submission.what(), said)
                 case Fail():
-                    raise outcomes.out_of_time(
-                        submission.what(),
-                        said,
-                        submission.budget,
-                        submission.refusals,
-                        queue.line.held_back(submission),
-                    )
+                    raise self._out_of_time(queue, submission, said, reaction.shortage)
+
+    def _out_of_time(
+        self, queue: QuotaQueue, submission: Submission, said: Fault, shortage: Shortage | None
+    ) -> PinnedECSError:
+        if shortage is not None:  # the last try is a refusal as any other
+            queue.refused(submission, shortage, said.message)
+        itself, others = submission.refusals, queue.line.held_back(submission)
+        return outcomes.out_of_time(submission.what(), said, submission.budget, itself, others)
 
     async def _call(self, queue: QuotaQueue, submission: Submission) -> Snapshot | Fault:
         """Make one RunTask call when it is the submission's turn."""
@@ -242,6 +245,7 @@ class Launching:
         except Fault as fault:
             if fault.kind is Kind.THROTTLED:
                 queue.pacer.throttled(asked_at)
+            warn_of_unknown(fault, self._clock)
             submission.history.add(fault, asked_at)
             submission.called = False
             return fault

@@ -50,6 +50,8 @@ class QuotaQueue:
         Returns:
             The breakers through which it is a try; None when it was withdrawn instead.
         """
+        if submission.withdrawn and not submission.uncertain:
+            return None  # while it paused, or before its first turn
         future: asyncio.Future[Sequence[Breaker] | None]
         submission.waiting = future = asyncio.get_running_loop().create_future()
         self.line.wait(submission)
