@@ -9,14 +9,14 @@ import threading
 import weakref
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
 
-from prefect_ecs_pinned.aws.calls.api import LogsApi
+from prefect_ecs_pinned.aws.calls.api import EcsApi, LogsApi
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients, share_models
 from prefect_ecs_pinned.aws.calls.codes import SERVICES
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
@@ -509,3 +509,23 @@ async def test_a_log_group_is_read_in_its_region(world):
         ("logs", "GetLogEvents", "eu-west-1"),
         ("logs", "FilterLogEvents", "eu-west-1"),
     ]
+
+
+@pytest.mark.parametrize("missing", [1, 100])
+async def test_a_task_that_is_listed_and_not_described_is_not_overlooked(missing):
+    """Whoever looks for it looks again: ListTasks and DescribeTasks are eventually consistent."""
+    arns = [f"arn:aws:ecs:us-east-1:123456789012:task/default/{n:032x}" for n in range(150)]
+
+    class Answers:
+        async def call(self, service: str, operation: str, purpose: str = "", **request: Any):
+            if operation == "ListTasks":
+                return {"taskArns": arns if request["desiredStatus"] == "RUNNING" else []}
+            described = [{"taskArn": name} for name in request["tasks"] if name in known]
+            return {"tasks": described, "failures": []}
+
+    api, known = EcsApi(cast(Any, Answers())), set(arns[missing:])
+    with pytest.raises(Fault, match="does not describe yet") as raised:
+        await api.tasks_started_by("default", "run")
+    assert raised.value.passing
+    known = set(arns)
+    assert len(await api.tasks_of_family("default", "family")) == 150
