@@ -176,9 +176,10 @@ def _placed(
         except ConfigurationError as error:
             misfit = misfit or error
             continue
-        if bool(runs_on_fargate(customized, desired.definition, default)) == guess:
+        on_fargate = runs_on_fargate(customized, desired.definition, default)
+        if bool(on_fargate) == guess:
             return customized
-        if guess == on_fargate_by_fields:
+        if guess == on_fargate_by_fields or on_fargate is None:  # the cluster may decide
             made.append(customized)
     if misfit is not None and not made:
         raise misfit

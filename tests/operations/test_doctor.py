@@ -372,13 +372,13 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
         override("env.BIG", "x" * 8000),
         "overrides",
         FAIL,
-        "of 8192 characters",
+        "of 8132 characters",
     ),
     "overrides that are nearly too long": (
         override("env.BIG", "x" * 7200),
         "overrides",
         WARN,
-        "of 8192 characters",
+        "of 8132 characters",
     ),
     "a size that Fargate lacks": (override("memory", 1500), "size", FAIL, "memory 1500"),
     "an API on this machine": (

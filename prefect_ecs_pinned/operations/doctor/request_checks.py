@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check
+from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, SUBMISSION_CHARACTERS, check
 from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.containers import HINT, added
@@ -24,7 +24,7 @@ async def size(subject: Subject) -> list[Answer]:
     request = {**subject.request, "overrides": dict(subject.request.get("overrides") or {})}
     request["overrides"].pop("containerOverrides", None)
     try:
-        check(request, subject.desired.definition)
+        check(request, subject.desired.definition, subject.default)
     except ConfigurationError as error:
         return [fail(error.why, error.hint)]
     sizes = {**subject.desired.definition, **request["overrides"]}
@@ -36,11 +36,12 @@ async def overrides(subject: Subject) -> list[Answer]:
     """The overrides of a run fit into a RunTask request, the flow run's id included."""
     stated = subject.request.get("overrides") or {}
     length = len(json.dumps(stated, separators=(",", ":"), ensure_ascii=False))
-    detail = f"{length} of {OVERRIDES_LIMIT} characters"
+    limit = OVERRIDES_LIMIT - SUBMISSION_CHARACTERS
+    detail = f"{length} of {limit} characters"
     hint = "move large values into the task definition or a secret; " + _largest(stated)
-    if length > OVERRIDES_LIMIT:
+    if length > limit:
         return [fail(detail, hint)]
-    return [warn(detail, hint)] if length > OVERRIDES_LIMIT * _NEARLY else [ok(detail)]
+    return [warn(detail, hint)] if length > limit * _NEARLY else [ok(detail)]
 
 
 def _largest(stated: dict[str, Any]) -> str:

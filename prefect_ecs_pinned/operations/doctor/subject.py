@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -44,6 +44,7 @@ class Subject:
         revision: ARN or name of a revision that is used as it is; None when it is to be pinned.
         request: RunTask's parameters.
         embedded: AWS is an embedded ECS (`pinned-ecs local`), whose tasks run on this machine.
+        default: The cluster's default capacity provider strategy, where it decides.
     """
 
     configuration: Configuration
@@ -54,6 +55,7 @@ class Subject:
     revision: str | None
     request: Mapping[str, Any] = field(repr=False)  # variables may be secrets
     embedded: bool = False
+    default: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -104,10 +106,13 @@ async def make_subject(
 
     desired, revision = await choose(spec, region, read, make_now)
     request = well_formed_request(spec, desired, revision, [_LOOKED_UP])
+    default = None
     if cluster := undecided_cluster(spec, desired, request):
         default = await _default_strategy(cluster, look)
         request = well_formed_request(spec, desired, revision, [_LOOKED_UP], default)
-    return Subject(configuration, look, region, account, desired, revision, request, embedded)
+    return Subject(
+        configuration, look, region, account, desired, revision, request, embedded, default
+    )
 
 
 async def _default_strategy(cluster: str, look: Look) -> list[Mapping[str, Any]] | None:
