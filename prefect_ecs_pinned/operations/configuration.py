@@ -6,10 +6,13 @@ are, and need not know where they come from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.runs.spec import RunSpec
+
+#: Placeholder for the id of any flow run: all are as long.
+_FLOW_RUN_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Configuration:
     spec: RunSpec = field(repr=False)
     access: Access = field(repr=False)
     image_unset: bool = False
+
+    def of_a_run(self) -> RunSpec:
+        """What one flow run asks for: its request is as long as any run's."""
+        env = {**self.spec.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
+        return replace(self.spec, env=env, flow_run_id=_FLOW_RUN_ID)
 
     @property
     def name(self) -> str:

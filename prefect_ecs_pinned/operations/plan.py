@@ -155,7 +155,7 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
             if access.key not in planes:
                 planes[access.key] = ControlPlane(access, waits=retrying.COMMAND)
             plane = planes[access.key]
-            prepared = await prepare(configuration.spec, plane)
+            prepared = await prepare(configuration.of_a_run(), plane)
             desired = prepared.desired
             key = (access.key, prepared.revision or "", desired.family, desired.fingerprint)
             if key not in by_key:

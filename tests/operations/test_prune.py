@@ -235,6 +235,26 @@ async def test_a_task_that_starts_meanwhile_saves_its_revision(world):
     assert world.numbers() == {*STAYING, 199}
 
 
+async def test_a_task_that_starts_during_the_survey_saves_its_revision(world):
+    """A survey of thousands takes minutes: who needs what is asked again before the first one."""
+    pruning = world.pruning()
+    survey = await world.clock.run(pruning.survey())
+    world.run_task(1)
+    pruned = await world.clock.run(pruning.carry_out(survey))
+    assert pruned.spared == {FAMILY_ARN + "etl:1": "1 live task"}
+    assert world.numbers() == {*STAYING, 1}
+
+
+async def test_what_was_deregistered_before_is_looked_at_again_before_it_is_deleted(world):
+    """A task that still runs from it needs it."""
+    pruning = world.pruning(Rules(NEW, timedelta(days=30), delete=True))
+    world.run_task(1)
+    world.ecs.call("DeregisterTaskDefinition", {"taskDefinition": "etl:1"})
+    await world.grow_older(40 * DAY)
+    survey = await world.clock.run(pruning.survey())
+    assert FAMILY_ARN + "etl:1" not in [verdict.arn for verdict in survey.doomed]
+
+
 async def test_a_service_keeps_its_revision(world):
     """However old."""
     service = {"serviceName": "web", "taskDefinition": "etl:9", "desiredCount": 1}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 
-from prefect_ecs_pinned.core.definition import family_name
+from prefect_ecs_pinned.block.spec import ANONYMOUS_FAMILY
+from prefect_ecs_pinned.core.definition import family_name, former_family
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.blocks.loading import configuration, overridden_data
 from prefect_ecs_pinned.operations.calls import Calls
@@ -83,7 +85,9 @@ def _may_be_of(family: str, data: Mapping[str, Any], document: BlockDocument) ->
     inner = definition.get("family") if isinstance(definition, Mapping) else None
     link = str(data.get("task_definition_arn") or "").rsplit("/", 1)[-1].partition(":")[0]
     named = str(data.get("family") or inner or link or f"prefect-{document.name}")
-    try:
-        return family in (family_name(named), link)
-    except ConfigurationError:  # it is the name that nothing can be made of
-        return family == link
+    families = {link, former_family(named)}
+    if document.is_anonymous or not document.name:
+        families.add(ANONYMOUS_FAMILY)
+    with contextlib.suppress(ConfigurationError):  # it is the name that nothing can be made of
+        families.add(family_name(named))
+    return family in families

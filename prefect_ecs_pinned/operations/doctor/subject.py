@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +23,6 @@ from prefect_ecs_pinned.runs.check import well_formed_request
 from prefect_ecs_pinned.runs.request import undecided_cluster
 from prefect_ecs_pinned.runs.revision import choose, make_now, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
-
-#: Placeholder for the id of any flow run: all are as long.
-_FLOW_RUN_ID = "00000000-0000-0000-0000-000000000000"
 
 #: Placeholder for subnets that are looked up.
 _LOOKED_UP = "looked up"
@@ -98,8 +95,7 @@ async def make_subject(
         PinnedECSError: AWS refused, or could not be reached.
     """
     region = await look.region()
-    env = {**configuration.spec.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
-    spec = replace(configuration.spec, env=env, flow_run_id=_FLOW_RUN_ID)
+    spec = configuration.of_a_run()
 
     async def read(tags: bool) -> LinkedRevision | None:
         return await _linked(spec, look, tags)

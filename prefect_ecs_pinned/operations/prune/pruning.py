@@ -145,22 +145,27 @@ class Pruning:
             PinnedECSError: AWS refused, or could not be reached. Completed steps are kept.
         """
         done = Pruned()
-        looked_at = self._calls.clock.now()
+        looked_at = float("-inf")  # a survey of thousands takes minutes: its needs are old
         needs = Needs()
-        doomed = [verdict for verdict in survey.doomed if verdict.active]
-        to_delete = [verdict.arn for verdict in survey.doomed if not verdict.active]
-        for verdict in doomed:
+        to_delete = []
+        doomed = sum(verdict.active for verdict in survey.doomed)
+        for verdict in survey.doomed:
             if self._calls.clock.now() - looked_at > RECHECK_SECONDS:
                 needs, looked_at = await self._needs(), self._calls.clock.now()
-            needed = needs.of(verdict.observed) if verdict.observed is not None else ""
+            observed, active = verdict.observed, verdict.active
+            needed = needs.of(observed, active) if observed is not None else ""
             if reason := needed or await self._last_look(verdict.arn):
                 done.spared[verdict.arn] = reason
                 continue
-            await self._calls.call("ecs", "DeregisterTaskDefinition", taskDefinition=verdict.arn)
-            done.deregistered.append(verdict.arn)
-            progress("deregistering", len(done.deregistered), len(doomed))
+            to_delete.append(verdict.arn)
+            if active:
+                await self._calls.call(
+                    "ecs", "DeregisterTaskDefinition", taskDefinition=verdict.arn
+                )
+                done.deregistered.append(verdict.arn)
+                progress("deregistering", len(done.deregistered), doomed)
         if self._rules.delete:
-            await self._delete(to_delete + done.deregistered, done, progress)
+            await self._delete(to_delete, done, progress)
         return done
 
     async def _delete(self, arns: Sequence[str], done: Pruned, progress: Progress) -> None:
