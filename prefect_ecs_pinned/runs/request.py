@@ -176,10 +176,9 @@ def _placed(
         except ConfigurationError as error:
             misfit = misfit or error
             continue
-        on_fargate = runs_on_fargate(customized, desired.definition, default)
-        if bool(on_fargate) == guess:
+        if bool(runs_on_fargate(customized, desired.definition, default)) == guess:
             return customized
-        if guess == on_fargate_by_fields or on_fargate is None:  # the cluster may decide
+        if guess == on_fargate_by_fields:
             made.append(customized)
     if misfit is not None and not made:
         raise misfit
