@@ -155,7 +155,8 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
             if access.key not in planes:
                 planes[access.key] = ControlPlane(access, waits=retrying.COMMAND)
             plane = planes[access.key]
-            prepared = await prepare(configuration.of_a_run(), plane)
+            await prepare(configuration.of_a_run(), plane)  # refused as a run is: its id counts
+            prepared = await prepare(configuration.spec, plane)
             desired = prepared.desired
             key = (access.key, prepared.revision or "", desired.family, desired.fingerprint)
             if key not in by_key:
