@@ -42,11 +42,7 @@ class _Subject:
         self._home = tempfile.TemporaryDirectory(prefix="bench-")
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PREFECT_"))},
-            "AWS_ENDPOINT_URL": world.endpoint,
-            "AWS_ACCESS_KEY_ID": world.access_key,
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
+            **world.environment,
             "PREFECT_API_URL": world.prefect,
             "PREFECT_HOME": self._home.name,
             "PREFECT_LOGGING_LEVEL": task.pop("log_level", "INFO"),

@@ -57,6 +57,17 @@ class World:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which a process reaches it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
     def read(self, path: str) -> Any:
         """What the ECS says of itself: ``calls``, ``launches`` …"""
         with urllib.request.urlopen(self._request(path)) as answer:

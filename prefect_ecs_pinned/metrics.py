@@ -23,6 +23,8 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from prefect_ecs_pinned.core.arn import region_of
+
 #: Name of the meter: the instrumentation scope.
 METER = "prefect_ecs_pinned"
 
@@ -34,9 +36,6 @@ METHOD = "rpc.method"
 SERVICE = "rpc.service"
 QUOTA = f"{METER}.quota"
 OUTCOME = f"{METER}.task.outcome"
-
-#: ``error.type`` of errors that are in no table (semconv, Recording errors).
-OTHER = "_OTHER"
 
 Attributes = Mapping[str, str]
 Value = tuple[float, Attributes]
@@ -164,8 +163,8 @@ def of_cluster(arn: str, region: str = "") -> dict[str, str]:
         arn: Its ARN; a name is not an attribute.
         region: Its Region, if there is no ARN.
     """
-    if arn.startswith("arn:"):
-        return {CLUSTER: arn, REGION: arn.split(":", 4)[3]}
+    if of_arn := region_of(arn):
+        return {CLUSTER: arn, REGION: of_arn}
     return {REGION: region} if region else {}
 
 

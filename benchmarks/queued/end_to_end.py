@@ -95,11 +95,7 @@ def scene(face: Face, database: str, what: str, runs: int) -> Iterator[Scene]:
         server = stack.enter_context(Server(face.scripts, home, url))
         environment = {
             **server.environment,
-            "AWS_ENDPOINT_URL": world.endpoint,
-            "AWS_ACCESS_KEY_ID": world.access_key,
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
+            **world.environment,
             "PYTHONPATH": os.pathsep.join([str(_ROOT), str(home / "found")]),
             idle.LOG: str(home / "idle.log"),
         }

@@ -35,14 +35,17 @@ def parse_revision(identifier: str) -> Revision:
 
 def account_of(arn: str) -> str:
     """The account of an ARN; empty when the text is not an ARN."""
-    parts = arn.split(":", 5)
-    return parts[4] if len(parts) == 6 and parts[0] == "arn" else ""
+    return _parts(arn)[4]
 
 
 def region_of(arn: str) -> str:
     """The Region of an ARN; empty when the text is not an ARN."""
+    return _parts(arn)[3]
+
+
+def _parts(arn: str) -> list[str]:
     parts = arn.split(":", 5)
-    return parts[3] if len(parts) == 6 and parts[0] == "arn" else ""
+    return parts if len(parts) == 6 and parts[0] == "arn" else [""] * 6
 
 
 def cluster_arn(cluster: str, of: str) -> str:
@@ -55,10 +58,10 @@ def cluster_arn(cluster: str, of: str) -> str:
     Returns:
         Empty when ``cluster`` is a name, and ``of`` no ARN.
     """
-    parts = of.split(":", 5)
     if cluster.startswith("arn:"):
         return cluster
-    return ":".join((*parts[:5], f"cluster/{cluster}")) if len(parts) == 6 else ""
+    arn, *rest = _parts(of)
+    return ":".join((arn, *rest[:4], f"cluster/{cluster}")) if arn else ""
 
 
 _ROLE = re.compile(r"arn:[^:]+:iam::(?P<account>\d*):role/(?P<name>.+)")

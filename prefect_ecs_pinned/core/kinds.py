@@ -35,6 +35,9 @@ class Kind(Enum):
 #: that the refusal is final.
 UNKNOWN_SECONDS = 120.0
 
+#: Kinds of calls that AWS was asked too often for.
+THROTTLES = frozenset({Kind.THROTTLED, Kind.HIDDEN_THROTTLE})
+
 #: Kinds that pass by themselves whatever the circumstances; see `Fault.passing` for the others.
 #: Expired credentials have been renewed, and the call repeated, before a caller gets the fault
 #: (`clients`).
@@ -56,5 +59,5 @@ PASSING_ONCE_WORKED = frozenset({Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.DENIED})
 
 
 def error_type(kind: Kind) -> str:
-    """A kind as the attribute ``error.type`` of a metric."""
+    """A kind as the attribute ``error.type`` of a metric (semconv, Recording errors)."""
     return "_OTHER" if kind is Kind.UNKNOWN else kind.name.lower()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from prefect_ecs_pinned.core.capacity import Demand, Shortage, shortage
-from prefect_ecs_pinned.core.kinds import PASSING, UNKNOWN_SECONDS, Kind
+from prefect_ecs_pinned.core.kinds import PASSING, THROTTLES, UNKNOWN_SECONDS, Kind
 
 #: How often one submission asks for another revision, or other subnets: each is an incident.
 MOST_RENEWALS = 10
@@ -207,7 +207,7 @@ def is_odd(said: Said) -> bool:
 
 def interrupts(said: Said) -> bool:
     """Whether an answer says nothing of the call: it neither adds to a series nor ends it."""
-    return said.kind in (Kind.THROTTLED, Kind.HIDDEN_THROTTLE) or undecided(said)
+    return said.kind in THROTTLES or undecided(said)
 
 
 def may_have_started(said: Said) -> bool:

@@ -18,7 +18,7 @@ from prefect_aws import AwsCredentials
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
-from prefect_ecs_pinned.core.arn import TaskIdentifier
+from prefect_ecs_pinned.core.arn import TaskIdentifier, region_of
 from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
@@ -158,7 +158,7 @@ class PinnedECSWorker(
             raise InfrastructureNotAvailable(f"Cannot stop an ECS task: {error}") from None
         plane = self._plane(configuration)
         region = await plane.region()
-        if task.startswith("arn:") and task.split(":")[3] != region:
+        if region_of(task) not in ("", region):
             raise InfrastructureNotAvailable(
                 f"Cannot stop ECS task {task!r}: it is not in Region {region!r}, which the work "
                 "pool's credentials are for."

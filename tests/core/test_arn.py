@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_ecs_pinned.core.arn import account_of, same_principal
+from prefect_ecs_pinned.core.arn import account_of, cluster_arn, region_of, same_principal
+from prefect_ecs_pinned.metrics import CLUSTER, REGION, of_cluster
 
 SESSION = "arn:aws:sts::123456789012:assumed-role/agent/{}"
 
@@ -40,3 +41,21 @@ def test_the_account_of_an_arn():
     """And none of what is no ARN."""
     assert account_of("arn:aws:ecs:us-east-1:123456789012:task-definition/f:1") == "123456789012"
     assert account_of("f:1") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "etl", "arn:", "arn:foo", "arn:aws:ecs", "not:an:arn:of:any:kind"]
+)
+def test_what_only_looks_like_an_arn_has_no_parts(text):
+    """A patch may name anything as a cluster: what is measured of it has no cluster then."""
+    assert region_of(text) == account_of(text) == ""
+    assert of_cluster(text, "eu-west-1") == {REGION: "eu-west-1"}
+    assert cluster_arn("etl", text) == ""
+
+
+def test_parts_of_an_arn():
+    revision = "arn:aws:ecs:us-east-1:123456789012:task-definition/etl:7"
+    cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/etl"
+    assert (region_of(revision), account_of(revision)) == ("us-east-1", "123456789012")
+    assert cluster_arn("etl", revision) == cluster_arn(cluster, "") == cluster
+    assert of_cluster(cluster) == {CLUSTER: cluster, REGION: "us-east-1"}

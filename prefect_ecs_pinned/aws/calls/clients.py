@@ -24,16 +24,13 @@ from prefect_ecs_pinned.aws.calls.worked import Worked
 from prefect_ecs_pinned.aws.events import CallEnded, Measure, ignore
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.loop.threads import Threads
-from prefect_ecs_pinned.core.kinds import error_type
+from prefect_ecs_pinned.core.kinds import THROTTLES, error_type
 from prefect_ecs_pinned.core.shown import plain
 
 __all__ = ["Access", "Clients", "share_models"]
 
 #: boto3's names of services -> AWS's, where they differ by more than capitals.
 _SERVICE_IDS = {"logs": "CloudWatch Logs", "secretsmanager": "Secrets Manager"}
-
-#: Calls that AWS was asked too often for.
-_THROTTLES = (Kind.THROTTLED, Kind.HIDDEN_THROTTLE)
 
 #: Kinds of refusals that say nothing against the credentials: AWS recognised the caller.
 _AUTHENTICATED = frozenset(Kind) - PASSING - {Kind.EXPIRED, Kind.BAD_SIGNATURE, Kind.UNKNOWN}
@@ -204,7 +201,7 @@ def _ended(call: _Call, client: Any, seconds: float, fault: Fault | None = None)
         return CallEnded(name, call.operation, region, seconds)
     operation = fault.operation or call.operation  # the work may make another call first
     return CallEnded(
-        name, operation, region, seconds, error_type(fault.kind), fault.kind in _THROTTLES
+        name, operation, region, seconds, error_type(fault.kind), fault.kind in THROTTLES
     )
 
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.aws.calls.faults import UNKNOWN_SECONDS, Fault, Kind
 from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.core.kinds import THROTTLES
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _LOGGED_AGAIN_SECONDS = 900.0
 _MOST_CODES = 256
 
 #: Asked too often, and in the case of CONTENDED by several.
-_THROTTLES = (Kind.THROTTLED, Kind.HIDDEN_THROTTLE, Kind.CONTENDED)
+_THROTTLES = THROTTLES | {Kind.CONTENDED}
 
 
 @dataclass(frozen=True)
