@@ -100,8 +100,13 @@ def is_abandoned(run: PoolRun, workers: Mapping[str, PoolWorker], me: Me, now: d
 
 
 def is_offline(worker: PoolWorker, now: datetime) -> bool:
-    """Whether Prefect calls a worker OFFLINE, and has had reason to for `OFFLINE_SECONDS`."""
-    if worker.online or worker.heartbeat_at is None:
+    """Whether a worker has sent no heartbeat for as long as Prefect waits, and `OFFLINE_SECONDS`.
+
+    The status alone does not say it: the server's Foreman sets it, which may be disabled, or have
+    stopped. A worker that is still called ONLINE has twice the time.
+    """
+    if worker.heartbeat_at is None:
         return False
     silent = (now - worker.heartbeat_at).total_seconds()
-    return silent >= _MISSED_HEARTBEATS * worker.interval + OFFLINE_SECONDS
+    missed = _MISSED_HEARTBEATS * (2 if worker.online else 1)
+    return silent >= missed * worker.interval + OFFLINE_SECONDS

@@ -30,6 +30,7 @@ WORKERS = {
         PoolWorker(UUID(int=4), "offline", False, NOW - timedelta(seconds=100), 30),
         PoolWorker(UUID(int=5), "gone", False, NOW - timedelta(seconds=141), 30),
         PoolWorker(UUID(int=6), "never", False, None, 30),
+        PoolWorker(UUID(int=8), "forgotten", True, NOW - timedelta(seconds=231), 30),
         PoolWorker(UUID(int=7), "slow", False, NOW - timedelta(seconds=200), 60),
     )
 }
@@ -46,6 +47,7 @@ def run(age: float = 150, name: str = "Submitting", kind: str = "PENDING", **mor
     [
         (run(worker="alive"), Step.LEAVE),
         (run(worker="silent"), Step.LEAVE),  # Prefect has not called it OFFLINE
+        (run(worker="forgotten"), Step.FENCE),  # and does not any more: nothing does it there
         (run(worker="offline"), Step.LEAVE),  # not for long
         (run(worker="never"), Step.LEAVE),
         (run(worker="slow"), Step.LEAVE),  # it may miss three heartbeats of its own
