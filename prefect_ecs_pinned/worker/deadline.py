@@ -7,12 +7,16 @@ seconds are counted from the signal, by a thread that does not need the event lo
 over, the process ends: tasks continue, and the next worker finds runs that were not handed back, as
 after SIGKILL (`adopting`, `rescuing`).
 
+Prefect forwards SIGTERM as SIGINT. A process that was started in the background (``nohup prefect
+worker start &``) ignores SIGINT, and would not stop at all: here, its main task is cancelled then.
+
 It applies to processes whose signals Prefect has taken for a worker, as `prefect worker start`
 does. Another program that runs a worker keeps its signals, and decides when it ends.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -35,6 +39,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: ``setup_signal_handlers_worker``).
 _PREFECTS = "prefect.utilities.processutils"
 
+_Handler = Callable[[int, FrameType | None], object]
+
 _LATE = b"The worker ends now, with events or log lines unsent; its tasks run on.\n"
 
 
@@ -55,7 +61,7 @@ class Deadline:
         self._told = threading.Event()
 
     def watch_signals(self) -> None:
-        """Count from the signals that Prefect handles; called in the main thread."""
+        """Count from the signals that Prefect handles; called in the main thread, by its task."""
         if threading.current_thread() is not threading.main_thread():
             return
         handlers = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -64,9 +70,10 @@ class Deadline:
             return
         # Not begun by the handler: it may interrupt whatever begins a thread, and its lock.
         threading.Thread(target=self._wait, name="worker-deadline", daemon=True).start()
+        main = _current_task()
         for number, handler in theirs.items():
             assert callable(handler)
-            signal.signal(number, self._before(handler))
+            signal.signal(number, self._around(handler, main))
 
     def begin(self) -> None:
         """The worker has to stop; a second call changes nothing."""
@@ -85,14 +92,23 @@ class Deadline:
             return seconds
         return max(0.0, seconds - (self._now() - self._told_at))
 
-    def _before(
-        self, handler: Callable[[int, FrameType | None], object]
-    ) -> Callable[[int, FrameType | None], object]:
+    def _around(self, handler: _Handler, main: asyncio.Task[object] | None) -> _Handler:
         def handle(number: int, frame: FrameType | None) -> object:
             self.begin()
-            return handler(number, frame)
+            handled = handler(number, frame)
+            if main is not None and not main.cancelling():
+                main.cancel()
+                main.get_loop().call_soon_threadsafe(lambda: None)  # it may wait for a socket
+            return handled
 
         return handle
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def _end() -> None:

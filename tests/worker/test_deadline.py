@@ -91,3 +91,33 @@ async def test_a_process_that_does_not_come_to_its_end_is_ended():
     assert process.returncode == 0
     assert b"its tasks run on" in said
     assert time.monotonic() - began >= 0.3
+
+
+_WAITING = """
+import asyncio, os, signal, sys
+from prefect.utilities.processutils import setup_signal_handlers_worker
+from prefect_ecs_pinned.worker.deadline import Deadline
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+async def work():
+    setup_signal_handlers_worker(os.getpid(), "a worker", lambda *_: None)
+    Deadline().watch_signals()
+    print("ready", flush=True)
+    try:
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        print("cancelled", asyncio.current_task().cancelling(), flush=True)
+asyncio.run(work())
+"""
+
+
+@pytest.mark.parametrize("interrupts", ["SIG_IGN", "default_int_handler"])
+async def test_sigterm_ends_a_worker_that_was_started_in_the_background(interrupts: str):
+    """A shell makes it ignore SIGINT, which Prefect forwards SIGTERM as; cancelled once in any."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WAITING, interrupts, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    process.terminate()
+    printed, said = await process.communicate()
+    assert (printed, process.returncode) == (b"cancelled 1\n", 0), said
