@@ -42,19 +42,23 @@ class Attempt:
         return cls(flow_run.id, flow_run.name, state.timestamp if state is not None else None)
 
 
+#: States of a run that its process has to end.
+_HELD = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+
+
 class Standing(Enum):
     """What a flow run is to an attempt whose task has ended."""
 
-    OURS = auto()  # Pending or Running, in that task: it has not ended by itself
+    OURS = auto()  # Pending, Running or Cancelling in that task: it has not ended by itself
     WITHOUT_PID = auto()  # so, but Prefect does not know its task, not yet or not at all
-    ELSEWHERE = auto()  # Pending or Running, in another task as far as its pid says
-    OTHER = auto()  # final, paused, suspended, cancelling, scheduled: to be left alone
+    ELSEWHERE = auto()  # so, but in another task as far as its pid says
+    OTHER = auto()  # final, paused, suspended, scheduled: to be left alone
 
 
 def standing(attempt: Attempt, flow_run: FlowRun) -> Standing:
     """What a flow run is to an attempt, as far as it says itself; see `superseded`."""
     state = flow_run.state
-    if state is None or state.type not in (StateType.PENDING, StateType.RUNNING):
+    if state is None or state.type not in _HELD:
         return Standing.OTHER
     if not flow_run.infrastructure_pid:
         return Standing.WITHOUT_PID

@@ -37,6 +37,9 @@ _AGAIN_SECONDS = 5.0
 #: Seconds after the end of a task within which Prefect may still store its identifier.
 PID_SECONDS = 60.0
 
+#: What the state of a run says that was to be cancelled, before why its task has ended.
+_ENDED = "Cancelled, and its task has ended: "
+
 logger = get_logger("workers.pinned-ecs.reports")
 
 
@@ -95,6 +98,8 @@ class FlowRuns:
     async def report_crash(self, attempt: Attempt, reason: str) -> bool:
         """Report a flow run as Crashed whose task has ended and which has not ended by itself.
 
+        One that was to be cancelled is Cancelled. Otherwise Prefect's server does that after 300 s
+        (``PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS``).
         It never raises. What cannot be read or reported is tried again for ten minutes.
 
         Returns:
@@ -137,6 +142,9 @@ class FlowRuns:
                 )
             )
             return None
+        if flow_run.state is not None and flow_run.state.is_cancelling():
+            await self._end_cancelling(attempt, _ENDED + reason.partition("\n")[0])
+            return False
         with contextlib.suppress(PrefectSignal):  # it has ended in the meantime
             state: State[Any] = Crashed(message=reason)
             await self._call(propose_state(self._client, state, flow_run_id=attempt.flow_run_id))
@@ -148,13 +156,14 @@ class FlowRuns:
         try:
             flow_run = await self._call(self._client.read_flow_run(attempt.flow_run_id))
             if flow_run.state is not None and flow_run.state.is_cancelling():
-                state: State[Any] = Cancelled(message=reason)
-                await self._call(
-                    self._client.set_flow_run_state(attempt.flow_run_id, state, force=True)
-                )
+                await self._end_cancelling(attempt, reason)
         except Exception as exception:  # noqa: BLE001 - a report never ends what it reports
             text = "Could not report flow run %s as cancelled: %s"
             logger.error(text, attempt.flow_run_id, reason_of(exception))
+
+    async def _end_cancelling(self, attempt: Attempt, reason: str) -> None:
+        state: State[Any] = Cancelled(message=reason)
+        await self._call(self._client.set_flow_run_state(attempt.flow_run_id, state, force=True))
 
     async def store_identifier(self, attempt: Attempt) -> None:
         """Store in Prefect the task of a run, where its own worker does not store it.

@@ -211,7 +211,9 @@ class LiveTasks:
 
     async def _judge(self, exited: _Exited, state: str) -> None:
         reason = None
-        if state == "PENDING":
+        if state == "CANCELLING":
+            reason = PinnedECSError("the container exited with code 0, and left it Cancelling")
+        elif state == "PENDING":
             reason = PinnedECSError(
                 "the container exited with code 0, and the flow was never run",
                 "",

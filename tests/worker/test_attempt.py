@@ -16,6 +16,7 @@ OURS = f"etl::{ARN}"
 BY_ARN = f"arn:aws:ecs:us-east-1:123456789012:cluster/etl::{ARN}"
 
 S, P, R, F = StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.FAILED
+C = StateType.CANCELLING
 
 
 def attempt(submitted_at: datetime | None = START) -> Attempt:
@@ -58,7 +59,9 @@ def test_an_attempt_is_superseded_when_it_is_pending_again_after_scheduled(kinds
         (P, "", Standing.WITHOUT_PID),
         (R, f"{OURS}0", Standing.ELSEWHERE),
         (R, "local:4711", Standing.ELSEWHERE),
-        *((kind, OURS, Standing.OTHER) for kind in StateType if kind not in (P, R)),
+        (C, OURS, Standing.OURS),
+        (C, f"{OURS}0", Standing.ELSEWHERE),
+        *((kind, OURS, Standing.OTHER) for kind in StateType if kind not in (P, R, C)),
         (None, OURS, Standing.OTHER),
     ],
 )

@@ -171,3 +171,16 @@ async def test_a_run_that_provisions_is_stopped_when_it_is_cancelled(world: Worl
     assert world.live_tasks() == 0
     task = world.ecs.model.find(run.infrastructure_pid.split("::")[1])
     assert CANCELLED_REASON in str(vars(task))
+
+
+@pytest.mark.parametrize("code", [137, 0])
+async def test_a_run_whose_process_ends_without_ending_it_is_cancelled(
+    world: World, soon, code: int
+):
+    """Cancelled when its task ran already, and its process had not begun; not after 300 s."""
+    world.ecs.change(task_seconds=1.0, exit_code=code)
+    async with world.worker() as worker:
+        run = await world.one_run(worker)
+        await cancel(world, run)
+        seen = await world.until(run, lambda seen: seen.state.is_cancelled())
+        assert f"code {code}" in seen.state.message
