@@ -45,13 +45,16 @@ class Server:
         scripts: Where the `prefect` command of its version is.
         home: For its files.
         database: URL of its database.
+        settings: More settings of the server alone.
 
     Attributes:
         environment: Of it, and of whatever is to reach it.
         pid: Of its process.
     """
 
-    def __init__(self, scripts: Path, home: Path, database: str) -> None:
+    def __init__(
+        self, scripts: Path, home: Path, database: str, settings: Mapping[str, str] | None = None
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/api"
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PREFECT_"))}
@@ -62,7 +65,8 @@ class Server:
             "PREFECT_API_URL": self.url,
             "PYTHONWARNINGS": "ignore",
         }
-        own = {**self.environment, "PREFECT_API_DATABASE_CONNECTION_URL": database}
+        own = {**self.environment, **(settings or {})}
+        own["PREFECT_API_DATABASE_CONNECTION_URL"] = database
         self.log = home / "server.log"
         command = [str(scripts / "prefect"), "server", "start", "--port", str(port)]
         with self.log.open("wb") as log:

@@ -7,16 +7,19 @@ shortened but the poll. `tests/worker/test_liveness.py` does the same for a doze
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.testing.utilities import prefect_test_harness
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from benchmarks.queued.server import Server
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.settings import Phases
 from tests.worker.conftest import WITHOUT
@@ -158,14 +161,16 @@ ROWS: dict[str, Callable[[World], Awaitable[Outcome]]] = {
 
 @contextmanager
 def _server() -> Iterator[None]:
-    """A Prefect server as a process, without what locks SQLite for nothing here."""
-    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-    os.environ["PREFECT_SERVER_SERVICES_FOREMAN_ENABLED"] = "true"  # which says who is OFFLINE
-    os.environ["PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS"] = "5"
-    for service in WITHOUT:
-        os.environ[f"PREFECT_SERVER_SERVICES_{service}_ENABLED"] = "false"
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    """`prefect server start` without what locks SQLite for nothing here.
+
+    Not Prefect's test harness: its server is an ephemeral one, which never calls a worker OFFLINE.
+    """
+    without = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in WITHOUT}
+    with tempfile.TemporaryDirectory() as folder:
+        database = f"sqlite+aiosqlite:///{folder}/prefect.db"
+        server = Server(Path(sys.executable).parent, Path(folder), database, without)
+        with server, temporary_settings({PREFECT_API_URL: server.url}):
+            yield
 
 
 async def _live(row: Callable[[World], Awaitable[Outcome]]) -> Outcome:
