@@ -103,7 +103,7 @@ def is_offline(worker: PoolWorker, now: datetime) -> bool:
     """Whether a worker has sent no heartbeat for as long as Prefect waits, and `OFFLINE_SECONDS`.
 
     The status alone does not say it: the server's Foreman sets it, which may be disabled, and an
-    ephemeral server has none. A worker that is still called ONLINE has twice the time.
+    ephemeral server does not have one. A worker that is still called ONLINE has twice the time.
     """
     if worker.heartbeat_at is None:
         return False
