@@ -89,10 +89,10 @@ test-docs: .venv/.docs .venv3/.dev ## Run every snippet of the documentation tha
 test-walkthroughs: .venv/.dev ## Play the demo, the CI/CD guide and what else takes long
 	$(BIN)/pytest -n 2 -m walkthrough
 
-test-ui: .venv/.ui .venv/.docs ## Drive the block's form and the documentation in headless Chromium
+test-ui: .venv/.ui .venv/.docs .venv3/.dev ## Drive both forms and the documentation in headless Chromium
 	$(BIN)/pytest tests/ui
 
-screenshots: .venv/.ui .venv/.docs ## The same, and renew docs/images and build/screenshots
+screenshots: .venv/.ui .venv/.docs .venv3/.dev ## The same, and renew docs/images and build/screenshots
 	SCREENSHOTS=1 $(BIN)/pytest tests/ui
 	$(BIN)/python -m tests.docs.picture docs/images/demo.svg "make demo" $(BIN)/pinned-ecs demo
 

@@ -7,11 +7,14 @@ may have any shape.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
 
+import prefect
 from prefect.utilities.dockerutils import get_prefect_image_name
 from prefect.utilities.processutils import command_from_string
 
@@ -25,6 +28,9 @@ from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.template import container_override, without_empty, without_null
 
 _WHAT = "cannot run the job"
+
+#: What a version of Prefect looks like that has an image of the same name.
+_RELEASE = re.compile(r"\d+\.\d+\.\d+(rc\d+)?")
 
 
 def run_spec(
@@ -151,7 +157,14 @@ def _container_name(configuration: PinnedECSJobConfiguration, definition: Mappin
 
 @cache
 def _default_image() -> str:
-    """Prefect's own for this version; finding it out starts `git`."""
+    """Prefect's own for this version.
+
+    Of a release, its name follows from the version. Only for others is Prefect asked, which starts
+    `git`: outside a repository that prints an error.
+    """
+    if _RELEASE.fullmatch(prefect.__version__):
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return f"prefecthq/prefect:{prefect.__version__}-python{python}"
     return str(get_prefect_image_name())
 
 

@@ -2,7 +2,7 @@
 
 The UI draws the form of a base job template from the JSON schema of the variables, in the order of
 the integer ``position``. It has no sections. Variables of one subject are together; those that most
-pools set come first.
+pools set come first. ``tests/ui/test_pool_form.py`` looks at the form of Prefect 3.9.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ SHOWN = {
     "execution role. Default: off.",
     "cloudwatch_logs_options": "Options of the awslogs driver. They replace or extend the "
     "defaults. Need the switch for CloudWatch logs.",
-    "cloudwatch_logs_prefix": "",
+    "cloudwatch_logs_prefix": "Prefix of the log streams. Default: `prefect-logs_` and the name of "
+    "the work pool. A prefix among the options replaces it.",
     # Environment and secrets
     "env": "Environment variables of the Prefect container. Sent with each launch.",
     "secrets": "",
@@ -88,4 +89,18 @@ def present(schema: dict[str, Any]) -> None:
         properties[name]["position"] = position
         if SHOWN.get(name):
             properties[name]["description"] = SHOWN[name]
+        _draw(properties[name])
     schema["properties"] = {name: properties[name] for name in names}
+
+
+def _draw(variable: dict[str, Any]) -> None:
+    """Write what the UI draws of a variable as it draws it.
+
+    Of one that refers to a definition it shows the definition's title and description, unless the
+    reference is an ``allOf``. Of one that may be null it shows the description as plain text, and
+    of others as Markdown.
+    """
+    if (reference := variable.pop("$ref", None)) is not None:
+        variable["allOf"] = [{"$ref": reference}]
+    if "anyOf" in variable and "description" in variable:
+        variable["description"] = variable["description"].replace("`", "")

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from prefect_ecs_pinned import __version__
 from tests.packaging.release import ROOT, build, digests, make_venv, run
@@ -48,6 +49,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions: Path) -> No
     assert "prefect_ecs_pinned/py.typed" in names
     assert "prefect_ecs_pinned/operations/demo/healthcheck.py" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_each_major_of_prefect_gets_its_own_prefect_aws(distributions: Path) -> None:
+    """0.4 goes with 2, and 0.7 and later with 3; what lies between is for an older worker."""
+    (wheel,) = distributions.glob("*.whl")
+    (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith("/METADATA"))
+    metadata = zipfile.ZipFile(wheel).read(name).decode()
+    (line,) = re.findall(r"^Requires-Dist: (prefect-aws\b.*)$", metadata, re.MULTILINE)
+    allowed = Requirement(line).specifier
+    versions = ("0.4.17", "0.4.18", "0.4.20", "0.5.13", "0.6.5", "0.7.0", "0.7.12", "0.8.0")
+    assert list(allowed.filter(versions)) == ["0.4.18", "0.4.20", "0.7.0", "0.7.12", "0.8.0"]
 
 
 def test_the_sdist_can_be_tested(distributions: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -199,12 +199,14 @@ class Case:
         edits: Members of the job configuration that somebody has edited.
         differences: Beside `ALWAYS`.
         described: The revision that is named, as ECS describes it.
+        template: Of the work pool.
     """
 
     variables: Mapping[str, Any]
     edits: Mapping[str, Any]
     differences: tuple[Difference, ...] = ()
     described: Mapping[str, Any] | None = None
+    template: Mapping[str, Any] = field(default_factory=lambda: TEMPLATE)
 
 
 def case(
@@ -463,7 +465,7 @@ class Credentials:
 
 
 async def theirs(one: Case) -> Sent:
-    template = edited(TEMPLATE, one.edits)
+    template = edited(one.template, one.edits)
     configuration = await job(ECSJobConfiguration, template, one.variables)
     configuration.aws_credentials = Credentials()
     worker = ECSWorker(POOL)
@@ -476,7 +478,7 @@ async def theirs(one: Case) -> Sent:
 
 
 async def ours(one: Case) -> Sent:
-    template = edited(TEMPLATE, one.edits)
+    template = edited(one.template, one.edits)
     configuration = await job(PinnedECSJobConfiguration, template, one.variables)
     named = named_revision(configuration)
     spec = run_spec(

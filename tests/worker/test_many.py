@@ -59,8 +59,8 @@ class Offline:
         worker._services = self.services = Services(self.client, *services)  # type: ignore[arg-type]
         self.live = self.services.live
 
-    async def run(self, number: int, initiate: bool = False, **variables: Any) -> str:
-        """Launch a flow run; the identifier of its task."""
+    async def configuration(self, **variables: Any) -> PinnedECSJobConfiguration:
+        """What a flow run's job is."""
         credentials = {
             "aws_access_key_id": self.ecs.access_key,
             "aws_secret_access_key": "local",
@@ -69,7 +69,14 @@ class Offline:
         }
         members = {"aws_credentials": credentials, "task_watch_poll_interval": 0.2}
         given = {"image": "flows:1", "family": self.family, **variables}
-        configuration = await job(PinnedECSJobConfiguration, edited(TEMPLATE, members), given)
+        made: PinnedECSJobConfiguration = await job(
+            PinnedECSJobConfiguration, edited(TEMPLATE, members), given
+        )
+        return made
+
+    async def run(self, number: int, initiate: bool = False, **variables: Any) -> str:
+        """Launch a flow run; the identifier of its task."""
+        configuration = await self.configuration(**variables)
         run = flow_run(number + 1, UUID(int=1000 + number % 20))
         run.state = State(type=StateType.PENDING)
         if initiate:

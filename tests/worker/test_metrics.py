@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from types import FrameType
 from typing import Any
 from uuid import UUID
 
+import pytest
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import (
     OrchestrationResult,
@@ -16,11 +22,20 @@ from prefect.client.schemas.responses import (
 from prefect.states import Pending, Running
 
 from prefect_ecs_pinned import metrics
+from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.aws.measuring import Measuring
 from prefect_ecs_pinned.local.faults import Fault
+from prefect_ecs_pinned.worker.adopting import Adopting
 from prefect_ecs_pinned.worker.claims import CLAIM_LABEL
+from prefect_ecs_pinned.worker.flow_runs import FlowRuns
 from prefect_ecs_pinned.worker.handing_back import HandingBack
+from prefect_ecs_pinned.worker.live_tasks import LiveTasks
+from prefect_ecs_pinned.worker.pool_jobs import PoolJobs
+from prefect_ecs_pinned.worker.pool_runs import PoolRun, PoolWorker
+from prefect_ecs_pinned.worker.spec import run_spec
 from tests.measured import Readings, measured
-from tests.worker.test_many import Offline, offline
+from tests.worker.jobs import POOL
+from tests.worker.test_many import NEVER, Client, Offline, offline
 from tests.worker.world import true
 
 __all__ = ["measured", "offline"]
@@ -108,3 +123,100 @@ async def test_runs_that_were_handed_back_are_counted(measured: Readings):
     handing_back = HandingBack(Prefect(runs))  # type: ignore[arg-type]
     back = await handing_back.hand_back([Taken(run) for run in runs], "stopped")  # type: ignore[misc]
     assert back == measured.total("worker.handed_back") == 2
+
+
+class PoolOf:
+    """A work pool whose flow runs are Running, and have pids."""
+
+    def __init__(self, runs: list[PoolRun]) -> None:
+        self._runs = runs
+
+    def server_time(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+    async def runs(self) -> Sequence[PoolRun]:
+        return self._runs
+
+    async def workers(self) -> Sequence[PoolWorker]:
+        return []
+
+
+async def test_tasks_of_another_process_are_counted_once_when_they_are_adopted(
+    offline: Offline, measured: Readings
+):
+    """Three of another process: 3, and none more in the next round. One's own do not count."""
+    offline.ecs.change(task_seconds=NEVER)
+    identifiers = await asyncio.gather(*(offline.run(number) for number in range(3)))
+    assert measured.total("worker.adopted") == 0
+    configuration = await offline.configuration()
+    job = run_spec(configuration, POOL), offline.worker._plane(configuration)
+
+    async def job_of(_run: PoolRun) -> Any:
+        return job
+
+    now = datetime.now(timezone.utc)
+    runs = [
+        PoolRun(UUID(int=number), "run", UUID(int=9), "s", "RUNNING", "Running", now, pid=pid)
+        for number, pid in enumerate(identifiers, 1)
+    ]
+    clock = LoopClock()
+    client: Any = Client()
+    flow_runs = FlowRuns(client, clock)
+    live = LiveTasks(flow_runs, clock)
+    pool: Any = PoolOf(runs)
+    other = Adopting(client, pool, PoolJobs(job_of, clock), flow_runs, live, "other")
+    try:
+        await other.round()
+        cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/default"
+        attributes = {metrics.CLUSTER: cluster, metrics.REGION: "us-east-1"}
+        adopted = {frozenset(attributes.items()): 3}
+        assert measured.of("worker.adopted") == adopted
+        assert len(live) == 3
+        await other.round()
+        assert measured.of("worker.adopted") == adopted
+    finally:
+        await live.close()
+
+
+class Calls:
+    """Counts calls of functions, in Python and in C, on the threads where it is the profile."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, _frame: FrameType, event: str, _argument: Any) -> None:
+        self.count += event in ("call", "c_call")
+
+
+async def test_metrics_are_two_percent_of_the_work_at_most(
+    offline: Offline, measured: Readings, monkeypatch: pytest.MonkeyPatch
+):
+    """With an SDK. Work is counted in calls of functions: time would differ from run to run.
+
+    Of a run's work all is counted but that of the thread of the control loop, which has begun
+    before; so the share is less than what is computed here.
+    """
+    measuring, working = Calls(), Calls()
+    measure = Measuring.__call__
+
+    def counted(self: Measuring, event: Any) -> None:
+        sys.setprofile(measuring)
+        measure(self, event)
+        sys.setprofile(None)
+
+    def of_a_worker(frame: FrameType, event: str, argument: Any) -> None:
+        if threading.current_thread().name.startswith("pinned-ecs-"):
+            working(frame, event, argument)
+
+    monkeypatch.setattr(Measuring, "__call__", counted)
+    threading.setprofile(of_a_worker)  # those of its clients begin with the first run
+    try:
+        sys.setprofile(working)
+        await asyncio.gather(*(offline.run(number) for number in range(RUNS)))
+        sys.setprofile(None)
+        await true(lambda: len(offline.live) == 0)
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+    assert measured.total("launches") == measured.total("tasks") == RUNS
+    assert 100 * RUNS < measuring.count <= 0.02 * (working.count + measuring.count)

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import pytest
+from prefect.utilities.dockerutils import get_prefect_image_name
 from prefect_aws.workers.ecs_worker import ECSWorker
 
 from prefect_ecs_pinned.aws.pinning.registrable import make
@@ -19,7 +20,7 @@ from prefect_ecs_pinned.runs.check import checked_request
 from prefect_ecs_pinned.runs.revision import definition_spec
 from prefect_ecs_pinned.worker import PinnedECSWorker
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
-from prefect_ecs_pinned.worker.spec import named_revision, run_spec
+from prefect_ecs_pinned.worker.spec import _default_image, named_revision, run_spec
 from prefect_ecs_pinned.worker.variable_texts import SHOWN
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 from tests.worker.jobs import POOL, edited, flow_run, job
@@ -256,6 +257,19 @@ async def test_old_templates_without_start_timeout_get_ours():
         template = edited(DEFAULT, {"task_start_timeout_seconds": given})
         configuration = await job(PinnedECSJobConfiguration, template, {})
         assert run_spec(configuration, POOL).task_start_timeout_seconds == expected
+
+
+def test_the_default_image_is_named_without_git(monkeypatch, tmp_path):
+    """As Prefect names it; outside a repository `git` would print an error for each command."""
+    expected = get_prefect_image_name()
+    started = tmp_path / "started"
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\n: > {started}\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _default_image.cache_clear()
+    assert _default_image() == expected
+    assert not started.exists()
 
 
 async def test_nothing_of_a_job_is_shown_that_may_be_a_secret():

@@ -40,7 +40,8 @@ LIST_PAGES = 10
 
 #: What can be done about a request that ECS does not take: people write parts of it.
 CORRECT_REQUEST = (
-    "correct task_customizations, or task_run_request of the work pool; see API_RunTask"
+    "correct task_customizations, or network_configuration or task_run_request of the work pool; "
+    "see API_RunTask"
 )
 
 #: What a Region may look like: it becomes a part of a host name (botocore.utils).

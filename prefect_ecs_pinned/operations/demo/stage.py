@@ -92,7 +92,7 @@ class Stage:
             PinnedECSError: One of them does not.
         """
         self._start_ecs()
-        self._start_server()
+        self.start_server()
         self._await_ready()
 
     def _start_ecs(self) -> None:
@@ -109,15 +109,19 @@ class Stage:
             AWS_SECRET_ACCESS_KEY="local",
         )
 
-    def _start_server(self) -> None:
-        """Start a Prefect server with a database of its own."""
+    def start_server(self, prefect: Path | None = None) -> None:
+        """Start a Prefect server with a database of its own; it answers later.
+
+        Args:
+            prefect: The command of another environment; None for this one's.
+        """
         port = _free_port()
         self.api_url = f"http://127.0.0.1:{port}/api"
         self.environment["PREFECT_API_URL"] = self.api_url
         # Its flow runs execute commands, so only its own pages may use it (Prefect: any page).
         self.environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
         command = [
-            _script("prefect"),
+            str(prefect or _script("prefect")),
             "server",
             "start",
             "--host",

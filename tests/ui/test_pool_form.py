@@ -1,0 +1,201 @@
+"""The form of a `pinned-ecs` work pool in the UI of a real Prefect 3 server.
+
+Prefect 3 is in an environment of its own, ``.venv3``. Its UI offers only Prefect's own types when a
+pool is created; the form is that of the page which edits one that a command has made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from prefect_ecs_pinned.operations.demo.stage import Stage
+from tests.ui.conftest import ROOT
+from tests.ui.pool_form import PoolForm
+
+#: The environment of Prefect 3; ``make test-ui`` makes it.
+PREFECT_3 = Path(os.environ.get("PREFECT_3", ROOT / ".venv3")) / "bin" / "prefect"
+
+POOL = "flows"
+
+#: Seconds for a server to make its database and answer.
+READY_SECONDS = 90.0
+
+
+class Server:
+    """A Prefect 3 server with a work pool, and its API."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        stage.start_server(PREFECT_3)
+        self.ui = stage.api_url.removesuffix("/api")
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._answers():
+            assert time.monotonic() < deadline, stage.log_tail("server")
+            time.sleep(0.2)
+        command = [str(PREFECT_3), "work-pool", "create", POOL, "--type", "pinned-ecs"]
+        stage.run("create", command)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.stage.api("health"))
+        except (urllib.error.URLError, OSError):
+            return False
+
+    @property
+    def template(self) -> dict[str, Any]:
+        """What the server holds of the pool."""
+        template: dict[str, Any] = self.stage.api(f"work_pools/{POOL}")["base_job_template"]
+        return template
+
+    @property
+    def properties(self) -> dict[str, dict[str, Any]]:
+        """Its variables."""
+        properties: dict[str, dict[str, Any]] = self.template["variables"]["properties"]
+        return properties
+
+    def restore(self, template: Mapping[str, Any]) -> None:
+        """Give the pool a template."""
+        request = urllib.request.Request(
+            f"{self.stage.api_url}/work_pools/{POOL}",
+            data=json.dumps({"base_job_template": template}).encode(),
+            headers={"Content-Type": "application/json"},
+            method="PATCH",
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    assert PREFECT_3.exists(), f"{PREFECT_3} is missing: make test-ui makes it"
+    with Stage() as stage:
+        yield Server(stage)
+
+
+@pytest.fixture
+def ui(server: Server) -> str:
+    """Where Prefect 3's UI is: of the fixture `page` too."""
+    return server.ui
+
+
+@pytest.fixture
+def form(page: Page, server: Server) -> Iterator[PoolForm]:
+    before = server.template
+    page.goto(f"{server.ui}/work-pools/work-pool/{POOL}/edit")
+    form = PoolForm(page)
+    expect(form.variable("Cluster")).to_be_visible()
+    yield form
+    server.restore(before)
+
+
+def test_every_variable_is_shown_with_its_title_and_description(
+    form: PoolForm, server: Server, picture: Callable[[str], None]
+) -> None:
+    """In the order of the template, and as it is meant to be read: no Markdown is shown raw."""
+    shown = form.variables()
+    properties = server.properties
+    assert len(properties) > 30
+    for text, (name, variable) in zip(shown, properties.items(), strict=True):
+        assert text.splitlines()[0].removesuffix(" (Optional)") == variable["title"], name
+        plain = "".join(variable["description"].replace("`", "").split())
+        assert plain in "".join(text.split()), name
+        assert "`" not in text, name
+    form.variable("Cluster").evaluate("variable => variable.scrollIntoView()")
+    picture("pool-form")
+
+
+def test_saving_without_a_change_changes_nothing(form: PoolForm, server: Server) -> None:
+    before = server.template
+    form.press("Save")
+    form.page.wait_for_url(f"**/work-pool/{POOL}")
+    assert server.template == before
+
+
+def test_what_is_written_is_saved_and_shown_again(form: PoolForm, server: Server) -> None:
+    """The saved template is the one that the page sent: the former one with the new defaults."""
+    before = server.template
+    form.write("Cluster", "etl")
+    form.write("CPU", "2048")
+    form.write("Launch Timeout Seconds", "60")
+    form.write_json("Subnets", '["subnet-1"]')
+    form.write_json("Secrets", f'{{"TOKEN": "{SECRET}"}}')
+    with form.page.expect_request(lambda request: request.method == "PATCH") as sent:
+        form.press("Save")
+    form.page.wait_for_url(f"**/work-pool/{POOL}")
+    assert json.loads(sent.value.post_data or "{}")["base_job_template"] == server.template
+
+    written = {
+        "cluster": "etl",
+        "cpu": 2048,
+        "launch_timeout_seconds": 60,
+        "subnets": ["subnet-1"],
+        "secrets": {"TOKEN": SECRET},
+    }
+    assert without_null(server.template) == without_null(with_defaults(before, written))
+
+    form.page.goto(f"{server.ui}/work-pools/work-pool/{POOL}/edit")
+    expect(form.variable("Cluster")).to_be_visible()
+    assert form.value("Cluster") == "etl"
+    assert form.value("CPU") == "2048"
+    assert form.value("Launch Timeout Seconds") == "60"
+
+
+def test_a_number_out_of_bounds_is_not_saved(form: PoolForm, server: Server) -> None:
+    before = server.template
+    form.write("Launch Timeout Seconds", "-1")
+    form.press("Save")
+    message = form.variable("Launch Timeout Seconds").locator(".p-label__message")
+    expect(message).to_be_visible()
+    assert server.template == before
+
+
+def test_job_variables_of_a_deployment_can_be_edited(page: Page, server: Server) -> None:
+    flow = server.stage.api("flows/", {"name": "hello"})
+    deployment = server.stage.api(
+        "deployments/",
+        {
+            "name": "prod",
+            "flow_id": flow["id"],
+            "work_pool_name": POOL,
+            "entrypoint": "hello.py:hello",
+            "job_variables": {"image": "flows:1"},
+        },
+    )
+    page.goto(f"{server.ui}/deployments/deployment/{deployment['id']}/edit")
+    form = PoolForm(page)
+    editor = form.variable("Job Variables")
+    expect(editor).to_contain_text('"flows:1"')
+    form.write_json("Job Variables", '{"image": "flows:2", "max_live_tasks": 5}')
+    form.press("Save")
+    page.wait_for_url(f"**/deployment/{deployment['id']}*")
+    saved = server.stage.api(f"deployments/{deployment['id']}")["job_variables"]
+    assert saved == {"image": "flows:2", "max_live_tasks": 5}
+
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:token"
+
+
+def with_defaults(template: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A template with other defaults."""
+    changed: dict[str, Any] = json.loads(json.dumps(template))
+    for name, default in defaults.items():
+        changed["variables"]["properties"][name]["default"] = default
+    return changed
+
+
+def without_null(template: Mapping[str, Any]) -> dict[str, Any]:
+    """A template without defaults that are null: the UI drops them, and they mean the same."""
+    changed: dict[str, Any] = json.loads(json.dumps(template))
+    for variable in changed["variables"]["properties"].values():
+        if variable.get("default", ...) is None:
+            del variable["default"]
+    return changed
