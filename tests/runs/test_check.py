@@ -190,10 +190,9 @@ def test_a_patch_that_fits_what_the_cluster_may_decide_is_refused_when_it_has(pa
     assert undecided_cluster(spec, desired, request_of(unasked=True, **fields)) == "etl"
     for default in (SPOT, SPOT_AND_FARGATE):
         assert request_of(default, **fields)
-    mixed = [*SPOT, *OWN]
-    for default in (None, [], OWN, mixed):
+    for other in (None, [], OWN, [*SPOT, *OWN]):
         with pytest.raises(ConfigurationError, match="does not fit"):
-            request_of(default, **fields)
+            request_of(other, **fields)
     for more in (
         {"launch_type": "EC2"},
         {"capacity_provider_strategy": OWN},
