@@ -207,15 +207,35 @@ def test_a_patch_that_fits_what_the_cluster_may_decide_is_refused_when_it_has(pa
     [
         (OWN, {"platform_version": "1.4.0"}, "on Fargate only"),
         ([], {"ephemeral_storage": 40}, "on Fargate only"),
-        (SPOT, {"cpu": 256, "memory": 4096}, "no size with cpu 256"),
+        (
+            SPOT,
+            {"cpu": 256, "memory": 4096, "task_definition": {"networkMode": "awsvpc"}},
+            "no size with cpu 256",
+        ),
     ],
 )
 def test_what_the_clusters_default_can_not_run(default, fields, why):
     """Known only when the cluster was asked; otherwise left to ECS."""
-    fields = {**fields, "launch_type": None, "task_definition": ON_BOTH}
+    fields = {"task_definition": ON_BOTH, **fields, "launch_type": None}
     assert request_of(**fields)
     with pytest.raises(ConfigurationError, match=why):
         request_of(default, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"launch_type": "EC2"},
+        {"launch_type": None},
+        {"launch_type": "FARGATE", "task_customizations": [add("/overrides/cpu", "512")]},
+    ],
+)
+def test_a_definition_that_requires_fargate_has_a_size_of_fargates(fields):
+    """Whatever it is launched on, and whatever launches set: ECS would not register it."""
+    sized = {**ON_BOTH, "cpu": "256", "memory": "4096"}
+    assert request_of(launch_type="EC2", task_definition={**sized, "cpu": "512"})
+    with pytest.raises(ConfigurationError, match="no size with cpu 256 and memory 4096"):
+        request_of(task_definition=sized, **fields)
 
 
 @pytest.mark.parametrize("op", ["replace", "remove"])

@@ -97,7 +97,7 @@ async def needs(
             is not read either.
         calls: Reach AWS with its credentials.
     """
-    spec = configuration.spec
+    spec = configuration.of_a_run()
     calls = calls or Calls.of(configuration.access)
     where = where or await read_account(calls)
     partition, region, account = where.partition, where.region, where.account
