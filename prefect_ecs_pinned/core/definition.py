@@ -274,6 +274,17 @@ def _state_sizes(
         container.setdefault("cpu", _digits("cpu", cpu))
         if not container.get("memoryReservation"):  # a complete size by itself
             container.setdefault("memory", _digits("memory", memory))
+        _hold_what_is_asked_for(spec, definition)
+    if "FARGATE" in definition.get("requiresCompatibilities", ()):  # required there
+        definition.setdefault("cpu", str(cpu))
+        definition.setdefault("memory", str(memory))
+
+
+def _hold_what_is_asked_for(spec: DefinitionSpec, definition: dict[str, Any]) -> None:
+    """A container larger than its task is not registered, whatever launches set for both."""
+    for size, asked in (("cpu", spec.cpu), ("memory", spec.memory)):
+        if asked and definition.get(size) and _digits(size, definition[size]) < asked:
+            definition[size] = str(asked)
 
 
 def _make_for_managed_instances(definition: dict[str, Any]) -> None:

@@ -257,6 +257,8 @@ def check(
     """
     check_reserved(request)
     check_placement(request, definition, default)
+    if "FARGATE" in (definition.get("requiresCompatibilities") or ()):
+        _check_size({}, definition)  # ECS looks at it when it is registered
     if runs_on_fargate(request, definition, default):
         _check_size(request, definition)
     _check_overrides(request)

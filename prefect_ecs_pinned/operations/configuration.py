@@ -6,13 +6,25 @@ are, and need not know where they come from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.runs.spec import RunSpec
 
 #: Placeholder for the id of any flow run: all are as long.
 _FLOW_RUN_ID = "00000000-0000-0000-0000-000000000000"
+_VARIABLE = "PREFECT__FLOW_RUN_ID"
+
+#: What Prefect gives to each flow run: a command, unless the block has one (an older one is as
+#: long), and some labels.
+_COMMAND = ("prefect", "flow-run", "execute")
+_LABELS = {
+    "prefect.io/flow-run-id": _FLOW_RUN_ID,
+    "prefect.io/flow-run-name": "flow-run",
+    "prefect.io/version": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,38 @@ class Configuration:
     image_unset: bool = False
 
     def of_a_run(self) -> RunSpec:
-        """What one flow run asks for: its request is as long as any run's."""
-        env = {**self.spec.env, "PREFECT__FLOW_RUN_ID": _FLOW_RUN_ID}
-        return replace(self.spec, env=env, flow_run_id=_FLOW_RUN_ID)
+        """What one flow run asks for, with placeholders for what Prefect gives it.
+
+        Its request has the members of any run's, and is as long: patches fit or don't, and the
+        overrides are too long or not, as they are for all.
+        """
+        return replace(
+            self.spec,
+            env={_VARIABLE: _FLOW_RUN_ID, **self.spec.env},
+            flow_run_id=self.spec.flow_run_id or _FLOW_RUN_ID,
+            command=self.spec.command or _COMMAND,
+            labels={**_LABELS, **self.spec.labels},
+        )
+
+    def without_placeholders(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A request of `of_a_run` with what all runs send, and no run's own.
+
+        Args:
+            request: RunTask's parameters; not changed.
+        """
+        result = dict(request)
+        if result.get("startedBy") == _FLOW_RUN_ID:
+            del result["startedBy"]
+        added = _LABELS.keys() - self.spec.labels
+        result["tags"] = [t for t in result.get("tags") or () if t.get("key") not in added]
+        overrides = dict(result.get("overrides") or {})
+        containers = [dict(c) for c in overrides.get("containerOverrides") or ()]
+        for container in containers:
+            environment = container.get("environment") or ()
+            container["environment"] = [v for v in environment if v.get("name") != _VARIABLE]
+            if not self.spec.command and tuple(container.get("command") or ()) == _COMMAND:
+                del container["command"]
+        return {**result, "overrides": {**overrides, "containerOverrides": containers}}
 
     @property
     def name(self) -> str:

@@ -155,8 +155,7 @@ async def targets(found: Sequence[Configuration]) -> AsyncIterator[list[Target]]
             if access.key not in planes:
                 planes[access.key] = ControlPlane(access, waits=retrying.COMMAND)
             plane = planes[access.key]
-            await prepare(configuration.of_a_run(), plane)  # refused as a run is: its id counts
-            prepared = await prepare(configuration.spec, plane)
+            prepared = await prepare(configuration.of_a_run(), plane)
             desired = prepared.desired
             key = (access.key, prepared.revision or "", desired.family, desired.fingerprint)
             if key not in by_key:
@@ -248,7 +247,7 @@ def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
     Variables that the agent hands on from its own settings are left out: they are not known
     here.
     """
-    request = shown(prepared.request, REQUEST)
+    request = shown(configuration.without_placeholders(prepared.request), REQUEST)
     overrides = dict(request.pop("overrides", None) or {})
     containers = overrides.pop("containerOverrides", None) or []
     request.pop("taskDefinition", None)
@@ -263,8 +262,6 @@ def per_run(prepared: Prepared, configuration: Configuration) -> dict[str, Any]:
                     result[f"{prefix}environment"] = sorted(map(str, names))
             elif name != "name" and str(result.get(name)) != str(value):
                 result[f"{prefix}{name}"] = value
-    if configuration.spec.command is None:
-        result.pop("command", None)
     return {name: value for name, value in sorted(result.items()) if value not in ([], {}, None)}
 
 

@@ -44,6 +44,7 @@ def checked_request(
     revision: str | None,
     subnets: Sequence[str],
     default: Sequence[Mapping[str, Any]] | None = None,
+    unasked: bool = False,
 ) -> dict[str, Any]:
     """The RunTask request of a run, of which is known that ECS can take it.
 
@@ -53,13 +54,14 @@ def checked_request(
         revision: A revision that is used as it is.
         subnets: Those that were looked up, or a placeholder for them.
         default: The cluster's default strategy, as far as it is known.
+        unasked: See `runs.request.launch_request`.
 
     Raises:
         ConfigurationError: ECS cannot.
     """
     if "containerDefinitions" in desired.definition:
         check_network(spec, desired)
-    request = well_formed_request(spec, desired, revision, subnets, default)
+    request = well_formed_request(spec, desired, revision, subnets, default, unasked)
     check(request, desired.definition, default)
     return request
 
@@ -86,6 +88,7 @@ def well_formed_request(
     revision: str | None,
     subnets: Sequence[str],
     default: Sequence[Mapping[str, Any]] | None = None,
+    unasked: bool = False,
 ) -> dict[str, Any]:
     """As `checked_request`, for `doctor`, which has checks of their own for the rest.
 
@@ -95,7 +98,7 @@ def well_formed_request(
         ConfigurationError: A member is unknown, of another type, or beyond a limit.
     """
     family = str(desired.definition.get("family", "")) or "unknown"
-    request = launch_request(spec, desired, revision, subnets, family, default)
+    request = launch_request(spec, desired, revision, subnets, family, default, unasked)
     check_reserved(request)
     check_run_task({"taskDefinition": family, **request})
     # What else is sent has values of the fields' own types.

@@ -63,7 +63,7 @@ async def prepare(spec: RunSpec, plane: ControlPlane) -> Prepared:
     check_network(spec, desired)  # before subnets are looked up
     looked_up = looks_up_subnets(spec, desired)
     subnets = list(await plane.subnets(spec.vpc_id)) if looked_up else []
-    request = checked_request(spec, desired, revision, subnets)
+    request = checked_request(spec, desired, revision, subnets, unasked=True)
     if cluster := undecided_cluster(spec, desired, request):
         default = await plane.default_strategy(cluster)
         request = checked_request(spec, desired, revision, subnets, default)

@@ -42,6 +42,7 @@ def launch_request(
     subnets: Sequence[str] | str,
     task_definition: str = "",
     default: Sequence[Mapping[str, Any]] | None = None,
+    unasked: bool = False,
 ) -> dict[str, Any]:
     """The RunTask request of a run: the job's own first, customizations applied last.
 
@@ -52,6 +53,7 @@ def launch_request(
         subnets: Those that were looked up, or a placeholder for them; see `looks_up_subnets`.
         task_definition: ``taskDefinition`` of the request; the family unless given.
         default: The cluster's default strategy, as far as it is known; see `undecided_cluster`.
+        unasked: The cluster will be asked if it decides: a customization may fit what it decides.
 
     Raises:
         ConfigurationError: A variable is given in clear that a secret provides, or a
@@ -84,7 +86,7 @@ def launch_request(
         request.setdefault("startedBy", spec.flow_run_id)  # a task can be found by it (ListTasks)
     if not _has_network(desired):
         return _customized(request, spec.task_customizations)
-    return _placed(spec, request, desired, subnets, default)
+    return _placed(spec, request, desired, subnets, default, unasked)
 
 
 def _members(spec: RunSpec) -> dict[str, Any]:
@@ -155,12 +157,14 @@ def _placed(
     desired: Desired,
     subnets: Sequence[str] | str,
     default: Sequence[Mapping[str, Any]] | None,
+    unasked: bool,
 ) -> dict[str, Any]:
     """A request with its network, customized.
 
     Whether a task gets a public IP by itself depends on whether it runs on Fargate, which the
     customizations may decide, and they may change the public IP as well. So they are applied to
-    what the fields suggest, and if that was not right, to the other one.
+    what the fields suggest, and if that was not right, to the other one. As long as the cluster
+    may decide, and is `unasked`, either is right.
 
     Raises:
         ConfigurationError: A customization does not apply.
@@ -176,9 +180,10 @@ def _placed(
         except ConfigurationError as error:
             misfit = misfit or error
             continue
-        if bool(runs_on_fargate(customized, desired.definition, default)) == guess:
+        on_fargate = runs_on_fargate(customized, desired.definition, default)
+        if bool(on_fargate) == guess:
             return customized
-        if guess == on_fargate_by_fields:
+        if guess == on_fargate_by_fields or (unasked and on_fargate is None):
             made.append(customized)
     if misfit is not None and not made:
         raise misfit

@@ -14,8 +14,9 @@ from prefect.workers.base import BaseJobConfiguration
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from prefect_ecs_pinned.core.placement import MANAGED_INSTANCES, providers
 from prefect_ecs_pinned.core.showable import JOB
-from prefect_ecs_pinned.core.shown import part, shown
+from prefect_ecs_pinned.core.shown import named, part, plain, shown
 from prefect_ecs_pinned.worker.variables import (
     DAY_SECONDS,
     LAUNCH_TIMEOUT_SECONDS,
@@ -109,6 +110,29 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
         """Variable -> ARN, of the secrets that have a field of their own."""
         arns = {variable: getattr(self, name, None) for name, variable in _SECRETS.items()}
         return {variable: arn for variable, arn in arns.items() if arn}
+
+    @property
+    def ignored(self) -> list[str]:
+        """What the job asks for and does not get, as lines for the log."""
+        found = []
+        if self.auto_deregister_task_definition:
+            found.append(
+                "auto_deregister_task_definition is ignored: all flow runs share one revision, and "
+                "deregistering it when one of them ends crashes those that have not started. "
+                "`pinned-ecs prune` removes old revisions"
+            )
+        request = self.task_run_request or {}
+        launch_type, strategy = request.get("launchType"), request.get("capacityProviderStrategy")
+        if strategy and launch_type and launch_type != MANAGED_INSTANCES:
+            names = [name for name, takes in providers(strategy) if takes]
+            if names != [launch_type]:
+                where = ", ".join(map(named, names))
+                found.append(
+                    f"launch_type {plain(launch_type)!r} is not sent: ECS accepts no launch type "
+                    f"with a capacity provider strategy, and runs the tasks on {where}. Set "
+                    "launch_type to null, or leave the strategy out"
+                )
+        return found
 
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
         """Add what Prefect gives to every flow run: variables, labels, command, name.

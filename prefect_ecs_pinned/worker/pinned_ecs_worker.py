@@ -41,6 +41,9 @@ from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
 
+#: Different warnings about what jobs ask for and do not get.
+_MOST_WARNINGS = 100
+
 
 class PinnedECSWorkerResult(BaseWorkerResult):
     """The task that was launched; 0, since what becomes of it is reported when it ends."""
@@ -72,7 +75,7 @@ class PinnedECSWorker(
         self._submissions = set()
         self._turns = Turns()
         self._services: Services | None = None
-        self._warned = False
+        self._warned: set[str] = set()
         self._deadline = Deadline()
 
     # -- what Prefect calls ----------------------------------------------------------------------
@@ -232,10 +235,7 @@ class PinnedECSWorker(
         )
 
     def _warn_once(self, configuration: PinnedECSJobConfiguration) -> None:
-        if configuration.auto_deregister_task_definition and not self._warned:
-            self._warned = True
-            self._logger.warning(
-                "auto_deregister_task_definition is ignored: all flow runs share one revision, and "
-                "deregistering it when one of them ends crashes those that have not started. "
-                "`pinned-ecs prune` removes old revisions"
-            )
+        for line in configuration.ignored:
+            if line not in self._warned and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add(line)
+                self._logger.warning(line)

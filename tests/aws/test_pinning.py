@@ -16,7 +16,7 @@ from prefect_ecs_pinned.aws.pinning import linked_revision as linked_module
 from prefect_ecs_pinned.aws.pinning import resolving as pinning_module
 from prefect_ecs_pinned.aws.pinning import revisions as revisions_module
 from prefect_ecs_pinned.aws.pinning.resolving import NEW_SECONDS, Pinning
-from prefect_ecs_pinned.core.definition import DefinitionSpec, build
+from prefect_ecs_pinned.core.definition import DefinitionSpec, build, former_family
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.errors import (
@@ -310,6 +310,34 @@ async def test_a_family_that_was_written_in_another_way_is_named(api, clock):
     api.deregister("arn:aws:ecs:us-east-1:123456789012:task-definition/teametl:1")
     with pytest.raises(RegistrationRefused, match="pinned-ecs pin"):
         await clock.run(pinning(api).resolve(wanted, may_register=False))
+
+
+@pytest.mark.parametrize("given", ["TeamETL", "team--etl", "-team-etl", "team-etl-", "Team--ETL-"])
+async def test_a_denied_registration_names_the_former_family(api, clock, given):
+    """A policy may allow its name only; where that has no revisions, nothing is said of it."""
+    wanted = desired(explicit_family=given)
+    former = former_family(given)
+    api.add({**desired().definition, "family": former})
+    api.before = lambda action: (
+        Fault(
+            Kind.DENIED,
+            action,
+            "AccessDeniedException",
+            f"User: agent is not authorized to perform: ecs:{action} on resource: "
+            f"arn:aws:ecs:us-east-1:123456789012:task-definition/{given}:*",
+        )
+        if action == "RegisterTaskDefinition"
+        else None
+    )
+    with pytest.raises(AccessDenied, match=f"of '{given}'") as denied:
+        await clock.run(pinning(api).resolve(wanted))
+    assert f"set family to '{former}'" in denied.value.hint
+    assert "pinned-ecs pin" in denied.value.hint
+    api.deregister(f"arn:aws:ecs:us-east-1:123456789012:task-definition/{former}:1")
+    with pytest.raises(AccessDenied) as denied:
+        await clock.run(pinning(api).resolve(wanted))
+    assert former not in denied.value.hint
+    assert "pinned-ecs pin" in denied.value.hint
 
 
 # -- what is remembered ----------------------------------------------------------------------------

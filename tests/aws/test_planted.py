@@ -31,12 +31,24 @@ KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "
 #: Another name makes another container, or another family.
 NOT_CHANGED = {("family",), ("tags", "key"), ("tags", "value")}
 
+#: Members that moto may leave out of what it describes: a copy is equal then. The embedded ECS
+#: describes all, and refuses no case.
+NOT_IN_MOTO = {
+    ("enableFaultInjection",),
+    ("trustedExecutionConfiguration", "isolationMode"),
+    ("trustedExecutionConfiguration", "attestationPolicy"),
+}
+
+#: Cases in each emulator with the oldest botocore: its model only grows.
+LEAST = 100
+
 
 class Direct:
     """`clients.Clients` without threads; its caller has registered nothing unless that is said."""
 
     def __init__(self, caller: str = FakeDefinitions.OWN.format("x"), **settings: Any) -> None:
         self.caller = caller
+        self.is_moto = "endpoint_url" not in settings
         self.ecs = boto3.client("ecs", **{**KEYS, **settings})
 
     async def do(
@@ -111,6 +123,11 @@ def base(path: tuple[str, ...], family: str) -> dict[str, Any]:
 LEAVES = [path for path in leaves() if path not in NOT_CHANGED]
 
 
+def test_every_member_is_planted():
+    """None is skipped: a case that can't be planted fails, unless it is listed."""
+    assert len(LEAVES) >= LEAST
+
+
 @pytest.mark.parametrize("path", LEAVES, ids=".".join)
 async def test_a_planted_copy_is_never_run(clients, path):
     """Beside ours, ours is found; alone, one is registered, and found from then on."""
@@ -119,15 +136,14 @@ async def test_a_planted_copy_is_never_run(clients, path):
         wanted = Desired(base(path, family))
         own = (await pin(clients, wanted)).arn if beside else None
         forged = changed(labelled(wanted.definition, wanted.fingerprint), path)
-        try:
-            answer = clients.ecs.register_task_definition(**forged)
-        except ClientError:
-            pytest.skip("the emulator refuses such a definition")
+        answer = clients.ecs.register_task_definition(**forged)
         evil = answer["taskDefinition"]["taskDefinitionArn"]
         if own is not None:
             ours = clients.ecs.describe_task_definition(taskDefinition=own)["taskDefinition"]
             if Digests.of(ours) == Digests.of(answer["taskDefinition"]):
-                pytest.skip("the emulator does not describe the member")
+                assert clients.is_moto
+                assert path in NOT_IN_MOTO
+                return
         first, second = await pin(clients, wanted), await pin(clients, wanted)
         assert evil not in (first.arn, second.arn)
         assert first.arn == second.arn

@@ -333,6 +333,36 @@ async def test_the_clusters_own_strategy_decides_about_the_public_ip(
     assert world.calls("DescribeClusters") == 1
 
 
+@pytest.mark.parametrize(("default", "runs"), [(SPOT, True), (MINE, False), (None, False)])
+async def test_the_clusters_own_strategy_decides_whether_a_patch_fits(
+    world: World, fresh, default, runs
+):
+    """It was refused before the cluster was asked. `preview` does not ask, and refuses it."""
+    name = f"patched-{runs}-{default is None}"
+    strategy = {"defaultCapacityProviderStrategy": default} if default else {}
+    world.ecs.model.answer("CreateCluster", {"clusterName": name, **strategy}, "us-east-1")
+    path = "/networkConfiguration/awsvpcConfiguration/assignPublicIp"
+    block = world.block(
+        launch_type=None,
+        task_definition={
+            "networkMode": "awsvpc",
+            "requiresCompatibilities": ["EC2", "FARGATE"],
+        },
+        cluster=name,
+        task_customizations=[{"op": "replace", "path": path, "value": "DISABLED"}],
+    )
+    with pytest.raises(ConfigurationError, match="does not fit"):
+        block.preview()
+    if runs:
+        launched = await world.run(block)
+        network = launched.request["networkConfiguration"]["awsvpcConfiguration"]
+        assert network["assignPublicIp"] == "DISABLED"
+        return
+    with pytest.raises(ConfigurationError, match="does not fit"):
+        await block.run()
+    assert world.calls("RegisterTaskDefinition") == 0
+
+
 async def test_the_cluster_is_not_asked_where_something_else_decides(world: World, fresh):
     """A launch type, a strategy, the definition, the field; or there is no network."""
     awsvpc = {"networkMode": "awsvpc", "cpu": "1024", "memory": "2048"}

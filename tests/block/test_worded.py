@@ -10,10 +10,15 @@ import pytest
 from prefect_ecs_pinned.core.fingerprint import label
 from prefect_ecs_pinned.local.faults import Fault
 from tests.block.conftest import EXECUTION_ROLE, World, a_definition, messages
+from tests.core.model import request_shape
 
 TAGS = [{"key": "team", "value": "data"}, {"key": "stage", "value": "prod"}]
 
-WORDED = {
+#: Members of RegisterTaskDefinition, and of its containers.
+OF_THE_TASK = request_shape().members
+OF_A_CONTAINER = OF_THE_TASK["containerDefinitions"].member.members
+
+WORDED: dict[str, dict[str, Any]] = {
     "roles by name": {
         "execution_role_arn": "execution",
         "task_definition": {"taskRoleArn": "flows"},
@@ -40,6 +45,19 @@ WORDED = {
                     ],
                 }
             ]
+        }
+    },
+    "nulls": {
+        "task_definition": {
+            **dict.fromkeys(OF_THE_TASK),
+            "containerDefinitions": [
+                {
+                    **dict.fromkeys(OF_A_CONTAINER),
+                    "name": "prefect",
+                    "environment": [{"name": "A", "value": "1"}],
+                    "portMappings": [{"containerPort": 8080, "hostPort": None, "name": None}],
+                }
+            ],
         }
     },
 }

@@ -22,11 +22,11 @@ TYPE = "/launchType"
 PUBLIC_IP = "/networkConfiguration/awsvpcConfiguration/assignPublicIp"
 
 
-def request_of(default=None, **fields):
+def request_of(default=None, unasked=False, **fields):
     """The request of a run with these fields, checked."""
     spec = replace(BASE, **fields)
     desired = make(definition_spec(spec, "us-east-1"))
-    return checked_request(spec, desired, None, ["subnet-1"], default)
+    return checked_request(spec, desired, None, ["subnet-1"], default, unasked)
 
 
 def public_ip(default=None, **fields):
@@ -161,20 +161,81 @@ def test_the_cluster_is_asked_only_where_it_decides(fields, asked):
     assert undecided_cluster(spec, desired, request) == asked
 
 
+#: Patches that fit a request with a public IP only.
+ONLY_WITH_PUBLIC_IP = {
+    "replace": [{"op": "replace", "path": PUBLIC_IP, "value": "DISABLED"}],
+    "remove": [{"op": "remove", "path": PUBLIC_IP}],
+    "test": [{"op": "test", "path": PUBLIC_IP, "value": "ENABLED"}],
+    "copy": [{"op": "copy", "from": PUBLIC_IP, "path": "/group"}],
+    "move": [{"op": "move", "from": PUBLIC_IP, "path": "/group"}],
+    "two": [
+        {"op": "test", "path": PUBLIC_IP, "value": "ENABLED"},
+        {"op": "replace", "path": PUBLIC_IP, "value": "DISABLED"},
+    ],
+}
+
+
+@pytest.mark.parametrize("patches", ONLY_WITH_PUBLIC_IP.values(), ids=ONLY_WITH_PUBLIC_IP)
+@pytest.mark.parametrize("definition", [{"networkMode": "awsvpc"}, ON_BOTH])
+def test_a_patch_that_fits_what_the_cluster_may_decide_is_refused_when_it_has(patches, definition):
+    """Before that, only by who never asks; a patch that fits neither is refused at once."""
+    fields = {
+        "launch_type": None,
+        "task_definition": definition,
+        "task_customizations": patches,
+        "cluster": "etl",
+    }
+    spec = replace(BASE, **fields)
+    desired = make(definition_spec(spec, "us-east-1"))
+    assert undecided_cluster(spec, desired, request_of(unasked=True, **fields)) == "etl"
+    for default in (SPOT, SPOT_AND_FARGATE):
+        assert request_of(default, **fields)
+    for other in (None, [], OWN, [*SPOT, *OWN]):
+        with pytest.raises(ConfigurationError, match="does not fit"):
+            request_of(other, **fields)
+    for more in (
+        {"launch_type": "EC2"},
+        {"capacity_provider_strategy": OWN},
+        {"task_customizations": [*patches, {"op": "remove", "path": "/none"}]},
+    ):
+        with pytest.raises(ConfigurationError, match="does not fit"):
+            request_of(unasked=True, **{**fields, **more})
+
+
 @pytest.mark.parametrize(
     ("default", "fields", "why"),
     [
         (OWN, {"platform_version": "1.4.0"}, "on Fargate only"),
         ([], {"ephemeral_storage": 40}, "on Fargate only"),
-        (SPOT, {"cpu": 256, "memory": 4096}, "no size with cpu 256"),
+        (
+            SPOT,
+            {"cpu": 256, "memory": 4096, "task_definition": {"networkMode": "awsvpc"}},
+            "no size with cpu 256",
+        ),
     ],
 )
 def test_what_the_clusters_default_can_not_run(default, fields, why):
     """Known only when the cluster was asked; otherwise left to ECS."""
-    fields = {**fields, "launch_type": None, "task_definition": ON_BOTH}
+    fields = {"task_definition": ON_BOTH, **fields, "launch_type": None}
     assert request_of(**fields)
     with pytest.raises(ConfigurationError, match=why):
         request_of(default, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"launch_type": "EC2"},
+        {"launch_type": None},
+        {"launch_type": "FARGATE", "task_customizations": [add("/overrides/cpu", "512")]},
+    ],
+)
+def test_a_definition_that_requires_fargate_has_a_size_of_fargates(fields):
+    """Whatever it is launched on, and whatever launches set: ECS would not register it."""
+    sized = {**ON_BOTH, "cpu": "256", "memory": "4096"}
+    assert request_of(launch_type="EC2", task_definition={**sized, "cpu": "512"})
+    with pytest.raises(ConfigurationError, match="no size with cpu 256 and memory 4096"):
+        request_of(task_definition=sized, **fields)
 
 
 @pytest.mark.parametrize("op", ["replace", "remove"])

@@ -178,6 +178,29 @@ async def test_deregistering_is_warned_of_once(offline: Offline, caplog):
     assert "DeregisterTaskDefinition" not in offline.calls()
 
 
+async def test_a_launch_type_that_is_not_sent_is_warned_of_once(offline: Offline, caplog):
+    """For each configuration; not where the strategy is that launch type, or nothing is dropped."""
+    spot, own = ({"capacityProvider": name, "weight": 1} for name in ("FARGATE_SPOT", "own"))
+    combinations: list[tuple[str | None, list[dict[str, Any]], int]] = [
+        ("FARGATE", [spot], 1),
+        ("EC2", [own], 1),
+        ("EC2", [spot], 1),
+        ("FARGATE_SPOT", [spot], 0),
+        ("FARGATE", [], 0),
+        (None, [spot], 0),
+    ]
+    for launch_type, strategy, expected in combinations:
+        caplog.clear()
+        asked = {"launch_type": launch_type, "capacity_provider_strategy": strategy}
+        for _ in range(3):
+            offline.worker._warn_once(await job(PinnedECSJobConfiguration, TEMPLATE, asked))
+        lines = [record.getMessage() for record in caplog.records]
+        said = [line for line in lines if "is not sent" in line]
+        assert len(said) == expected, (launch_type, strategy)
+        assert all(repr(launch_type) in line for line in said)
+        assert all(str(item["capacityProvider"]) in line for line in said for item in strategy)
+
+
 async def test_an_initiated_run_is_not_an_error_when_its_identifier_is_not_stored(
     offline: Offline, caplog
 ):

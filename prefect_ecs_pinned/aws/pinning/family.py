@@ -228,7 +228,8 @@ class Family:
                 described = await self._api.register_task_definition(request, newest)
             except Fault as fault:
                 if fault.kind is Kind.DENIED and fault.operation == "RegisterTaskDefinition":
-                    raise registration_denied(fault, desired, decision) from fault
+                    former = await self._former()
+                    raise registration_denied(fault, desired, decision, former) from fault
                 if not fault.passing or self._clock.now() > patience.until(fault, asked_at):
                     raise
                 warn_of_unknown(fault, self._clock)

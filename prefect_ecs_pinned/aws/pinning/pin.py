@@ -56,11 +56,23 @@ def hint_of_former(family: str, former: str) -> str:
     )
 
 
-def registration_denied(fault: Fault, desired: Desired, decision: Register) -> PinnedECSError:
-    """The error of a launch that needs a revision which its role may not register."""
+def registration_denied(
+    fault: Fault, desired: Desired, decision: Register, former: str = ""
+) -> PinnedECSError:
+    """The error of a launch that needs a revision which its role may not register.
+
+    Args:
+        fault: What AWS answered.
+        desired: What was to be registered.
+        decision: Why.
+        former: `hint_of_former`, where it applies: policies may allow the former name only.
+    """
+    allow = (
+        "allow ecs:RegisterTaskDefinition and iam:PassRole, or register it elsewhere with "
+        "`pinned-ecs pin BLOCK` and set registration to 'never'"
+    )
     return as_error(
         fault,
         f"cannot register a revision of {desired.family!r} ({decision.reason})",
-        allow="allow ecs:RegisterTaskDefinition and iam:PassRole, or register it elsewhere with "
-        "`pinned-ecs pin BLOCK` and set registration to 'never'",
+        allow=f"{former}; otherwise {allow}" if former else allow,
     )

@@ -19,6 +19,7 @@ from prefect_ecs_pinned.aws.calls.faults import presentable
 from prefect_ecs_pinned.aws.calls.models import input_shape
 from prefect_ecs_pinned.core.definition import DefinitionSpec, added_to, build
 from prefect_ecs_pinned.core.fingerprint import labelled
+from prefect_ecs_pinned.core.members_together import check_members
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.core.tags import check_tags
@@ -125,6 +126,7 @@ def check_definition(definition: Mapping[str, Any]) -> None:
             "remove some",
         )
     check_tags(definition.get("tags") or (), _WHAT, "tags of the definition")
+    check_members(definition)
 
 
 def _json(value: Any) -> str:

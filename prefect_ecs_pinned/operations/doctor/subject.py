@@ -101,7 +101,7 @@ async def make_subject(
         return await _linked(spec, look, tags)
 
     desired, revision = await choose(spec, region, read, make_now)
-    request = well_formed_request(spec, desired, revision, [_LOOKED_UP])
+    request = well_formed_request(spec, desired, revision, [_LOOKED_UP], unasked=True)
     default = None
     if cluster := undecided_cluster(spec, desired, request):
         default = await _default_strategy(cluster, look)

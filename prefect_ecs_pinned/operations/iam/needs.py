@@ -97,7 +97,7 @@ async def needs(
             is not read either.
         calls: Reach AWS with its credentials.
     """
-    spec = configuration.spec
+    spec = configuration.of_a_run()
     calls = calls or Calls.of(configuration.access)
     where = where or await read_account(calls)
     partition, region, account = where.partition, where.region, where.account
@@ -109,7 +109,7 @@ async def needs(
         return await _linked(spec, calls, tags)
 
     desired, given = await choose(spec, region, read, make_now)
-    request = checked_request(spec, desired, given, ["subnet"])
+    request = checked_request(spec, desired, given, ["subnet"], unasked=True)
     roles = {*_roles(desired.definition), *_roles(request.get("overrides") or {})}
     log_group = _log_group(desired, partition, region, account)
     return Needs(

@@ -19,9 +19,8 @@ from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import PinnedECSTask
-from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.operations.blocks import overridden_data
+from prefect_ecs_pinned.operations.blocks import of_block, overridden_data
 from prefect_ecs_pinned.operations.migrate.changes import SOURCE_START_TIMEOUT, Change, changes
 from prefect_ecs_pinned.operations.saved import (
     SLUG,
@@ -159,7 +158,7 @@ def _check_requests(block: PinnedECSTask) -> None:
     Raises:
         ConfigurationError: Every launch would be refused.
     """
-    spec = run_spec(block)
+    spec = of_block(block, SLUG).of_a_run()
     if revision := named_revision(spec):
         desired = unread(spec, revision)
     else:

@@ -185,7 +185,7 @@ async def _check(loading: Loading, pool: WorkPool, deployment: Deployment | None
         ConfigurationError: It does not load, or every launch would be refused.
     """
     found = await loading.configuration(pool, deployment)
-    spec = found.spec
+    spec = found.of_a_run()
     try:
         if revision := named_revision(spec):
             desired = unread(spec, revision)
