@@ -15,8 +15,8 @@ from prefect_ecs_pinned.aws.launching.outcomes import cancelled
 from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.core.breakers import Breaker
 from prefect_ecs_pinned.core.capacity import Demand
+from prefect_ecs_pinned.core.groups import Spent
 from prefect_ecs_pinned.core.history import History
-from prefect_ecs_pinned.core.queueing import Spent
 from prefect_ecs_pinned.core.reaction import (
     Known,
     Reaction,
