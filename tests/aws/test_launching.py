@@ -236,7 +236,7 @@ async def test_a_conflict_that_names_somebody_elses_task_adopts_nothing(api, clo
 )
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_task_without_an_id_is_somebody_elses(api, clock, launching, overrides, lost):
-    """Of another program: whether ECS names it or lists it, it is not adopted, and never stopped."""
+    """Of another program: whether ECS names it or lists it, it is not adopted or stopped."""
     (other,) = await outcomes(clock, [launching.submit(request(1), 900)])
     api.tasks[other.task_arn]["overrides"] = overrides
     conflict = Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", [other.task_arn])

@@ -81,7 +81,7 @@ def _own(tasks: Sequence[Mapping[str, Any]], submission: Submission) -> Snapshot
     """The one of described tasks that a submission has started.
 
     Raises:
-        Fault: It is none of those whose overrides are described, and of another they are not.
+        Fault: The overrides of a task are missing, and it may be that one.
     """
     for task in tasks:
         if submission.id in submission_ids(task):
