@@ -6,11 +6,11 @@ covers, and nobody else. Pure state: its owner passes the time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_ecs_pinned.core.capacity import Demand, Shortage
+from prefect_ecs_pinned.core.capacity import Demand, Scope, Shortage
 
 #: Tries at the same time through a breaker at which it closes again.
 _CLOSE_AT = 16
@@ -73,8 +73,10 @@ class Breakers:
 
     def __init__(self) -> None:
         self._breakers: list[Breaker] = []
-        #: What `nearest` has found for the breakers that there are.
-        self._nearest: dict[Demand, Sequence[Breaker]] = {}
+        #: By scope and key of their shortages.
+        self._by_key: dict[Hashable, list[Breaker]] = {}
+        #: What `_look_up` has found for the breakers that there are.
+        self._found: dict[Demand, tuple[Sequence[Breaker], Sequence[Breaker]]] = {}
 
     def __len__(self) -> int:
         return len(self._breakers)
@@ -84,17 +86,35 @@ class Breakers:
 
     # -- what happens ----------------------------------------------------------------------------
 
-    def record_failure(self, shortage: Shortage, now: float, interval: float) -> bool:
-        """Open a breaker for those that a refusal covers; whether it is a new one."""
-        breaker = next(
-            (breaker for breaker in self._breakers if breaker.shortage == shortage), None
-        )
+    def record_failure(
+        self,
+        shortage: Shortage,
+        now: float,
+        interval: float,
+        probes: Collection[Breaker] = (),
+    ) -> bool:
+        """Open a breaker for those that a refusal covers; whether it is a new one.
+
+        Args:
+            shortage: What the refusal says.
+            now: The time.
+            interval: Seconds until the next probe.
+            probes: The breakers through which the call was a probe. It has shown nothing of those
+                that it was not refused for, so they may be probed again immediately. Otherwise a
+                request that is refused for something else would use up all of their probes.
+        """
+        same = self._by_key.setdefault((shortage.scope, shortage.key), [])
+        breaker = next((breaker for breaker in same if breaker.shortage == shortage), None)
         if new := breaker is None:
             breaker = Breaker(shortage)
             self._breakers.append(breaker)
-            self._nearest.clear()
+            same.append(breaker)
+            self._found.clear()
         breaker.refused_at, breaker.next_probe = now, now + interval
         breaker.allowed, breaker.room = 1, 0.0
+        for probed in probes:
+            if probed is not breaker:
+                probed.next_probe = min(probed.next_probe, now)
         return new
 
     def record_success(self, demand: Demand, probes: Collection[Breaker], now: float) -> bool:
@@ -118,11 +138,12 @@ class Breakers:
 
     def ended(self, demand: Demand) -> None:
         """A task of this package has ended: where it could have made room, there may be some."""
-        for breaker in self._concerned(demand):
+        concerned = self._concerned(demand)
+        for breaker in concerned:
             freed = breaker.shortage.ratio(demand)
             least = not any(
                 other is not breaker and breaker.shortage.within(other.shortage)
-                for other in self._breakers
+                for other in concerned
             )
             # There may have been some room before, though too little.
             breaker.room += max(1.0, freed) if least or breaker.reserved_until else freed
@@ -131,7 +152,11 @@ class Breakers:
         """Close a breaker: the shortage is over."""
         if breaker in self._breakers:
             self._breakers.remove(breaker)
-            self._nearest.clear()
+            key = breaker.shortage.scope, breaker.shortage.key
+            self._by_key[key].remove(breaker)
+            if not self._by_key[key]:
+                del self._by_key[key]
+            self._found.clear()
 
     def reserve(self, breaker: Breaker, whom: object, now: float) -> bool:
         """Keep smaller requests back for a larger one; not while that is done in the same scope."""
@@ -156,17 +181,7 @@ class Breakers:
 
     def nearest(self, demand: Demand) -> Sequence[Breaker]:
         """The breakers that keep a request back: of those that differ in size only, the largest."""
-        if (found := self._nearest.get(demand)) is None:
-            breakers = [breaker for breaker in self._breakers if breaker.shortage.covers(demand)]
-            found = [
-                breaker
-                for breaker in breakers
-                if not any(
-                    g is not breaker and g.shortage.within(breaker.shortage) for g in breakers
-                )
-            ]
-            self._nearest[demand] = found
-        return found
+        return self._look_up(demand)[1]
 
     def is_reserved(self, demand: Demand) -> bool:
         """Whether room is kept for a larger request of its scope."""
@@ -179,11 +194,7 @@ class Breakers:
 
     def fresh(self, demand: Demand, since: float) -> list[Breaker]:
         """The breakers that keep a request back, and had a refusal since a time."""
-        return [
-            breaker
-            for breaker in self._breakers
-            if breaker.refused_at >= since and breaker.shortage.covers(demand)
-        ]
+        return [each for each in self._look_up(demand)[0] if each.refused_at >= since]
 
     def due(self, now: float) -> list[Breaker]:
         """The breakers through which somebody may try, the one that waits for longest first."""
@@ -191,4 +202,18 @@ class Breakers:
         return sorted(due, key=lambda breaker: breaker.next_probe)
 
     def _concerned(self, demand: Demand) -> list[Breaker]:
-        return [breaker for breaker in self._breakers if breaker.shortage.concerns(demand)]
+        """Those in whose scope a request is, whatever its size."""
+        keys = ((scope, demand.key(scope)) for scope in Scope)
+        return [breaker for key in keys for breaker in self._by_key.get(key, ())]
+
+    def _look_up(self, demand: Demand) -> tuple[Sequence[Breaker], Sequence[Breaker]]:
+        """Those that cover a request; and of those that differ in size only, the largest."""
+        if (found := self._found.get(demand)) is None:
+            covering = [each for each in self._concerned(demand) if each.shortage.covers(demand)]
+            nearest = [
+                each
+                for each in covering
+                if not any(g is not each and g.shortage.within(each.shortage) for g in covering)
+            ]
+            found = self._found[demand] = covering, nearest
+        return found

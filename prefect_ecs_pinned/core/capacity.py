@@ -12,7 +12,7 @@ of Fargate and Fargate Spot), API_RunTask (placement, capacity providers).
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -101,7 +101,7 @@ class Demand:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.cluster, self.provider, self.revision, self.cpu, self.memory))
+        return hash(self.key(Scope.EQUAL))
 
     def __hash__(self) -> int:
         return self._hash
@@ -159,14 +159,14 @@ class Shortage:
             for (_, mine), (_, size) in zip(self.least, other.least, strict=True)
         )
 
-    def ends_with(self, demand: Demand, live: Iterable[tuple[Demand, str, int]]) -> bool:
+    def ends_with(self, demand: Demand, live: Sequence[tuple[Demand, str, int]]) -> bool:
         """Whether tasks of this package that run could make room for a request by their end.
 
         Args:
             demand: The request.
             live: (what it asked for, ARN of its container instance or "", how many) of those.
         """
-        if not self.relieved:
+        if not self.relieved or not live:
             return False
         scope = _ROOM.get(self.scope, self.scope)
         key = demand.key(scope)

@@ -5,9 +5,6 @@ served in the order of arrival of their heads. A refusal for lack of room opens 
 back the groups that the shortage covers, and nobody else. The breakers' heads try again in turn,
 and immediately when a task has ended that could have made room.
 
-The time for which a fresh refusal holds back a group is counted once for all of the group
-(`Group.held`). So a request's own clock is the difference since it joined.
-
 Pure state: its owner passes the time.
 """
 
@@ -15,95 +12,40 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from prefect_ecs_pinned.core.breakers import Breaker, Breakers
 from prefect_ecs_pinned.core.capacity import Demand, Shortage
+from prefect_ecs_pinned.core.groups import Group, W
 
 #: What a task asked for, and the ARN of its container instance, "" as long as there is none.
 LiveKey = tuple[Demand, str]
 
-#: What a clock has counted: seconds kept back, seconds paused, refusals that covered the request.
-Spent = tuple[float, float, int]
+#: Whose turn it is, and the breakers through which it is a probe.
+Turn = tuple[W, Sequence[Breaker]]
 
-#: A clock pauses for at most this multiple of the budget, or for so many seconds if that is more.
-_MOST_PAUSE_BUDGETS = 4.0
-_MOST_PAUSE_SECONDS = 3600.0
+#: Seconds between the tries of one breaker, as long as they are within `PROBE_SHARE` of the pace.
+PROBE_SECONDS = 2.5
+PROBE_SHARE = 0.1
 
-
-class Waiter(Protocol):
-    """A request that waits; ordered by arrival.
-
-    Attributes:
-        number: Place in the order of arrival.
-        budget: Seconds for which it waits for room.
-        last_try: Its clock has run out; the next call is the last one.
-        spent: What its clock has counted in the groups that it has left.
-    """
-
-    number: int
-    budget: float
-    last_try: bool
-    spent: Spent
-
-    @property
-    def refusals(self) -> int:
-        """How often it was refused itself."""
-
-    def __lt__(self, other: Any, /) -> bool:
-        """Whether it came first."""
-
-    def waits(self) -> bool:
-        """Whether it waits for its turn still."""
-
-    def settled(self) -> bool:
-        """Whether it was launched, or has failed."""
+T = TypeVar("T")
 
 
-W = TypeVar("W", bound=Waiter)
+class _InTurn(Generic[T]):
+    """Takes from two sources, from the other one each time; from one if the other is empty."""
 
+    def __init__(self) -> None:
+        self._second_is_next = False
 
-@dataclass(eq=False)
-class Group(Generic[W]):
-    """Requests that ask for the same.
-
-    Attributes:
-        demand: What they ask for.
-        waiting: Those that wait for their turn, by arrival.
-        members: All of them, those included that are being called: the group's clock when they
-            joined, less what theirs had counted before.
-        held: Seconds for which fresh refusals have kept the group back.
-        paused: Seconds for which they have, while tasks of this package could make room by their
-            end.
-        refusals: How many refusals covered it.
-        offered: The head for which it is among the open groups; None: it is not.
-    """
-
-    demand: Demand
-    waiting: list[W] = field(default_factory=list)
-    members: dict[W, Spent] = field(default_factory=dict)
-    held: float = 0.0
-    paused: float = 0.0
-    refusals: int = 0
-    offered: int | None = None
-
-    def head(self) -> W | None:
-        """The first that waits for its turn; those that do not any more are dropped."""
-        while self.waiting:
-            if self.waiting[0].waits():
-                return self.waiting[0]
-            heapq.heappop(self.waiting)
+    def take(self, first: Callable[[], T | None], second: Callable[[], T | None]) -> T | None:
+        """The next of either; None when both are empty."""
+        for source in (second, first) if self._second_is_next else (first, second):
+            if (taken := source()) is not None:
+                self._second_is_next = source is first
+                return taken
         return None
-
-    def is_spent(self, waiter: W) -> bool:
-        """Whether a request's clock has run out."""
-        held, paused, _ = self.members[waiter]
-        longest = max(_MOST_PAUSE_BUDGETS * waiter.budget, _MOST_PAUSE_SECONDS)
-        spent = self.held - held + max(0.0, self.paused - paused - longest)
-        return self.held + self.paused > held + paused and spent >= waiter.budget
 
 
 class Queue(Generic[W]):
@@ -123,8 +65,10 @@ class Queue(Generic[W]):
         self._last: list[W] = []
         #: How many tasks have not ended.
         self._live: Counter[LiveKey] = Counter()
-        #: Whether the last turn was a try through a breaker.
-        self._probed = False
+        #: Last tries and all others are served in turn; so are, of the others, tries through a
+        #: breaker and those that none keeps back.
+        self._last_and_others = _InTurn[Turn[W]]()
+        self._kept_back_and_open = _InTurn[Turn[W]]()
         self._ticked_at = now
 
     # -- who waits -------------------------------------------------------------------------------
@@ -132,8 +76,7 @@ class Queue(Generic[W]):
     def join(self, waiter: W, demand: Demand) -> None:
         """Put a request into the group of its kind; its clock starts with that of the group."""
         group = self._groups.setdefault(demand, Group(demand))
-        held, paused, refusals = waiter.spent
-        group.members[waiter] = group.held - held, group.paused - paused, group.refusals - refusals
+        group.join(waiter)
         self._group_of[waiter] = group
 
     def leave(self, waiter: W) -> None:
@@ -141,8 +84,7 @@ class Queue(Generic[W]):
         group = self._group_of.pop(waiter, None)
         if group is None:
             return
-        held, paused, refusals = group.members.pop(waiter)
-        waiter.spent = group.held - held, group.paused - paused, group.refusals - refusals
+        group.leave(waiter)
         if not group.members:
             self._groups.pop(group.demand, None)
 
@@ -157,7 +99,7 @@ class Queue(Generic[W]):
             heapq.heappush(self._last, waiter)
         else:
             group = self._group_of[waiter]
-            heapq.heappush(group.waiting, waiter)
+            group.wait(waiter)
             self._offer(group)
 
     def is_waited(self) -> bool:
@@ -173,26 +115,39 @@ class Queue(Generic[W]):
 
     # -- what happens ----------------------------------------------------------------------------
 
-    def launched(
-        self, waiter: W, breakers: Sequence[Breaker], instance: str, now: float
-    ) -> LiveKey:
+    def interval(self, pace: float) -> float:
+        """Seconds between the tries of one breaker: all together have a share of the pace.
+
+        Args:
+            pace: Calls a second.
+        """
+        return max(PROBE_SECONDS, len(self.breakers) / (PROBE_SHARE * pace))
+
+    def returned(self, probes: Sequence[Breaker]) -> None:
+        """A call has returned, whatever it brought."""
+        for breaker in probes:
+            breaker.probing -= 1
+
+    def launched(self, waiter: W, probes: Sequence[Breaker], instance: str, now: float) -> LiveKey:
         """A request was launched; says under which key its task is among the live ones.
 
         Args:
             waiter: Which.
-            breakers: Those through which it was a probe.
+            probes: The breakers through which it was a probe.
             instance: ARN of its container instance, if it has one.
             now: The time.
         """
         demand = self._group_of[waiter].demand
-        if self.breakers.record_success(demand, breakers, now):
+        if self.breakers.record_success(demand, probes, now):
             self._offer_all()
         self._live[demand, instance] += 1  # last: anyone who gets no key cannot take it back
         return demand, instance
 
-    def refused(self, shortage: Shortage, now: float, interval: float) -> bool:
+    def refused(
+        self, shortage: Shortage, probes: Sequence[Breaker], now: float, pace: float
+    ) -> bool:
         """Keep back those that a refusal for lack of room covers; whether the shortage is new."""
-        new = self.breakers.record_failure(shortage, now, interval)
+        new = self.breakers.record_failure(shortage, now, self.interval(pace), probes)
         for group in self._groups.values():
             group.refusals += shortage.covers(group.demand)
         return new
@@ -209,18 +164,29 @@ class Queue(Generic[W]):
 
     # -- whose turn it is ------------------------------------------------------------------------
 
-    def next(self, now: float) -> tuple[W, Sequence[Breaker]] | None:
-        """Whose turn it is, and the breakers through which it is a try; None: nobody's."""
+    def next(self, now: float, pace: float) -> Turn[W] | None:
+        """Whose turn it is; None: nobody's. `returned` has to follow.
+
+        Every second turn is that of a last try, as long as there are any: however many there are,
+        they take half of the pace from those for whom there is room, and not all of it.
+
+        Args:
+            now: The time.
+            pace: Calls a second.
+        """
+        others = partial(self._next_of_others, now, self.interval(pace))
+        return self._last_and_others.take(self._next_last, others)
+
+    def _next_last(self) -> Turn[W] | None:
         while self._last:
             waiter = heapq.heappop(self._last)
             if waiter.waits():
-                return waiter, []
-        kinds = self._first_open, partial(self._probe, now)
-        for choose in kinds if self._probed else reversed(kinds):
-            if (chosen := choose()) is not None:
-                self._probed = bool(chosen[1])
-                return chosen
+                return waiter, ()
         return None
+
+    def _next_of_others(self, now: float, interval: float) -> Turn[W] | None:
+        kept_back = partial(self._first_kept_back, now, interval)
+        return self._kept_back_and_open.take(kept_back, self._first_open)
 
     def _offer(self, group: Group[W]) -> None:
         """See to it that a group is looked at when it is the turn of its head."""
@@ -233,7 +199,7 @@ class Queue(Generic[W]):
         for group in self._groups.values():
             self._offer(group)
 
-    def _first_open(self) -> tuple[W, Sequence[Breaker]] | None:
+    def _first_open(self) -> Turn[W] | None:
         while self._open:
             number, _, group = heapq.heappop(self._open)
             if number != group.offered:
@@ -245,27 +211,33 @@ class Queue(Generic[W]):
             if head.number > number:
                 self._offer(group)
                 continue
-            heapq.heappop(group.waiting)
+            group.take()
             self._offer(group)
-            return head, []
+            return head, ()
         return None
 
-    def _probe(self, now: float) -> tuple[W, Sequence[Breaker]] | None:
+    def _first_kept_back(self, now: float, interval: float) -> Turn[W] | None:
         """The first request of the breaker that has been due for longest."""
-        for breaker in self.breakers.due(now):
-            for head, group in self._kept_back_by(breaker):
-                breakers = self.breakers.nearest(group.demand)
-                reserved = self.breakers.is_reserved(group.demand)
-                if not reserved and all(other.allows(now) for other in breakers):
-                    heapq.heappop(group.waiting)
-                    return head, breakers
+        if not (due := self.breakers.due(now)):
+            return None
+        heads = self._kept_back()
+        for head, group in (each for breaker in due for each in heads[breaker]):
+            breakers = self.breakers.nearest(group.demand)
+            if not all(breaker.allows(now) for breaker in breakers):
+                continue
+            if not self.breakers.is_reserved(group.demand):
+                group.take()
+                return head, [each for each in breakers if not each.uses_room(now, interval)]
         return None
 
-    def _kept_back_by(self, breaker: Breaker) -> list[tuple[W, Group[W]]]:
-        """The heads of the groups that a breaker keeps back, by arrival."""
-        groups = [g for g in self._groups.values() if breaker in self.breakers.nearest(g.demand)]
-        heads = [(head, group) for group in groups if (head := group.head()) is not None]
-        return sorted(heads, key=lambda of: of[0].number)
+    def _kept_back(self) -> Mapping[Breaker, Sequence[tuple[W, Group[W]]]]:
+        """The heads of the groups that each breaker keeps back, by arrival."""
+        heads = [(head, g) for g in self._groups.values() if (head := g.head()) is not None]
+        kept_back: dict[Breaker, list[tuple[W, Group[W]]]] = {each: [] for each in self.breakers}
+        for head, group in sorted(heads, key=lambda of: of[0].number):
+            for breaker in self.breakers.nearest(group.demand):
+                kept_back[breaker].append((head, group))
+        return kept_back
 
     # -- clocks ----------------------------------------------------------------------------------
 
@@ -273,12 +245,12 @@ class Queue(Generic[W]):
         """Let no clock run for the time since the last tick: nobody has waited."""
         self._ticked_at = now
 
-    def tick(self, now: float, interval: float) -> list[tuple[W, float]]:
+    def tick(self, now: float, pace: float) -> list[tuple[W, float]]:
         """Let the clocks of groups run on, end those that are spent, and look at the breakers.
 
         Args:
             now: The time.
-            interval: Seconds between the tries of one breaker; a refusal is fresh for two.
+            pace: Calls a second. A refusal is fresh for two intervals of tries.
 
         Returns:
             Those for whom room is reserved from now on, and for how long smaller requests have
@@ -287,7 +259,7 @@ class Queue(Generic[W]):
         elapsed, self._ticked_at = now - self._ticked_at, now
         if not self.breakers:
             return []
-        fresh = 2 * interval
+        fresh = 2 * self.interval(pace)
         live = [(demand, instance, number) for (demand, instance), number in self._live.items()]
         for group in self._groups.values():
             breakers = self.breakers.fresh(group.demand, now - fresh)
@@ -298,24 +270,30 @@ class Queue(Generic[W]):
                 group.paused += elapsed
             else:
                 group.held += elapsed
-            self._end_clocks(group)
-        looks = [self._look_at(breaker, now, fresh, live) for breaker in self.breakers]
+            for waiter in group.end_clocks():
+                waiter.last_try = True
+                heapq.heappush(self._last, waiter)
+        heads = self._kept_back()
+        looks = [self._look_at(each, heads[each], now, fresh, live) for each in self.breakers]
         return [reserved for reserved in looks if reserved is not None]
 
-    def _end_clocks(self, group: Group[W]) -> None:
-        spent = [w for w in group.waiting if w in group.members and group.is_spent(w)]
-        for waiter in spent:
-            waiter.last_try = True
-            heapq.heappush(self._last, waiter)
-        if spent:
-            group.waiting = [w for w in group.waiting if not w.last_try]
-            heapq.heapify(group.waiting)
-
     def _look_at(
-        self, breaker: Breaker, now: float, fresh: float, live: list[tuple[Demand, str, int]]
+        self,
+        breaker: Breaker,
+        heads: Sequence[tuple[W, Group[W]]],
+        now: float,
+        fresh: float,
+        live: list[tuple[Demand, str, int]],
     ) -> tuple[W, float] | None:
-        """Close a breaker that keeps nobody back; reserve its scope, or end that."""
-        heads = self._kept_back_by(breaker)
+        """Close a breaker that keeps nobody back; reserve its scope, or end that.
+
+        Args:
+            breaker: Which.
+            heads: Of the groups that it keeps back, by arrival.
+            now: The time.
+            fresh: Seconds for which a refusal says something.
+            live: What the tasks that have not ended have asked for.
+        """
         if breaker.reserved_until:
             launched = breaker.reserved_for.settled()
             if launched or now >= breaker.reserved_until:

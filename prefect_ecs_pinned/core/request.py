@@ -28,8 +28,8 @@ OVERRIDES_LIMIT = 8192
 #: known: ECS describes overrides back (API_Task, "overrides").
 SUBMISSION_VARIABLE = "PINNED_ECS_ID"
 
-#: Characters of the overrides that are kept for it: `,{"name":"PINNED_ECS_ID","value":"..."}`.
-SUBMISSION_CHARACTERS = 60
+#: Length of such an id, a submission's own or that of a worker's claim.
+SUBMISSION_ID_LENGTH = 24
 
 #: Launch types that do not draw on a quota of Fargate's.
 _ON_INSTANCES = ("EC2", "EXTERNAL", "MANAGED_INSTANCES")
@@ -194,6 +194,25 @@ def with_submission_id(
     return {**request, "overrides": {**overrides, "containerOverrides": containers}}
 
 
+def overrides_length(
+    request: Mapping[str, Any],
+    definition: Mapping[str, Any] | None = None,
+    container_name: str = PREFECT_CONTAINER,
+) -> tuple[int, int]:
+    """Characters of a request's overrides as ECS counts them: as they are, and with an id.
+
+    What the id takes depends on the request: a patch may have removed the variables of the Prefect
+    container, or its override, and they come back with the id (`with_submission_id`).
+    """
+    with_id = with_submission_id(request, "-" * SUBMISSION_ID_LENGTH, definition, container_name)
+    bare, whole = (_written(of.get("overrides") or {}) for of in (request, with_id))
+    return len(bare), len(whole)
+
+
+def _written(overrides: Mapping[str, Any]) -> str:
+    return json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)
+
+
 def submission_ids(task: Mapping[str, Any]) -> frozenset[str]:
     """The ids of submissions in the overrides of a request, or of a described task."""
     overrides = task.get("overrides") or {}
@@ -242,6 +261,7 @@ def check(
     request: Mapping[str, Any],
     definition: Mapping[str, Any],
     default: Sequence[Mapping[str, Any]] | None = None,
+    container_name: str = PREFECT_CONTAINER,
 ) -> None:
     """Refuse what ECS would refuse, before anything is registered or launched.
 
@@ -249,11 +269,12 @@ def check(
         request: The RunTask request, customizations applied.
         definition: The definition that it will run.
         default: The cluster's default strategy; see `core.placement.runs_on_fargate`.
+        container_name: Name of the Prefect container.
 
     Raises:
         ConfigurationError: A reserved member is set, it can not be placed so, or the size does
             not exist on Fargate.
-        OverridesTooLarge: The overrides are longer than ECS accepts.
+        OverridesTooLarge: The overrides, and the launch's own id, are longer than ECS accepts.
     """
     check_reserved(request)
     check_placement(request, definition, default)
@@ -261,7 +282,7 @@ def check(
         _check_size({}, definition)  # ECS looks at it when it is registered
     if runs_on_fargate(request, definition, default):
         _check_size(request, definition)
-    _check_overrides(request)
+    _check_overrides(request, definition, container_name)
 
 
 def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
@@ -294,22 +315,23 @@ def _range(offered: Sequence[int]) -> str:
     return ", ".join(map(str, offered))
 
 
-def _check_overrides(request: Mapping[str, Any]) -> None:
+def _check_overrides(
+    request: Mapping[str, Any], definition: Mapping[str, Any], container_name: str
+) -> None:
     overrides = request.get("overrides") or {}
-    written = json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)
-    if not is_text(written):
+    if not is_text(_written(overrides)):
         raise ConfigurationError(
             "cannot launch",
             "the overrides contain half of a character (a lone surrogate)",
             "correct env, command or task_customizations",
         )
-    size = len(written)
-    if size <= OVERRIDES_LIMIT - SUBMISSION_CHARACTERS:
+    size, with_id = overrides_length(request, definition, container_name)
+    if with_id <= OVERRIDES_LIMIT:
         return
     variables = [
         variable
-        for container in overrides.get("containerOverrides", [])
-        for variable in container.get("environment", [])
+        for container in overrides.get("containerOverrides") or ()
+        for variable in container.get("environment") or ()
     ]
     variables.sort(key=lambda variable: len(variable.get("value") or ""), reverse=True)
     largest = [named(v.get("name", "")) for v in variables[:_NAMED_VARIABLES]]
@@ -317,7 +339,7 @@ def _check_overrides(request: Mapping[str, Any]) -> None:
     raise OverridesTooLarge(
         "cannot launch",
         f"the overrides are {size} characters long, and ECS accepts {OVERRIDES_LIMIT}, "
-        f"{SUBMISSION_CHARACTERS} of which are kept for the launch's own id",
+        f"{with_id - size} of which are kept for the launch's own id",
         "move large values into the task definition, a secret or a file; the largest variables "
         "are "
         + ", ".join(f"{name} ({length})" for name, length in zip(largest, lengths, strict=True)),

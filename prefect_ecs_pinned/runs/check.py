@@ -62,7 +62,7 @@ def checked_request(
     if "containerDefinitions" in desired.definition:
         check_network(spec, desired)
     request = well_formed_request(spec, desired, revision, subnets, default, unasked)
-    check(request, desired.definition, default)
+    check(request, desired.definition, default, spec.container_name)
     return request
 
 

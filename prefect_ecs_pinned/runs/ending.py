@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.core.shown import without
+from prefect_ecs_pinned.core.shown import plain, without
 from prefect_ecs_pinned.core.task_state import Diagnosis, Snapshot, diagnose, was_interrupted
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
 from prefect_ecs_pinned.runs.host import Host
@@ -34,6 +34,24 @@ class Result:
     status_code: int
 
 
+def _ended(end: Snapshot | None) -> str:
+    """How a task came to its end, by its stop code: a stop may have been refused.
+
+    Sources: API_Task, "stopCode"; ECS may have codes that are not known here.
+    """
+    if end is None or not end.stop_code:
+        return "has ended"
+    if end.stop_code == "UserInitiated":
+        return "was stopped"
+    if end.stop_code == "EssentialContainerExited":
+        return "ended by itself" + (
+            "" if end.exit_code is None else f" with exit code {end.exit_code}"
+        )
+    if end.stop_code == "TaskFailedToStart":
+        return "failed to start"
+    return f"has ended ({plain(end.stop_code)})"
+
+
 class Ending:
     """Brings one run to its end."""
 
@@ -51,11 +69,16 @@ class Ending:
         self._host.started("")
         return await self._cancelled("", "cancelled while it waited; it was not launched")
 
-    async def stopped(self, launched: Launched, ran: bool) -> Result:
-        """The task of a cancelled run has ended; not earlier."""
-        when = "while its task started" if ran else "before its task ran"
+    async def cancelled(self, launched: Launched, end: Snapshot | None) -> Result:
+        """The task of a cancelled run has ended; not earlier.
+
+        Args:
+            launched: The task.
+            end: How it has ended; None of one that never ran, and whose stop code is not at hand.
+        """
+        when = "while its task started" if end is not None and end.ran else "before its task ran"
         return await self._cancelled(
-            launched.identifier, f"cancelled {when}, and the task was stopped"
+            launched.identifier, f"cancelled {when}, and the task {_ended(end)}"
         )
 
     async def finished(self, launched: Launched, end: Snapshot) -> Result:

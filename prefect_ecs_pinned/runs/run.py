@@ -40,11 +40,11 @@ async def follow(spec: RunSpec, plane: ControlPlane, host: Host, launched: Launc
         end = await watch(spec, plane, host, launched)
     except TaskFailedToStart as error:
         if launched.unwanted:
-            return await ending.stopped(launched, ran=False)
+            return await ending.cancelled(launched, None)
         return await ending.failed_to_start(launched, error)
     else:
         if launched.unwanted:
-            return await ending.stopped(launched, end.ran)
+            return await ending.cancelled(launched, end)
         return await ending.finished(launched, end)
     finally:
         plane.task_ended(launched.launch)

@@ -21,6 +21,7 @@ from uuid import UUID
 from prefect.logging.loggers import get_logger
 
 from prefect_ecs_pinned.aws.calls.ports import Clock
+from prefect_ecs_pinned.core.request import SUBMISSION_ID_LENGTH
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.faces.states import Seen
 from prefect_ecs_pinned.runs.host import UNWANTED
@@ -33,9 +34,9 @@ FRESH_SECONDS = 60.0
 #: Seconds between two tries to read flow runs.
 _AGAIN_SECONDS = 2.0
 
-#: Hexadecimal digits of a claim's id: of the process, and of the claim.
+#: Bytes of a claim's id: of the process, and of the claim.
 _PROCESS_BYTES = 4
-_CLAIM_BYTES = 8
+_CLAIM_BYTES = SUBMISSION_ID_LENGTH // 2 - _PROCESS_BYTES
 
 #: The label of a flow run that holds the id of its newest claim. Its task carries the same id.
 CLAIM_LABEL = "prefect-ecs-pinned.claim"

@@ -13,6 +13,9 @@ from prefect_ecs_pinned.core.reaction import MOST_RENEWALS
 from prefect_ecs_pinned.errors import AccessDenied, ClusterNotFound, LaunchTimeout, PinnedECSError
 from tests.aws.fakes import VCPU, arn, outcomes
 
+#: An answer to RunTask without a task.
+NO_ROOM = {"tasks": [], "failures": [{"reason": "RESOURCE:CPU"}]}
+
 
 def request(number: int = 0, **members):
     return {
@@ -219,6 +222,65 @@ async def test_a_conflict_that_names_somebody_elses_task_adopts_nothing(api, clo
     (task,) = await outcomes(clock, [launching.submit(request(1), 900)])
     assert task.task_arn != other.task_arn
     assert len(api.tasks) == 2
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"containerOverrides": []},
+        {"containerOverrides": [{"name": "prefect"}]},
+        {"containerOverrides": [{"name": "prefect", "environment": [{"name": "A", "value": "b"}]}]},
+        None,
+    ],
+)
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_task_without_an_id_is_somebody_elses(api, clock, launching, overrides, lost):
+    """Of another program: whether ECS names it or lists it, it is not adopted or stopped."""
+    (other,) = await outcomes(clock, [launching.submit(request(1), 900)])
+    api.tasks[other.task_arn]["overrides"] = overrides
+    conflict = Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", [other.task_arn])
+    answers = [NO_ROOM, LOST] if lost else [conflict]
+    api.answer = lambda _: answers.pop() if answers else None
+    submission = launching.submit(request(1), 900)
+    (task,) = await outcomes(clock, [submission])
+    assert task.task_arn != other.task_arn
+    assert len(api.tasks) == 2
+    await clock.run(launching.withdraw(submission))
+    assert [stopped for stopped, _ in api.stopped] == [task.task_arn]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("odd_answers", [2, 10_000])
+async def test_a_description_without_overrides_says_nothing(
+    api, clock, launching, lost, odd_answers
+):
+    """ECS always describes them. It is asked again; if they are never there, the task may run."""
+    api.recall, api.lose = False, lambda _: True
+
+    def answer(_):
+        if not api.tasks:
+            return None
+        named = Fault(Kind.CONFLICT, "RunTask", "ConflictException", "", list(api.tasks))
+        return NO_ROOM if lost else named
+
+    api.answer = answer
+    kept: list[object] = []
+
+    async def described(cluster, which):
+        task = dict(next(iter(api.tasks.values())))
+        await clock.wait(0.05)
+        if len(kept) < odd_answers:
+            kept.append(task.pop("overrides"))
+        return [task] if lost else task
+
+    api.tasks_started_by = api.find_task = described
+    (ended,) = await outcomes(clock, [launching.submit(request(), 900)])
+    assert len(api.tasks) == 1
+    if odd_answers == 2:
+        assert [ended.task_arn] == list(api.tasks)
+    else:
+        assert isinstance(ended, MayRun)
 
 
 async def test_conflicts_without_end_end_in_two_minutes(api, clock, launching):

@@ -399,6 +399,22 @@ async def test_five_thousand_behind_a_full_cluster_cost_the_others_nothing(api, 
     assert sum(r["cluster"] == "full" for r in api.requests) <= 40
 
 
+async def test_the_probes_of_forty_full_clusters_are_a_tenth_of_the_pace(api, clock, launching):
+    """Each is probed in its turn, whatever the pace has become."""
+    api.answer = lambda _: failures("RESOURCE:MEMORY")
+    for n in range(80):
+        launching.submit(on_ec2(n, cluster=f"full-{n % 40}"), 9000, definition=DEFINITION)
+    await clock.pass_time(60)
+    calls, pace = len(api.requests), launching.snapshot()["EC2"]["rate"]
+    await clock.pass_time(120)
+    assert pace <= launching.snapshot()["EC2"]["rate"]
+    probed = [r["cluster"] for r in api.requests[calls:]]
+    each = 120 * launching.snapshot()["EC2"]["rate"] * 0.1 / 40
+    assert {probed.count(f"full-{n}") for n in range(40)} <= set(
+        range(int(each - 1), int(each + 2))
+    )
+
+
 # -- odd answers ----------------------------------------------------------------------------------
 
 
@@ -581,7 +597,7 @@ async def test_a_deep_queue_costs_no_more_per_permit_than_a_short_one(api, clock
     assert [r["startedBy"] for _, r in api.started] == [f"run-{n}" for n in range(1000)]
 
 
-@pytest.mark.parametrize("method", ["_tick", "_interval", "line.next", "line.is_waited"])
+@pytest.mark.parametrize("method", ["_tick", "line.interval", "line.next", "line.is_waited"])
 async def test_a_queue_that_cannot_be_served_leaves_nobody_waiting(
     api, clock, launching, monkeypatch, method
 ):

@@ -18,7 +18,8 @@ from prefect_ecs_pinned.aws.launching.outcomes import MayRun
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.core.breakers import Breaker, Breakers
 from prefect_ecs_pinned.core.capacity import Shortage
-from prefect_ecs_pinned.core.queueing import Group, Queue
+from prefect_ecs_pinned.core.groups import Group
+from prefect_ecs_pinned.core.queueing import Queue
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError
 from tests.aws.fakes import arn

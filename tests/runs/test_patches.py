@@ -17,8 +17,14 @@ from prefect_ecs_pinned.aws.calls.models import input_shape
 from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.core.capacity import demand_of
 from prefect_ecs_pinned.core.patches import UNKNOWN, patched
-from prefect_ecs_pinned.core.request import launch_type_of, submission_ids, with_submission_id
-from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.core.request import (
+    OVERRIDES_LIMIT,
+    launch_type_of,
+    overrides_length,
+    submission_ids,
+    with_submission_id,
+)
+from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
@@ -91,6 +97,7 @@ def _sent(spec: RunSpec) -> dict[str, Any]:
     hash(demand_of(request, desired.definition))
     with_id = with_submission_id(request, "a" * 24, desired.definition)
     assert submission_ids(with_id) == {"a" * 24}
+    assert overrides_length(with_id, desired.definition)[0] <= OVERRIDES_LIMIT
     json.dumps(request, ensure_ascii=False).encode()
     return request
 
@@ -145,6 +152,30 @@ def test_a_value_that_botocore_lets_pass(fields, why):
     with pytest.raises(ConfigurationError, match=why) as error:
         _sent(replace(BASE, task_customizations=[{"op": "add", **fields}]))
     assert "task_customizations" in error.value.hint
+
+
+@pytest.mark.parametrize("container_name", ["prefect", "etl"])
+@pytest.mark.parametrize("removed", ["/0/environment", "/0", ""])
+def test_room_is_kept_for_what_the_launch_s_id_takes(removed, container_name):
+    """A patch has removed variables or override, which come back with the id; the rest of the
+    overrides may be as long as ECS accepts with it, and no longer."""
+    patch = {"op": "remove", "path": f"/overrides/containerOverrides{removed}"}
+    spec = replace(BASE, container_name=container_name, task_customizations=[patch])
+    desired = make(definition_spec(spec, "us-east-1"))
+
+    def fits(characters: int) -> int | None:
+        role = {"op": "add", "path": "/overrides/taskRoleArn", "value": "r" * characters}
+        given = replace(spec, task_customizations=[patch, role])
+        try:
+            request = checked_request(given, desired, None, ["subnet-1"])
+        except OverridesTooLarge:
+            return None
+        sent = with_submission_id(request, "a" * 24, desired.definition, container_name)
+        return overrides_length(sent, desired.definition, container_name)[0]
+
+    most = max(range(7900, 8192), key=lambda characters: fits(characters) or 0)
+    assert fits(most) == OVERRIDES_LIMIT
+    assert fits(most + 1) is None
 
 
 @pytest.mark.parametrize("fields", [{"env": {"A": "\ud800"}}, {"command": ["\ud800"]}])

@@ -13,7 +13,7 @@ import anyio
 import boto3
 import pytest
 
-from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws import control_plane, stopping
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.launching.handover import Launch
@@ -21,6 +21,7 @@ from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings
+from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.runs import launch as launching
 from prefect_ecs_pinned.runs.ending import NO_EXIT_CODE, Ending
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED, Host
@@ -216,6 +217,72 @@ async def test_a_run_that_is_cancelled_while_its_task_starts_is_stopped(ecs, pla
     assert [kind for kind, _ in host.reports] == ["cancelled"]
     assert calls(ecs, "StopTask") == 1
     assert host.watched == {}
+
+
+async def test_a_task_whose_stop_is_denied_is_not_said_to_be_stopped(ecs, plane, monkeypatch):
+    """It ends by itself, and that is what is reported when it has ended."""
+    monkeypatch.setattr(stopping, "REFUSED_PATIENCE", 0.05)
+    ecs.change(phases=Phases(pending=NEVER), exit_code=3)
+    denied = "User: arn:aws:iam::123456789012:root is not authorized to perform: ecs:StopTask"
+    ecs.faults(Fault("error", action="StopTask", code="AccessDeniedException", message=denied))
+    host = Recorded()
+    going = asyncio.create_task(run(spec(), plane, host))
+    await until(lambda: CANCELLED in host.watched)
+    host.watched[CANCELLED]()
+    await until(lambda: calls(ecs, "StopTask") > 0)
+    assert host.reports == []
+    ecs.change(phases=Phases(0, 0, 0, 0, 0, 0))
+    arn = host.identifiers[0].split("::")[1]
+    ecs.model.find(arn).phases = Phases(0, 0, 0, 0, 0, 0)
+    assert (await going).identifier == host.identifiers[0]
+    ((kind, said),) = host.reports
+    assert kind == "cancelled"
+    assert "the task ended by itself with exit code 3" in said
+    assert "stopped" not in said
+
+
+TASK = Snapshot("arn:aws:ecs:us-east-1:123456789012:task/c/t", "c", "STOPPED")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (replace(TASK, stop_code="UserInitiated"), "before its task ran, and the task was stopped"),
+        (
+            replace(TASK, stop_code="UserInitiated", ran=True, exit_code=137),
+            "while its task started, and the task was stopped",
+        ),
+        (
+            replace(TASK, stop_code="EssentialContainerExited", ran=True, exit_code=0),
+            "while its task started, and the task ended by itself with exit code 0",
+        ),
+        (
+            replace(TASK, stop_code="EssentialContainerExited", ran=True),
+            "while its task started, and the task ended by itself",
+        ),
+        (
+            replace(TASK, stop_code="TaskFailedToStart"),
+            "before its task ran, and the task failed to start",
+        ),
+        (
+            replace(TASK, stop_code="SpotInterruption", ran=True),
+            "while its task started, and the task has ended (SpotInterruption)",
+        ),
+        (
+            replace(TASK, stop_code="SomethingNew"),
+            "before its task ran, and the task has ended (SomethingNew)",
+        ),
+        (TASK, "before its task ran, and the task has ended"),
+        (None, "before its task ran, and the task has ended"),
+    ],
+)
+async def test_what_is_said_of_the_end_of_a_cancelled_run_is_so(plane, end, said):
+    """ "Stopped" only if ECS says that somebody has stopped it."""
+    host = Recorded()
+    launched = Launched(Launch(), TASK, "c::t", Desired({}), unwanted=True)
+    result = await Ending(spec(), plane, host).cancelled(launched, end)
+    assert (result.identifier, result.status_code) == ("c::t", 0)
+    assert host.reports == [("cancelled", f"The flow run was cancelled {said}.")]
 
 
 # -- cancelling the coroutine ----------------------------------------------------------------------

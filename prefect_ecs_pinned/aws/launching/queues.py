@@ -18,10 +18,6 @@ from prefect_ecs_pinned.core.queueing import LiveKey, Queue
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between the tries of one breaker, as long as they are within `PROBE_SHARE` of the pace.
-PROBE_SECONDS = 2.5
-PROBE_SHARE = 0.1
-
 #: Seconds between two looks at clocks and breakers.
 TICK_SECONDS = 0.5
 
@@ -48,7 +44,7 @@ class QuotaQueue:
         """Wait for the turn to make one call; `returned` has to follow.
 
         Returns:
-            The breakers through which it is a try; None when it was withdrawn instead.
+            The breakers through which it is a probe; None when it was withdrawn instead.
         """
         if submission.withdrawn and not submission.uncertain:
             return None  # while it paused, or before its first turn
@@ -72,8 +68,7 @@ class QuotaQueue:
     def returned(self, breakers: Sequence[Breaker]) -> None:
         """A call has returned, whatever it brought."""
         self.calls -= 1
-        for breaker in breakers:
-            breaker.probing -= 1
+        self.line.returned(breakers)
         self._changed.set()
 
     def accepted(
@@ -88,7 +83,7 @@ class QuotaQueue:
         """Keep back those that a refusal for lack of room covers."""
         now = self._clock.now()
         self._tick(now)
-        if self.line.refused(shortage, now, self._interval()):
+        if self.line.refused(shortage, submission.breakers, now, self.pacer.rate):
             logger.warning("%s: %s; waiting for capacity", submission.what(), message)
 
     def stopped(self, key: LiveKey) -> None:
@@ -135,16 +130,14 @@ class QuotaQueue:
                 await self._until_changed()
                 continue
             await self.pacer.permit()
-            now, interval = self._clock.now(), self._interval()
-            if (chosen := self.line.next(now)) is None:
+            if (turn := self.line.next(self._clock.now(), self.pacer.rate)) is None:
                 self.pacer.give_back()
                 await self._until_changed()
                 continue
-            submission, breakers = chosen
+            submission, breakers = turn
             assert submission.waiting is not None
-            probes = [breaker for breaker in breakers if not breaker.uses_room(now, interval)]
             self.calls += 1
-            submission.waiting.set_result(probes)
+            submission.waiting.set_result(breakers)
 
     async def _until_changed(self) -> None:
         """Wait for a call to return, a submission, the end of a task, or the next probe."""
@@ -160,12 +153,8 @@ class QuotaQueue:
             changed.cancel()
             tick.cancel()
 
-    def _interval(self) -> float:
-        """Seconds between the tries of one breaker: all together have a share of the pace."""
-        return max(PROBE_SECONDS, len(self.line.breakers) / (PROBE_SHARE * self.pacer.rate))
-
     def _tick(self, now: float) -> None:
-        for submission, overtaken in self.line.tick(now, self._interval()):
+        for submission, overtaken in self.line.tick(now, self.pacer.rate):
             logger.warning(
                 "%s: smaller launches have overtaken it for %.0f s; they wait for up to %.0f s",
                 submission.what(),

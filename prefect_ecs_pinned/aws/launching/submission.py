@@ -15,8 +15,8 @@ from prefect_ecs_pinned.aws.launching.outcomes import cancelled
 from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.core.breakers import Breaker
 from prefect_ecs_pinned.core.capacity import Demand
+from prefect_ecs_pinned.core.groups import Spent
 from prefect_ecs_pinned.core.history import History
-from prefect_ecs_pinned.core.queueing import Spent
 from prefect_ecs_pinned.core.reaction import (
     Known,
     Reaction,
@@ -24,14 +24,12 @@ from prefect_ecs_pinned.core.reaction import (
     Retry,
     Wait,
 )
+from prefect_ecs_pinned.core.request import SUBMISSION_ID_LENGTH
 from prefect_ecs_pinned.core.task_state import Snapshot
 
 #: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
 #: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.
 TOKEN_SECONDS = 3000.0
-
-#: Random bytes of a submission's id.
-_ID_BYTES = 12
 
 #: Finds another value of a request's member, given the one that ECS does not accept any more.
 Renewal = Callable[[Any], Awaitable[Any]]
@@ -78,7 +76,7 @@ class Submission:
     renew: Renewal | None = field(default=None, repr=False)
     heal: Renewal | None = field(default=None, repr=False)
     started_by: str = ""
-    id: str = field(default_factory=lambda: secrets.token_hex(_ID_BYTES))
+    id: str = field(default_factory=lambda: secrets.token_hex(SUBMISSION_ID_LENGTH // 2))
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     outcome: asyncio.Task[Snapshot] = field(init=False, repr=False)
     breakers: Sequence[Breaker] = field(default=(), repr=False)

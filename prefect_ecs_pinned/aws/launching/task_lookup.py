@@ -2,7 +2,8 @@
 
 A task is the submission's if its overrides carry the submission's random id; nothing else decides,
 neither a clock nor ``startedBy`` nor a status (https://docs.aws.amazon.com/AmazonECS/latest/
-APIReference/API_Task.html, "overrides").
+APIReference/API_Task.html, "overrides"). Every request has one (`Launching.submit`), so a task
+without an id is another's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
-from prefect_ecs_pinned.aws.calls.responses import reading
+from prefect_ecs_pinned.aws.calls.responses import member, reading
 from prefect_ecs_pinned.aws.calls.retrying import retry
 from prefect_ecs_pinned.aws.launching.submission import Submission
 from prefect_ecs_pinned.core.arn import parse_revision
@@ -44,8 +45,7 @@ async def find(submission: Submission, api: LaunchApi, clock: Clock) -> Snapshot
 
 async def _look(submission: Submission, cluster: str, api: LaunchApi) -> Snapshot | None:
     with reading("ListTasks"):
-        tasks = await _candidates(submission, cluster, api)
-        return next((snapshot(task) for task in tasks if is_of(task, submission)), None)
+        return _own(await _candidates(submission, cluster, api), submission)
 
 
 async def _candidates(
@@ -70,13 +70,22 @@ async def named(submission: Submission, arn: str, api: LaunchApi, clock: Clock) 
     async def ask() -> Snapshot | None:
         with reading("DescribeTasks"):
             found = await api.find_task(cluster, arn)
-            if found is None or not submission_ids(found):
+            if found is None:
                 return Snapshot(arn, cluster, "PROVISIONING")
-            return snapshot(found) if is_of(found, submission) else None
+            return _own([found], submission)
 
     return await retry(ask, clock)
 
 
-def is_of(task: Mapping[str, Any], submission: Submission) -> bool:
-    """Whether a described task is the one that a submission has started."""
-    return submission.id in submission_ids(task)
+def _own(tasks: Sequence[Mapping[str, Any]], submission: Submission) -> Snapshot | None:
+    """The one of described tasks that a submission has started.
+
+    Raises:
+        Fault: The overrides of a task are missing, and it may be that one.
+    """
+    for task in tasks:
+        if submission.id in submission_ids(task):
+            return snapshot(task)
+    for task in tasks:
+        member(task, "overrides", "DescribeTasks")
+    return None

@@ -73,12 +73,12 @@ def last_news(watch: Watch, end: Snapshot) -> News:
     """The end of a task; a timeout, if it was stopped for not having started in time."""
     if watch.overdue is None or end.ran or end.stop_code not in ("", "UserInitiated"):
         return end
+    how = "was stopped" if end.stop_code else "has ended"
     waited = watch.overdue_at - watch.launched_at
     reasons = "; ".join(part for part in (end.container_reason, *end.other_exits) if part)
     return TaskStartTimeout(
         f"Timed out after {waited:.0f}s while watching task for status RUNNING",
-        f"it is {watch.overdue.status} still, and was stopped"
-        + (f" ({reasons})" if reasons else ""),
+        f"it is {watch.overdue.status} still, and {how}" + (f" ({reasons})" if reasons else ""),
         _start_hint(watch, watch.overdue),
     )
 

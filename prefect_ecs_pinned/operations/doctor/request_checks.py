@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, SUBMISSION_CHARACTERS, check
+from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check, overrides_length
 from prefect_ecs_pinned.core.shown import named, plain
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.containers import HINT, added
@@ -33,10 +32,12 @@ async def size(subject: Subject) -> list[Answer]:
 
 
 async def overrides(subject: Subject) -> list[Answer]:
-    """The overrides of a run fit into a RunTask request, the flow run's id included."""
+    """The overrides of a run fit into a RunTask request, with the id of its launch."""
     stated = subject.request.get("overrides") or {}
-    length = len(json.dumps(stated, separators=(",", ":"), ensure_ascii=False))
-    limit = OVERRIDES_LIMIT - SUBMISSION_CHARACTERS
+    length, with_id = overrides_length(
+        subject.request, subject.desired.definition, subject.spec.container_name
+    )
+    limit = OVERRIDES_LIMIT - (with_id - length)
     detail = f"{length} of {limit} characters"
     hint = "move large values into the task definition or a secret; " + _largest(stated)
     if length > limit:
