@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.pinning.registrable import make
-from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, SUBMISSION_CHARACTERS
+from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, overrides_length
 from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.runs.check import checked_request
@@ -48,8 +47,8 @@ def test_overrides_are_as_long_as_a_runs(command):
     """Id and command included: at the limit for all, or for none."""
     given = {"PREFECT__FLOW_RUN_ID": "0" * 36}
     run = configuration(env={**given, "LONG": ""}, command=["prefect", "flow-run", "execute"]).spec
-    written = json.dumps(request_of(run)["overrides"], separators=(",", ":"))
-    longest = OVERRIDES_LIMIT - SUBMISSION_CHARACTERS - len(written)
+    _, length = overrides_length(request_of(run))
+    longest = OVERRIDES_LIMIT - length
     assert request_of(replace(run, env={**given, "LONG": "x" * longest}))
     assert request_of(configuration(env={"LONG": "x" * longest}, command=command).of_a_run())
     with pytest.raises(OverridesTooLarge):
