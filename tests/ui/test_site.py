@@ -111,6 +111,34 @@ def test_no_page_is_wider_than_a_telephone(site: Path, chromium: Browser, addres
     assert wide == []
 
 
+def test_no_page_loads_anything_from_another_host(
+    site: Path, chromium: Browser, address: str
+) -> None:
+    """Neither Mermaid nor fonts nor GitHub's stars; and diagrams are drawn all the same."""
+    page = chromium.new_page(viewport={"width": WIDTHS[0], "height": 900})
+    elsewhere, drawn = set(), {}
+
+    def reach(route: Route) -> None:
+        if route.request.url.startswith(address):
+            route.continue_()
+        else:
+            elsewhere.add(route.request.url)
+            route.abort()
+
+    page.route("**/*", reach)
+    page.goto(address, wait_until="networkidle")
+    for found in sorted(site.rglob("index.html")):
+        name = found.parent.relative_to(site).as_posix()
+        diagrams = found.read_text().count('<pre class="mermaid">')
+        page.goto(f"{address}{name}/")
+        if diagrams:
+            expect(page.locator("div.mermaid")).to_have_count(diagrams)
+            drawn[name] = diagrams
+    page.close()
+    assert elsewhere == set()
+    assert sum(drawn.values()) >= 4
+
+
 def test_the_home_page_has_a_way_for_each_reader(window: Page, address: str) -> None:
     window.goto(address)
     content = window.locator(".md-content")
