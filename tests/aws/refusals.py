@@ -80,7 +80,7 @@ EVERYWHERE = tuple(
             "The security token included in the request is expired",
             Kind.EXPIRED,
             errors.CredentialsInvalid,
-            "renew the AWS credentials: in the block, or where this runs",
+            "renew the AWS credentials: in the block or work pool, or where this runs",
         ),
         Refusal(
             operation,
@@ -88,7 +88,7 @@ EVERYWHERE = tuple(
             "The security token included in the request is invalid.",
             Kind.EXPIRED,
             errors.CredentialsInvalid,
-            "renew the AWS credentials: in the block, or where this runs",
+            "renew the AWS credentials: in the block or work pool, or where this runs",
         ),
         Refusal(
             operation,

@@ -13,7 +13,9 @@ from prefect.states import Cancelling
 from prefect_aws import AwsClientParameters, AwsCredentials
 from pydantic import SecretStr
 
+from prefect_ecs_pinned.aws.calls.causes import HINTS, Cause
 from prefect_ecs_pinned.local import LocalECS
+from prefect_ecs_pinned.local.faults import Fault
 from tests.worker.commands import THREE, Pools
 
 
@@ -266,3 +268,35 @@ def test_reconcile_without_any_pool_has_no_credentials(pools: Pools) -> None:
     said = pools.cli("reconcile")
     assert said.code == 1
     assert "there is no work pool of type 'pinned-ecs'" in said.err
+
+
+COMMANDS = ("plan", "pin", "show", "prune", "doctor", "reconcile", "iam")
+EXPIRED = "The security token included in the request is expired"
+
+
+@pytest.mark.parametrize("cause", [Cause.NO_CREDENTIALS, Cause.EXPIRED, Cause.NO_REGION])
+def test_hints_fit_a_pool_as_they_fit_a_block(
+    pools: Pools, cause: Cause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in docs/reference/causes.md; each names the work pool as a place of the credentials."""
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/missing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    template = pools.template()
+    credentials = template["job_configuration"]["aws_credentials"]
+    if cause is Cause.NO_CREDENTIALS:
+        del credentials["aws_access_key_id"], credentials["aws_secret_access_key"]
+    elif cause is Cause.NO_REGION:
+        del credentials["region_name"]
+    else:
+        pools.ecs.faults(Fault("error", code="ExpiredTokenException", message=EXPIRED))
+    pools.make("etl", template=template)
+    for command in COMMANDS:
+        keep = ("--keep", "1") if command == "prune" else ()
+        said = pools.cli(command, "--pool", "etl", *keep)
+        assert said.code == (0 if command == "iam" else 1), said
+        assert HINTS[cause] in " ".join((said.out + said.err).split()), (command, said)
+        assert "block or work pool" in HINTS[cause]
+    assert pools.calls("RegisterTaskDefinition") == 0

@@ -35,14 +35,17 @@ class Cause(Enum):
 #: Cause -> what to do about it, whichever call it was. Causes without an entry leave it to the
 #: call (`faults.as_error`).
 HINTS: Mapping[Cause, str] = {
-    Cause.NO_CREDENTIALS: "set AWS credentials: in the block, or where this runs (environment "
-    "variables, a profile or a role)",
-    Cause.EXPIRED: "renew the AWS credentials: in the block, or where this runs",
-    Cause.WRONG_SECRET: "check the secret access key: in the block, or where this runs",
+    Cause.NO_CREDENTIALS: "set AWS credentials: in the block or work pool, or where this runs "
+    "(environment variables, a profile or a role)",
+    Cause.EXPIRED: "renew the AWS credentials: in the block or work pool, or where this runs",
+    Cause.WRONG_SECRET: "check the secret access key: in the block or work pool, or where this "
+    "runs",
     Cause.WRONG_CLOCK: "set the clock of this machine: AWS refuses requests whose time is off by "
     "more than 5 minutes",
-    Cause.NO_REGION: "set region_name in the block's AWS credentials, or AWS_DEFAULT_REGION",
-    Cause.WRONG_PROFILE: "check profile_name in the block's AWS credentials, and AWS_PROFILE",
+    Cause.NO_REGION: "set region_name in the AWS credentials of the block or work pool, or "
+    "AWS_DEFAULT_REGION",
+    Cause.WRONG_PROFILE: "check profile_name in the AWS credentials of the block or work pool, and "
+    "AWS_PROFILE",
     Cause.WRONG_ACCOUNT: "use credentials of the account that is named, or correct the ARN",
     Cause.UNREACHABLE: "check the network, the proxy, region_name, endpoint_url and "
     "AWS_ENDPOINT_URL",

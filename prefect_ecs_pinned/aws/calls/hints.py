@@ -11,7 +11,7 @@ from collections.abc import Mapping
 #: By AWS's error code, botocore's exception, or the reason inside a 200.
 _BY_CODE: Mapping[str, str] = {
     "PartialCredentialsError": "give both the access key ID and the secret access key",
-    "InvalidRegionError": "correct region_name in the block's AWS credentials",
+    "InvalidRegionError": "correct region_name in the AWS credentials of the block or work pool",
     "ConnectTimeoutError": "check the network, the proxy, and the subnets' route to AWS",
     "ProxyConnectionError": "check the proxy, and that it is running",
     "SSLError": "check verify and the CA bundle in aws_client_parameters, and the proxy",

@@ -59,8 +59,8 @@ async def api_url(subject: Subject) -> list[Answer]:
     """The container has the address of a Prefect API that is not on this machine."""
     if "PREFECT_API_URL" in subject.desired.secret_names:
         return [ok("a secret provides PREFECT_API_URL")]
-    hint = "set PREFECT_API_URL where the agent runs, or in the block's env, to an address that "
-    hint += "the subnets reach"
+    hint = "set PREFECT_API_URL where the agent or worker runs, or in env of the block or work "
+    hint += "pool, to an address that the subnets reach"
     url = _variable(subject, "PREFECT_API_URL")
     if not url:
         return [fail("the container gets no PREFECT_API_URL", hint)]
