@@ -217,8 +217,8 @@ within 10 s. It waits out throttles for up to 2 minutes. Nothing is changed in a
 
 `migrate`, `local` and `demo` do not call AWS.
 
-The test that causes each of these errors writes this page (`tests/cli/test_causes.py`). It shows the
-commands with a block; with `--pool` the hints are the same.
+The test that causes each of these errors writes this page (`tests/cli/test_causes.py`). It shows
+commands with a block. With `--pool` the hints are the same.
 """
 
 
