@@ -198,6 +198,11 @@ def test_a_block_is_made_changed_loaded_and_runs_a_flow(
     key = stage.environment["AWS_ACCESS_KEY_ID"]
     assert _load(stage, "from-the-form", expected) == {**expected, "key": key}
     assert _run_a_flow(stage) == "COMPLETED"
+    page.goto(ui + "/flow-runs")
+    page.get_by_text("greet", exact=True).first.wait_for()
+    page.locator(".flow-run-list-item, .state-list-item").get_by_role("link").nth(1).click()
+    page.get_by_text("Finished in state Completed()").wait_for()
+    picture("run-prefect2")
     (revision,) = stage.ecs("revisions")
     assert revision["family"] == "prefect-from-the-form"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,33 +22,29 @@ from tests.ui.conftest import ROOT
 from tests.ui.pool_form import PoolForm
 
 #: The environment of Prefect 3; ``make test-ui`` makes it.
-PREFECT_3 = Path(os.environ.get("PREFECT_3", ROOT / ".venv3")) / "bin" / "prefect"
+PREFECT_3 = Path(os.environ.get("PREFECT_3", ROOT / ".venv3")) / "bin"
 
 POOL = "flows"
 
-#: Seconds for a server to make its database and answer.
-READY_SECONDS = 90.0
+#: Seconds for three flow runs.
+RUN_SECONDS = 120.0
+
+FLOW = """
+from prefect import flow
+@flow(log_prints=True)
+def hello(name: str = "world"):
+    print(f"Hello {name}")
+"""
 
 
 class Server:
-    """A Prefect 3 server with a work pool, and its API."""
+    """A Prefect 3 server and an embedded ECS, with a work pool."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        stage.start_server(PREFECT_3)
+        stage.start_servers()
         self.ui = stage.api_url.removesuffix("/api")
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._answers():
-            assert time.monotonic() < deadline, stage.log_tail("server")
-            time.sleep(0.2)
-        command = [str(PREFECT_3), "work-pool", "create", POOL, "--type", "pinned-ecs"]
-        stage.run("create", command)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.stage.api("health"))
-        except (urllib.error.URLError, OSError):
-            return False
+        stage.run("create", stage.prefect("work-pool", "create", POOL, "--type", "pinned-ecs"))
 
     @property
     def template(self) -> dict[str, Any]:
@@ -77,7 +72,7 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     assert PREFECT_3.exists(), f"{PREFECT_3} is missing: make test-ui makes it"
-    with Stage() as stage:
+    with Stage(PREFECT_3) as stage:
         yield Server(stage)
 
 
@@ -179,6 +174,37 @@ def test_job_variables_of_a_deployment_can_be_edited(page: Page, server: Server)
     page.wait_for_url(f"**/deployment/{deployment['id']}*")
     saved = server.stage.api(f"deployments/{deployment['id']}")["job_variables"]
     assert saved == {"image": "flows:2", "max_live_tasks": 5}
+
+
+def test_runs_of_the_quick_start_are_seen_completed(
+    page: Page, server: Server, picture: Callable[[str], None]
+) -> None:
+    """The end state of the page: three flow runs, by a worker, from the pool's own form."""
+    stage = server.stage
+    (stage.flows / "hello.py").write_text(FLOW)
+    stage.run(
+        "deploy",
+        stage.prefect("--no-prompt", "deploy", "hello.py:hello", "--name", "here", "--pool", POOL),
+    )
+    deployment = stage.api("deployments/name/hello/here")["id"]
+    state = {"state": {"type": "SCHEDULED"}}
+    runs = [
+        stage.api(
+            f"deployments/{deployment}/create_flow_run", {**state, "parameters": {"name": name}}
+        )["id"]
+        for name in ("Ada", "Grace", "Barbara")
+    ]
+    stage.start("worker", stage.prefect("worker", "start", "--pool", POOL, "--name", "here"))
+    deadline = time.monotonic() + RUN_SECONDS
+    while not all(stage.api(f"flow_runs/{run}")["state"]["type"] == "COMPLETED" for run in runs):
+        assert time.monotonic() < deadline, stage.log_tail("worker")
+        time.sleep(0.5)
+    page.goto(f"{server.ui}/runs")
+    expect(page.get_by_text("Completed", exact=True).nth(2)).to_be_visible()
+    picture("runs")
+    page.goto(f"{server.ui}/runs/flow-run/{runs[0]}")
+    expect(page.get_by_text("Hello Ada")).to_be_visible()
+    picture("run")
 
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:token"

@@ -59,9 +59,13 @@ class Stage:
         home: Folder of everything that is written: databases, logs, the flow.
         flows: Folder of the flow.
         environment: What a shell needs to look around.
+
+    Args:
+        binaries: Folder of the console scripts of an environment; None for this one's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, binaries: Path | None = None) -> None:
+        self._binaries = binaries or Path(sys.executable).parent
         self.home = Path(tempfile.mkdtemp(prefix="pinned-ecs-demo-"))
         self.flows = self.home / "flows"
         self.flows.mkdir()
@@ -92,14 +96,14 @@ class Stage:
             PinnedECSError: One of them does not.
         """
         self._start_ecs()
-        self.start_server()
+        self._start_server()
         self._await_ready()
 
     def _start_ecs(self) -> None:
         """Start the embedded ECS as `pinned-ecs local` does."""
         port = _free_port()
         self.ecs_url = f"http://127.0.0.1:{port}"
-        command = [_script("pinned-ecs"), "local", "--quiet", "--port", str(port), "--execute"]
+        command = [self._script("pinned-ecs"), "local", "--quiet", "--port", str(port), "--execute"]
         # By a variable: other users can see a command line.
         self.start("ecs", command, {"PINNED_ECS_LOCAL_ACCESS_KEY": self._access_key})
         self.environment.update(
@@ -109,19 +113,15 @@ class Stage:
             AWS_SECRET_ACCESS_KEY="local",
         )
 
-    def start_server(self, prefect: Path | None = None) -> None:
-        """Start a Prefect server with a database of its own; it answers later.
-
-        Args:
-            prefect: The command of another environment; None for this one's.
-        """
+    def _start_server(self) -> None:
+        """Start a Prefect server with a database of its own."""
         port = _free_port()
         self.api_url = f"http://127.0.0.1:{port}/api"
         self.environment["PREFECT_API_URL"] = self.api_url
         # Its flow runs execute commands, so only its own pages may use it (Prefect: any page).
         self.environment["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
         command = [
-            str(prefect or _script("prefect")),
+            self._script("prefect"),
             "server",
             "start",
             "--host",
@@ -150,7 +150,15 @@ class Stage:
 
         Through the work pool: up to 200 runs a look, instead of 10 by queue alone.
         """
-        command = [_script("prefect"), "agent", "start", "-p", "default-agent-pool", "-q", "prod"]
+        command = [
+            self._script("prefect"),
+            "agent",
+            "start",
+            "-p",
+            "default-agent-pool",
+            "-q",
+            "prod",
+        ]
         self.start("agent", command, AGENT_SETTINGS)
 
     def start(
@@ -191,7 +199,11 @@ class Stage:
 
     def prefect(self, *arguments: str) -> list[str]:
         """The command line of a `prefect` command."""
-        return [_script("prefect"), *arguments]
+        return [self._script("prefect"), *arguments]
+
+    def _script(self, name: str) -> str:
+        """A console script of the environment."""
+        return str(self._binaries / name)
 
     def log_tail(self, name: str) -> str:
         """The last lines that a process printed."""
@@ -251,11 +263,6 @@ class Stage:
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-
-
-def _script(name: str) -> str:
-    """A console script of this environment."""
-    return str(Path(sys.executable).with_name(name))
 
 
 def _answers(request: urllib.request.Request) -> bool:
