@@ -108,6 +108,18 @@ def test_every_variable_is_shown_with_its_title_and_description(
     picture("pool-form")
 
 
+def test_the_newer_ui_shows_the_same_variables(page: Page, server: Server) -> None:
+    """Prefect 3.9 has two; a switch leads from one to the other."""
+    page.goto(f"{server.ui}/v2/work-pools/work-pool/{POOL}/edit")
+    expect(page.get_by_text("Cluster (Optional)", exact=True)).to_be_visible()
+    labels = page.locator("label").all_inner_texts()
+    titles = [f"{variable['title']} (Optional)" for variable in server.properties.values()]
+    assert labels[-len(titles) :] == titles
+    shown = "".join(page.locator("main").inner_text().replace("`", "").split())
+    for name, variable in server.properties.items():
+        assert "".join(variable["description"].replace("`", "").split()) in shown, name
+
+
 def test_saving_without_a_change_changes_nothing(form: PoolForm, server: Server) -> None:
     before = server.template
     form.press("Save")
