@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_ecs_pinned.core.plan import changes, differences
-from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
+from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import (
     HIDDEN,
     hidden_texts,
@@ -22,6 +22,7 @@ from prefect_ecs_pinned.core.shown import (
     shown,
     without,
 )
+from prefect_ecs_pinned.runs.spec import FIELDS
 from tests.canaries import Filled, canary, found, members, replaced
 
 #: Why a member's text may be shown -> the members, as `canaries.Filled` names them.

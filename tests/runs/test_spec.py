@@ -9,8 +9,7 @@ import pytest
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
-from prefect_ecs_pinned.core.showable import FIELDS, RUN
-from prefect_ecs_pinned.runs.spec import RunSpec
+from prefect_ecs_pinned.runs.spec import FIELDS, RUN, RunSpec
 
 CANARY = "canary-4711"
 NAMES = [f.name for f in fields(RunSpec)]
