@@ -1,6 +1,6 @@
 """What the block's form says: sections, and the texts of the fields that are `ECSTask`'s.
 
-Those of the block's own fields stand with them, in `fields`.
+Those of the block's own fields are in `fields`.
 
 The texts are Markdown in one line. Each says what the field does, in which unit, and its default.
 Headings of sections are plain text. How they are drawn is described in `form`.

@@ -1,6 +1,6 @@
 """The members of a definition and a request whose values may be shown, and some of a block's.
 
-Those of a run's spec, and of the fields of the same names, stand with them (`runs.spec`).
+Those of a run's spec, and of the fields of the same names, are in `runs.spec`.
 
 A member is listed because its values are identifiers, sizes, or words that AWS lists, and because
 somebody who reads a plan or a log needs them. Left out, and so hidden (`core.shown`), is what

@@ -109,7 +109,7 @@ def definition_spec(
 ) -> DefinitionSpec:
     """The part of a run's spec that decides what its revision looks like.
 
-    What has the same name in both is the same, but for those below.
+    What has the same name in both is the same, except what is set below.
 
     Raises:
         ConfigurationError: ``task_definition`` is not a definition.
