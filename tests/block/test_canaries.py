@@ -114,9 +114,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 def rich_text(thing: Any) -> str:
-    console = Console(width=40, file=io.StringIO())
-    console.print(thing)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    written = io.StringIO()
+    Console(width=40, file=written).print(thing)
+    return written.getvalue()
 
 
 @pytest.mark.parametrize(
