@@ -172,11 +172,14 @@ class RunSpec:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
+#: Attributes that are fields of the same name, unchanged.
+ASKED = tuple(each.name for each in fields(RunSpec) if not each.metadata["made"])
+
 #: What may be shown of a block's fields, those that it has from Prefect and from `ECSTask`
 #: included. What a subclass adds is hidden.
 FIELDS: Mapping[str, Rule] = {
     **OF_BLOCKS,
-    **{each.name: each.metadata["shown"] for each in fields(RunSpec) if not each.metadata["made"]},
+    **{each.name: each.metadata["shown"] for each in fields(RunSpec) if each.name in ASKED},
 }
 
 #: What may be shown of what a run asks for: as of a block's fields, and what its face adds.
