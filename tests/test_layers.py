@@ -7,9 +7,11 @@ import importlib.util
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
+import grimp
 import pytest
 
 from prefect_ecs_pinned import majors
@@ -108,6 +110,21 @@ def test_no_arrow_goes_up(imports):
         assert len(found) > len(of)
         assert imports.upward(of, found) == []
         assert imports.upward(of, {(of[-1][0], of[0][0]): 1}) == [f"{of[-1][0]} imports {of[0][0]}"]
+
+
+def test_no_modules_import_each_other():
+    """No circle within a package either; nor by imports in functions, or for types alone."""
+    graph = grimp.build_graph("prefect_ecs_pinned", cache_dir=None)
+    imported = {
+        module: {
+            name
+            for name in graph.find_modules_directly_imported_by(module)
+            if not graph.find_children(name)  # a package hands on what its modules have
+        }
+        for module in graph.modules
+    }
+    assert len(imported) > 200
+    TopologicalSorter(imported).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_embedded_ecs_stands_apart(imports):

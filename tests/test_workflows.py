@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(not WORKFLOWS, reason="an sdist has no workflows
 
 
 def _jobs(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text())["jobs"]
+    jobs: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]
+    return jobs
 
 
 def _writes(permissions: dict[str, str]) -> set[str]:

@@ -18,8 +18,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from prefect_ecs_pinned import PinnedECSTask, cli
+from prefect_ecs_pinned.block.fields import Shown
 from prefect_ecs_pinned.block.form import EMBLEM_VARIABLE
-from prefect_ecs_pinned.block.form_texts import SECTIONS, Shown
+from prefect_ecs_pinned.block.form_texts import SECTIONS
 from prefect_ecs_pinned.local import faults, introspection, matching, settings
 
 

@@ -8,5 +8,5 @@
 `control_plane` puts them together, once per credentials and Region, and is what a caller
 holds. All of it lives on one event loop in one daemon thread (`loop`): its state has a single
 writer and needs no locks. boto3 calls are made on a few daemon threads (`threads`, `api`), and
-what AWS answers is understood in `faults` and nowhere else. Nothing here imports Prefect.
+what AWS answers is classified in `faults` and nowhere else. Nothing here imports Prefect.
 """

@@ -12,8 +12,8 @@ The UI draws its form from the block's JSON schema. Its habits, as observed with
 - There are no sections. A property with an empty ``allOf`` is drawn as its title and its
   description alone, and nothing is saved for it: a heading. Without a default the form breaks.
 
-The fields themselves (types, defaults, bounds) are declared in `pinned_ecs_task`, their texts in
-`form_texts`.
+The block's own fields (types, defaults, bounds, texts) are declared in `fields`; sections and the
+texts of `ECSTask`'s fields are in `form_texts`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from typing import Any
 
 from slugify import slugify
 
-from prefect_ecs_pinned.block.form_texts import SECTIONS, Section, Shown
+from prefect_ecs_pinned.block.fields import MARK, Shown
+from prefect_ecs_pinned.block.form_texts import SECTIONS, Section
 
 #: Every field that is shown, in the form's order.
 FIELDS: Mapping[str, Shown] = {
@@ -67,6 +68,8 @@ def present(schema: dict[str, Any]) -> None:
     properties = schema["properties"]
     for name in HIDDEN:
         properties.pop(name, None)
+    for each in properties.values():
+        each.pop(MARK, None)
     for name, shown in FIELDS.items():
         properties[name].update(title=shown.title, description=shown.description, **shown.extra)
         if shown.example != "":

@@ -1,4 +1,6 @@
-"""What the block's form says: sections, and title, description and placeholder of each field.
+"""What the block's form says: sections, and the texts of the fields that are `ECSTask`'s.
+
+Those of the block's own fields are in `fields`.
 
 The texts are Markdown in one line. Each says what the field does, in which unit, and its default.
 Headings of sections are plain text. How they are drawn is described in `form`.
@@ -7,27 +9,9 @@ Headings of sections are plain text. How they are drawn is described in `form`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
-from prefect_ecs_pinned.core.placement import MOST_BASE, MOST_WEIGHT
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How one field is shown.
-
-    Attributes:
-        title: Its heading.
-        description: What it does, with unit and default; Markdown in one line.
-        example: Its placeholder; an empty one shows none.
-        extra: More of its JSON schema: bounds that `ECSTask` does not declare.
-    """
-
-    title: str
-    description: str
-    example: Any = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+from prefect_ecs_pinned.block.fields import OWN, Shown
 
 
 @dataclass(frozen=True)
@@ -60,37 +44,9 @@ _WHERE = Section(
             "Name or ARN of the ECS cluster. Default: the cluster named `default`.",
             "etl",
         ),
-        "launch_type": Shown(
-            "Launch Type",
-            "`FARGATE_SPOT` is cheaper, but AWS may stop a task with two minutes' notice. `None` "
-            "leaves the choice to the strategy below, or to the cluster. `MANAGED_INSTANCES` needs "
-            "a strategy as well. Default: `FARGATE`.",
-        ),
-        "capacity_provider_strategy": Shown(
-            "Capacity Provider Strategy",
-            "Capacity providers instead of a launch type, as a JSON list of at most 20. Weights "
-            "are 0 to 1000; one may have a `base`, 0 to 100000. Fargate's are not mixed with "
-            "others. Default: none; without a launch type, the cluster's.",
-            '[{"capacityProvider": "instances", "weight": 1}]',
-            {
-                "items": {
-                    "type": "object",
-                    "required": ["capacityProvider"],
-                    "properties": {
-                        "capacityProvider": {"type": "string", "minLength": 1},
-                        "weight": {"type": "integer", "minimum": 0, "maximum": MOST_WEIGHT},
-                        "base": {"type": "integer", "minimum": 0, "maximum": MOST_BASE},
-                    },
-                    "additionalProperties": False,
-                },
-            },
-        ),
-        "platform_version": Shown(
-            "Platform Version",
-            "Platform version of Fargate. With other launch types it is an error. Default: the "
-            "latest.",
-            "1.4.0",
-        ),
+        "launch_type": OWN["launch_type"],
+        "capacity_provider_strategy": OWN["capacity_provider_strategy"],
+        "platform_version": OWN["platform_version"],
     },
 )
 
@@ -119,12 +75,7 @@ _WHAT = Section(
             2048,
             {"minimum": 6},
         ),
-        "ephemeral_storage": Shown(
-            "Ephemeral Storage",
-            "Disk of a Fargate task in GiB, from 21 to 200. Sent with each launch. Default: the "
-            "task definition's, or Fargate's 20.",
-            40,
-        ),
+        "ephemeral_storage": OWN["ephemeral_storage"],
     },
 )
 
@@ -159,21 +110,9 @@ _NETWORK = Section(
             "Default: the account's default VPC.",
             "vpc-0123456789abcdef0",
         ),
-        "subnets": Shown(
-            "Subnets",
-            "IDs of the subnets to run in, as a JSON list. Default: all subnets of the VPC.",
-            '["subnet-0123456789abcdef0"]',
-        ),
-        "security_groups": Shown(
-            "Security Groups",
-            "IDs of security groups, as a JSON list. Default: the VPC's own default group.",
-            '["sg-0123456789abcdef0"]',
-        ),
-        "assign_public_ip": Shown(
-            "Assign Public IP",
-            "Whether a task gets a public IP address. Without one, its subnets need a NAT gateway "
-            "or VPC endpoints. Default: `ENABLED` on Fargate; elsewhere ECS decides.",
-        ),
+        "subnets": OWN["subnets"],
+        "security_groups": OWN["security_groups"],
+        "assign_public_ip": OWN["assign_public_ip"],
     },
 )
 
@@ -211,13 +150,7 @@ _ENVIRONMENT = Section(
             "removes a variable that the agent or the task definition sets. Default: none.",
             '{"EXTRA_PIP_PACKAGES": "s3fs"}',
         ),
-        "secrets": Shown(
-            "Secrets",
-            "Variable name to **ARN** of a secret in Secrets Manager or a parameter in SSM, as a "
-            "JSON object. ECS reads the values. The agent does not send variables of these names, "
-            "such as `PREFECT_API_KEY`. Default: none.",
-            '{"PREFECT_API_KEY": "arn:aws:secretsmanager:us-east-1:1234…"}',
-        ),
+        "secrets": OWN["secrets"],
     },
 )
 
@@ -225,18 +158,8 @@ _PINNING = Section(
     "Pinning",
     "Which task-definition revision all flow runs share. The defaults suit most blocks.",
     {
-        "registration": Shown(
-            "Registration",
-            "`on-change`: a changed configuration registers one revision. `never`: only existing "
-            "revisions are used (see `pinned-ecs pin`), and the agent needs no permission to "
-            "register. Default: `on-change`.",
-        ),
-        "family": Shown(
-            "Family",
-            "Family of the task definition, up to 255 letters, digits, `_` and `-`. Default: the "
-            "family inside Task Definition, or `prefect-` and the name of this block.",
-            "prefect-etl",
-        ),
+        "registration": OWN["registration"],
+        "family": OWN["family"],
         "task_definition_arn": Shown(
             "Task Definition ARN",
             "ARN, `family:revision` or family of an existing task definition. Where fields of this "
@@ -250,19 +173,8 @@ _PINNING = Section(
             "the container whose name is given below. Default: none; a minimal definition is made.",
             '{"containerDefinitions": [{"name": "prefect"}]}',
         ),
-        "container_name": Shown(
-            "Container Name",
-            "Container of the task definition that runs the flow. Image, variables, secrets and "
-            "logs are set on it. Default: `prefect`.",
-            "prefect",
-        ),
-        "task_definition_tags": Shown(
-            "Task Definition Tags",
-            "Tags of the task definition, as a JSON object. For tags of tasks, see Labels. A "
-            "change registers one revision, unless one has these tags. Needs `ecs:TagResource`. "
-            "Default: the task definition's own.",
-            '{"cost-center": "data"}',
-        ),
+        "container_name": OWN["container_name"],
+        "task_definition_tags": OWN["task_definition_tags"],
     },
 )
 
@@ -270,23 +182,9 @@ _LAUNCHING = Section(
     "Launching",
     "How long a launch may wait, and how often tasks are looked at.",
     {
-        "launch_timeout_seconds": Shown(
-            "Launch Timeout",
-            "Seconds for which a launch is repeated when ECS lacks capacity or quota. They count "
-            "from its first refusal; time in the queue does not count. Default: 900.",
-            900,
-        ),
-        "task_start_timeout_seconds": Shown(
-            "Task Start Timeout",
-            "Seconds from the launch to RUNNING. A task that takes longer is stopped. Time spent "
-            "waiting for EC2 instances of a capacity provider does not count. Default: 600.",
-            600,
-        ),
-        "task_watch_poll_interval": Shown(
-            "Task Watch Poll Interval",
-            "Seconds between two looks at the tasks. One call covers a hundred tasks. Default: 5.",
-            5,
-        ),
+        "launch_timeout_seconds": OWN["launch_timeout_seconds"],
+        "task_start_timeout_seconds": OWN["task_start_timeout_seconds"],
+        "task_watch_poll_interval": OWN["task_watch_poll_interval"],
     },
 )
 
@@ -312,20 +210,9 @@ _ADVANCED = Section(
             "only Prefect's own, which name the flow run.",
             '{"team": "data"}',
         ),
-        "propagate_tags": Shown(
-            "Propagate Tags",
-            "`TASK_DEFINITION`: each task also gets the tags of its task definition. Default: it "
-            "does not.",
-        ),
-        "enable_ecs_managed_tags": Shown(
-            "Enable ECS Managed Tags",
-            "ECS tags each task with the name of its cluster, for cost reports. Default: off.",
-        ),
-        "enable_execute_command": Shown(
-            "Enable Execute Command",
-            "Allow commands in a running task (ECS Exec). Needs a task role that may use "
-            "`ssmmessages`. Default: off.",
-        ),
+        "propagate_tags": OWN["propagate_tags"],
+        "enable_ecs_managed_tags": OWN["enable_ecs_managed_tags"],
+        "enable_execute_command": OWN["enable_execute_command"],
         "name": Shown(
             "Name",
             "Name of a run in the agent's log. Default: the name of the flow run.",
@@ -334,7 +221,7 @@ _ADVANCED = Section(
 )
 
 #: In the order in which they are shown.
-SECTIONS = (
+_LISTED = (
     _WHERE,
     _WHAT,
     _ROLES,
@@ -345,3 +232,14 @@ SECTIONS = (
     _LAUNCHING,
     _ADVANCED,
 )
+
+
+def _complete(section: Section) -> Section:
+    """With the fields that name it, and are not listed."""
+    listed = {name for each in _LISTED for name in each.fields}
+    own = {name: shown for name, shown in OWN.items() if shown.section == section.title}
+    more = {name: shown for name, shown in own.items() if name not in listed}
+    return replace(section, fields={**section.fields, **more})
+
+
+SECTIONS = tuple(map(_complete, _LISTED))

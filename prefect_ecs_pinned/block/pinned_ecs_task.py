@@ -1,7 +1,8 @@
 """`PinnedECSTask`: `ECSTask` with one task-definition revision for all of its runs.
 
-This module holds the fields and what Prefect calls. `spec` makes a `RunSpec` of the fields, `host`
-a `Host` of Prefect; what a run does with them is in `prefect_ecs_pinned.runs`.
+This module holds the validation of fields, and what Prefect calls. `fields` declares the block's
+own ones. `spec` makes a `RunSpec` of all, `host` a `Host` of Prefect; what a run does with them is
+in `prefect_ecs_pinned.runs`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from prefect.blocks.core import Block, BlockNotSavedError
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.infrastructure.base import Infrastructure
 from prefect.utilities.asyncutils import sync_compatible
-from pydantic.v1 import Field, ValidationError, root_validator, validator
+from pydantic.v1 import ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.block import form
+from prefect_ecs_pinned.block.fields import OwnFields
 from prefect_ecs_pinned.block.host import PrefectHost
 from prefect_ecs_pinned.block.logs import run_logger
 from prefect_ecs_pinned.block.quoting import without_values
@@ -32,13 +34,8 @@ from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.patches import patched
-from prefect_ecs_pinned.core.placement import (
-    LEAST_STORAGE,
-    MOST_STORAGE,
-    check_fields,
-    check_strategy,
-)
-from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
+from prefect_ecs_pinned.core.placement import check_fields, check_strategy
+from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import named, part, shown
 from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, TaskNotFound
 from prefect_ecs_pinned.faces import events
@@ -47,26 +44,16 @@ from prefect_ecs_pinned.runs import run as running
 from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.request import launch_request
 from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
+from prefect_ecs_pinned.runs.spec import FIELDS
 
 #: StopTask's reason when Prefect asks for it.
 _KILLED_REASON = "Cancelled in Prefect"
-
-#: Longest that a launch is tried, and that a start is waited for. RunTask's clientToken lives for
-#: 24 h (Amazon ECS, "Ensuring idempotency").
-_DAY_SECONDS = 24 * 60 * 60
-
-#: Longest time between two looks. ECS shows a stopped task for an hour (API_DescribeTasks), and
-#: a look that fails is repeated.
-_POLL_SECONDS = 600
 
 #: Levels of a task definition that are looked at; ECS has fewer than 10.
 _MOST_LEVELS = 50
 
 #: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
 _SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager|ssm):")
-
-#: API_ContainerDefinition, "name".
-_CONTAINER = r"^[a-zA-Z0-9_-]+$"
 
 #: Fields that may hold null in a saved block, and have a default.
 _NULL_IS_DEFAULT = (
@@ -86,7 +73,7 @@ _NUMBERS_WITH_DEFAULTS = (
 )
 
 
-class PinnedECSTask(prefect_aws.ecs.ECSTask):  # type: ignore[misc]
+class PinnedECSTask(OwnFields, prefect_aws.ecs.ECSTask):  # type: ignore[misc]
     """Run flow runs on Amazon ECS, all from one pinned task-definition revision.
 
     A drop-in for `prefect_aws.ecs.ECSTask`: every field keeps its meaning. The task definition
@@ -116,29 +103,9 @@ from prefect_ecs_pinned import PinnedECSTask
 pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
 ```"""
 
-    # What each field means, and how it is shown, is in `form`.
+    # The fields of its own are in `fields`.
     type: Literal["pinned-ecs-task"] = "pinned-ecs-task"
-    launch_type: (
-        Literal["FARGATE", "EC2", "EXTERNAL", "FARGATE_SPOT", "MANAGED_INSTANCES"] | None
-    ) = "FARGATE"
-    capacity_provider_strategy: list[dict[str, Any]] | None = None
-    platform_version: str | None = Field(default=None, max_length=32)
-    ephemeral_storage: int | None = Field(default=None, ge=LEAST_STORAGE, le=MOST_STORAGE)
-    container_name: str = Field(default=PREFECT_CONTAINER, regex=_CONTAINER, max_length=255)
-    propagate_tags: Literal["TASK_DEFINITION", "NONE"] | None = None
-    enable_ecs_managed_tags: bool = False
-    enable_execute_command: bool = False
-    task_definition_tags: dict[str, str] = Field(default_factory=dict)
-    family: str | None = Field(default=None, max_length=255)
     auto_deregister_task_definition: bool = False
-    subnets: list[str] | None = None
-    security_groups: list[str] | None = None
-    assign_public_ip: Literal["ENABLED", "DISABLED"] | None = None
-    secrets: dict[str, str] = Field(default_factory=dict)
-    registration: Literal["on-change", "never"] = "on-change"
-    launch_timeout_seconds: int = Field(default=900, ge=0, le=_DAY_SECONDS)
-    task_start_timeout_seconds: int = Field(default=600, ge=1, le=_DAY_SECONDS)
-    task_watch_poll_interval: float = Field(default=5.0, gt=0, le=_POLL_SECONDS)
 
     class Config:
         """Pydantic's configuration of the class."""
@@ -161,7 +128,7 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         raise refused  # not within the except clause: its context would contain the original
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """What `core.showable` lists of each field: Prefect's block worker prints blocks."""
+        """What may be shown of each field: Prefect's block worker prints blocks."""
         return [
             (name, shown(getattr(value, "patch", value), part(FIELDS, name)))
             for name, value in super().__repr_args__()

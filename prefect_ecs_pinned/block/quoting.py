@@ -10,8 +10,8 @@ from pydantic.v1 import ValidationError
 from pydantic.v1.error_wrappers import ErrorWrapper
 from pydantic.v1.errors import PydanticErrorMixin
 
-from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import HIDDEN, hidden_texts, without
+from prefect_ecs_pinned.runs.spec import FIELDS
 
 #: What of the context of pydantic's errors says how a field is made, and not what it was given
 #: (``pydantic.v1.errors``).

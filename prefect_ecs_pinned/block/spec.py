@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from functools import cache
-from typing import TYPE_CHECKING
 
 from prefect.settings import Settings, get_current_settings
+from prefect_aws.ecs import ECSTask
 
-from prefect_ecs_pinned.runs.spec import RunSpec
-
-if TYPE_CHECKING:
-    from prefect_ecs_pinned.block.pinned_ecs_task import PinnedECSTask
+from prefect_ecs_pinned.runs.spec import ASKED, RunSpec
 
 #: Family of a block that has no name.
 ANONYMOUS_FAMILY = "prefect-pinned"
 
 
-def run_spec(block: PinnedECSTask) -> RunSpec:
+def run_spec(block: ECSTask) -> RunSpec:
     """All that a run of this block asks for: its fields unchanged, except for those below."""
-    asked = {name: getattr(block, name) for name in _shared()}
+    asked = {name: getattr(block, name) for name in ASKED}
     asked.update(
         default_family=_default_family(block),
         log_prefix=block._log_prefix,
@@ -33,15 +28,7 @@ def run_spec(block: PinnedECSTask) -> RunSpec:
     return RunSpec(**asked)
 
 
-@cache
-def _shared() -> tuple[str, ...]:
-    """Names that a block's field and a spec's attribute have in common; not a subclass's own."""
-    from prefect_ecs_pinned.block.pinned_ecs_task import PinnedECSTask  # which imports this module
-
-    return tuple(field.name for field in fields(RunSpec) if field.name in PinnedECSTask.__fields__)
-
-
-def _default_family(block: PinnedECSTask) -> str:
+def _default_family(block: ECSTask) -> str:
     name = block._block_document_name
     return f"prefect-{name}" if name and not block._is_anonymous else ANONYMOUS_FAMILY
 
@@ -50,7 +37,7 @@ def _default_family(block: PinnedECSTask) -> str:
 _last_inherited: tuple[Settings, type, Mapping[str, str]] | None = None
 
 
-def _inherited(block: PinnedECSTask) -> Mapping[str, str]:
+def _inherited(block: ECSTask) -> Mapping[str, str]:
     """Variables that Prefect passes to all infrastructure: the agent's own settings.
 
     Settings never change, others replace them; so one look at which they are says whether

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import Rule, part, shown
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.majors import prefect_major, prefect_version
+from prefect_ecs_pinned.runs.spec import FIELDS
 
 if TYPE_CHECKING:
     from prefect_ecs_pinned.operations.sources import Holder

@@ -11,7 +11,7 @@ import copy
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from slugify import slugify
@@ -81,28 +81,8 @@ class DefinitionSpec:
 
     def key(self) -> str:
         """A text that is equal for equal specs: what a built definition is remembered by."""
-        return json.dumps(
-            [
-                self.family,
-                self.region,
-                self.explicit_family,
-                self.base,
-                self.linked,
-                self.image,
-                self.launch_type,
-                self.cpu,
-                self.memory,
-                self.execution_role_arn,
-                self.logs,
-                self.secrets,
-                sorted(self.unset),
-                self.sized,
-                self.container_name,
-                self.tags,
-            ],
-            sort_keys=True,
-            default=str,
-        )
+        members = {each.name: getattr(self, each.name) for each in fields(self)}
+        return json.dumps({**members, "unset": sorted(self.unset)}, sort_keys=True, default=str)
 
 
 def build(spec: DefinitionSpec) -> dict[str, Any]:

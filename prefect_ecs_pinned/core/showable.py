@@ -1,4 +1,6 @@
-"""The members of a block, a definition and a request whose values may be shown.
+"""The members of a definition and a request whose values may be shown, and some of a block's.
+
+Those of a run's spec, and of the fields of the same names, are in `runs.spec`.
 
 A member is listed because its values are identifiers, sizes, or words that AWS lists, and because
 somebody who reads a plan or a log needs them. Left out, and so hidden (`core.shown`), is what
@@ -13,22 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prefect_ecs_pinned.core.shown import (
-    Rule,
-    arn,
-    known_command,
-    named,
-    number,
-    part,
-    patches,
-    plain,
-)
+from prefect_ecs_pinned.core.shown import Rule, arn, known_command, named, number, plain
 
 _NAMED: Rule = [{"name": named}]  # of a variable or a property; not its value
 _TAGS: Rule = [{"key": named}]
 _SECRETS: Rule = [{"name": named, "valueFrom": arn}]
 _FILES: Rule = [{"value": arn, "type": plain}]
-_NAMES_ONLY: Rule = {}
+NAMES_ONLY: Rule = {}
 
 _RESOURCES: Rule = [
     {
@@ -40,7 +33,7 @@ _RESOURCES: Rule = [
 
 #: Options of log drivers. Others hold tokens (``splunk-token``) and URLs with passwords in them.
 #: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_LogConfiguration.html
-_LOG_OPTIONS: Rule = {
+LOG_OPTIONS: Rule = {
     "awslogs-create-group": plain,
     "awslogs-datetime-format": plain,
     "awslogs-group": plain,
@@ -103,11 +96,11 @@ _CONTAINER: Rule = {
     "readonlyRootFilesystem": number,
     "interactive": number,
     "pseudoTerminal": number,
-    "dockerLabels": _NAMES_ONLY,
+    "dockerLabels": NAMES_ONLY,
     "ulimits": [{"name": plain, "softLimit": number, "hardLimit": number}],
     "logConfiguration": {
         "logDriver": plain,
-        "options": _LOG_OPTIONS,
+        "options": LOG_OPTIONS,
         "secretOptions": _SECRETS,
     },
     "healthCheck": {
@@ -129,8 +122,8 @@ _VOLUME: Rule = {
         "scope": plain,
         "autoprovision": number,
         "driver": plain,
-        "driverOpts": _NAMES_ONLY,
-        "labels": _NAMES_ONLY,
+        "driverOpts": NAMES_ONLY,
+        "labels": NAMES_ONLY,
     },
     "efsVolumeConfiguration": {
         "fileSystemId": plain,
@@ -182,13 +175,15 @@ DEFINITION: Rule = {
     "registeredBy": plain,
 }
 
+STRATEGY: Rule = [{"capacityProvider": plain, "weight": number, "base": number}]
+
 #: Of RunTask's parameters.
 REQUEST: Rule = {
     "taskDefinition": plain,
     "cluster": plain,
     "count": number,
     "launchType": plain,
-    "capacityProviderStrategy": [{"capacityProvider": plain, "weight": number, "base": number}],
+    "capacityProviderStrategy": STRATEGY,
     "platformVersion": plain,
     "group": plain,
     "startedBy": plain,
@@ -247,66 +242,18 @@ REQUEST: Rule = {
     ],
 }
 
-#: Of a block's fields, those that it has from Prefect and from `ECSTask` included. What a subclass
-#: adds is hidden.
-FIELDS: Mapping[str, Rule] = {
+#: Of a block's fields that a run's spec does not have (`runs.spec`), those of `ECSTask` included.
+OF_BLOCKS: Mapping[str, Rule] = {
     "type": plain,
     "block_type_slug": plain,
-    "name": plain,
-    "env": _NAMES_ONLY,
-    "labels": _NAMES_ONLY,
-    "command": known_command,
     "aws_credentials": None,
-    "task_definition_arn": plain,
-    "task_definition": DEFINITION,
-    "family": plain,
-    "image": plain,
-    "cpu": number,
-    "memory": number,
-    "execution_role_arn": plain,
-    "task_role_arn": plain,
     "configure_cloudwatch_logs": number,
-    "cloudwatch_logs_options": _LOG_OPTIONS,
-    "stream_output": number,
-    "secrets": {"*": arn},
-    "container_name": plain,
-    "launch_type": plain,
-    "capacity_provider_strategy": [{"capacityProvider": plain, "weight": number, "base": number}],
-    "platform_version": plain,
-    "ephemeral_storage": number,
-    "propagate_tags": plain,
-    "enable_ecs_managed_tags": number,
-    "enable_execute_command": number,
-    "task_definition_tags": _NAMES_ONLY,
-    "cluster": plain,
-    "vpc_id": plain,
-    "subnets": [plain],
-    "security_groups": [plain],
-    "assign_public_ip": plain,
-    "task_customizations": patches(REQUEST),
-    "registration": plain,
+    "cloudwatch_logs_options": LOG_OPTIONS,
     "auto_deregister_task_definition": number,
-    "launch_timeout_seconds": number,
-    "task_start_timeout_seconds": number,
-    "task_watch_poll_interval": number,
 }
 
-#: Of what a run asks for (`runs.spec`): as of a block's fields, and what its face adds.
-RUN: Mapping[str, Rule] = {
-    **FIELDS,
-    "default_family": plain,
-    "log_prefix": plain,
-    "flow_run_id": plain,
-    "inherited_env": _NAMES_ONLY,
-    "cloudwatch_logs": _LOG_OPTIONS,
-    "network_configuration": part(part(REQUEST, "networkConfiguration"), "awsvpcConfiguration"),
-    "job_request": REQUEST,
-    "made_for": plain,
-}
-
-#: Of the configuration of a work pool's job.
-JOB: Rule = {
-    **RUN,
+#: Of the configuration of a work pool's job, what neither a block nor a run's spec has.
+OF_JOBS: Mapping[str, Rule] = {
     "task_run_request": REQUEST,
     "cloudwatch_logs_prefix": plain,
     "match_latest_revision_in_family": number,

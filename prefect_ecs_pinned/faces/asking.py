@@ -43,7 +43,7 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> 
         task.add_done_callback(_retrieve)
 
 
-async def patiently(
+async def retry(
     clock: Clock, call: Callable[[], Awaitable[T]], pauses: Sequence[float] = PAUSES
 ) -> T:
     """Make a call that may be repeated, again while the API fails in a way that may pass.

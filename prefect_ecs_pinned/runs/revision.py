@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
@@ -21,6 +21,14 @@ _FIELD_OF_MEMBER = (
     ("logConfiguration", "cloudwatch_logs_options"),
     ("secrets", "secrets"),
     ("environment", "env"),
+)
+
+#: Attributes of a definition's spec that are a run's, unchanged.
+_SHARED = tuple(
+    sorted(
+        {each.name for each in fields(DefinitionSpec)}
+        & {each.name for each in fields(RunSpec)} - {"family", "launch_type"}
+    )
 )
 
 #: Makes a definition of a configuration, or remembers it.
@@ -101,24 +109,22 @@ def definition_spec(
 ) -> DefinitionSpec:
     """The part of a run's spec that decides what its revision looks like.
 
+    What has the same name in both is the same, except what is set below.
+
     Raises:
         ConfigurationError: ``task_definition`` is not a definition.
     """
+    shared: dict[str, Any] = {name: getattr(spec, name) for name in _SHARED}
     return DefinitionSpec(
+        **shared,
         family=spec.default_family,
         region=region,
         explicit_family=spec.family,
         base=linked.definition if linked is not None else _base(spec),
         linked=linked is not None,
-        image=spec.image,
         launch_type=spec.placed_on,
-        cpu=spec.cpu,
-        memory=spec.memory,
-        execution_role_arn=spec.execution_role_arn,
         logs=spec.cloudwatch_logs,
-        secrets=spec.secrets,
         unset=frozenset(name for name, value in spec.env.items() if value is None),
-        container_name=spec.container_name,
         tags=spec.task_definition_tags,
     )
 

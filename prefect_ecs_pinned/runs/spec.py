@@ -8,8 +8,37 @@ from typing import Any
 
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.placement import on_fargate_providers
-from prefect_ecs_pinned.core.showable import DEFINITION, RUN
-from prefect_ecs_pinned.core.shown import hidden_texts, part, shown
+from prefect_ecs_pinned.core.showable import (
+    DEFINITION,
+    LOG_OPTIONS,
+    NAMES_ONLY,
+    OF_BLOCKS,
+    REQUEST,
+    STRATEGY,
+)
+from prefect_ecs_pinned.core.shown import (
+    Rule,
+    arn,
+    hidden_texts,
+    known_command,
+    number,
+    part,
+    patches,
+    plain,
+    shown,
+)
+
+_AWSVPC = part(part(REQUEST, "networkConfiguration"), "awsvpcConfiguration")
+
+
+def _asked(shown: Rule) -> dict[str, Any]:
+    """Of an attribute that is a field of the same name: what of its value may be shown."""
+    return {"shown": shown, "made": False}
+
+
+def _made(shown: Rule) -> dict[str, Any]:
+    """Of an attribute that a face makes: what of its value may be shown."""
+    return {"shown": shown, "made": True}
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -17,7 +46,7 @@ class RunSpec:
     """All that one run asks for, made once by its face; its values are not changed.
 
     Attributes are named as the fields that people set, since messages name them. The Region is
-    the control plane's. ``repr`` shows what `core.showable` lists.
+    the control plane's. Each says what of its value may be shown; ``repr`` shows no more.
 
     Attributes:
         default_family: Family unless another is set.
@@ -66,47 +95,53 @@ class RunSpec:
         task_watch_poll_interval: Seconds between two looks at the task.
     """
 
-    default_family: str
-    log_prefix: str
-    name: str | None = None
-    flow_run_id: str | None = None
-    family: str | None = None
-    task_definition: Mapping[str, Any] | None = None
-    task_definition_arn: str | None = None
-    registration: str = "on-change"
-    image: str | None = None
-    container_name: str = PREFECT_CONTAINER
-    cpu: int | None = None
-    memory: int | None = None
-    env: Mapping[str, str | None] = field(default_factory=dict)
-    inherited_env: Mapping[str, str] = field(default_factory=dict)
-    command: Sequence[str] | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    execution_role_arn: str | None = None
-    task_role_arn: str | None = None
-    launch_type: str | None = "FARGATE"
-    capacity_provider_strategy: Sequence[Mapping[str, Any]] | None = None
-    platform_version: str | None = None
-    ephemeral_storage: int | None = None
-    propagate_tags: str | None = None
-    enable_ecs_managed_tags: bool = False
-    enable_execute_command: bool = False
-    task_definition_tags: Mapping[str, str] = field(default_factory=dict)
-    cluster: str | None = None
-    vpc_id: str | None = None
-    subnets: Sequence[str] | None = None
-    security_groups: Sequence[str] | None = None
-    assign_public_ip: str | None = None
-    cloudwatch_logs: Mapping[str, str] | None = None
-    network_configuration: Mapping[str, Any] | None = None
-    job_request: Mapping[str, Any] | None = None
-    made_for: str | None = None
-    task_customizations: Sequence[Mapping[str, Any]] = ()
-    stream_output: bool = False
-    launch_timeout_seconds: float = 900
-    task_start_timeout_seconds: float = 600
-    task_watch_poll_interval: float = 5.0
+    default_family: str = field(metadata=_made(plain))
+    log_prefix: str = field(metadata=_made(plain))
+    name: str | None = field(default=None, metadata=_asked(plain))
+    flow_run_id: str | None = field(default=None, metadata=_made(plain))
+    family: str | None = field(default=None, metadata=_asked(plain))
+    task_definition: Mapping[str, Any] | None = field(default=None, metadata=_asked(DEFINITION))
+    task_definition_arn: str | None = field(default=None, metadata=_asked(plain))
+    registration: str = field(default="on-change", metadata=_asked(plain))
+    image: str | None = field(default=None, metadata=_asked(plain))
+    container_name: str = field(default=PREFECT_CONTAINER, metadata=_asked(plain))
+    cpu: int | None = field(default=None, metadata=_asked(number))
+    memory: int | None = field(default=None, metadata=_asked(number))
+    env: Mapping[str, str | None] = field(default_factory=dict, metadata=_asked(NAMES_ONLY))
+    inherited_env: Mapping[str, str] = field(default_factory=dict, metadata=_made(NAMES_ONLY))
+    command: Sequence[str] | None = field(default=None, metadata=_asked(known_command))
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=_asked(NAMES_ONLY))
+    secrets: Mapping[str, str] = field(default_factory=dict, metadata=_asked({"*": arn}))
+    execution_role_arn: str | None = field(default=None, metadata=_asked(plain))
+    task_role_arn: str | None = field(default=None, metadata=_asked(plain))
+    launch_type: str | None = field(default="FARGATE", metadata=_asked(plain))
+    capacity_provider_strategy: Sequence[Mapping[str, Any]] | None = field(
+        default=None, metadata=_asked(STRATEGY)
+    )
+    platform_version: str | None = field(default=None, metadata=_asked(plain))
+    ephemeral_storage: int | None = field(default=None, metadata=_asked(number))
+    propagate_tags: str | None = field(default=None, metadata=_asked(plain))
+    enable_ecs_managed_tags: bool = field(default=False, metadata=_asked(number))
+    enable_execute_command: bool = field(default=False, metadata=_asked(number))
+    task_definition_tags: Mapping[str, str] = field(
+        default_factory=dict, metadata=_asked(NAMES_ONLY)
+    )
+    cluster: str | None = field(default=None, metadata=_asked(plain))
+    vpc_id: str | None = field(default=None, metadata=_asked(plain))
+    subnets: Sequence[str] | None = field(default=None, metadata=_asked([plain]))
+    security_groups: Sequence[str] | None = field(default=None, metadata=_asked([plain]))
+    assign_public_ip: str | None = field(default=None, metadata=_asked(plain))
+    cloudwatch_logs: Mapping[str, str] | None = field(default=None, metadata=_made(LOG_OPTIONS))
+    network_configuration: Mapping[str, Any] | None = field(default=None, metadata=_made(_AWSVPC))
+    job_request: Mapping[str, Any] | None = field(default=None, metadata=_made(REQUEST))
+    made_for: str | None = field(default=None, metadata=_made(plain))
+    task_customizations: Sequence[Mapping[str, Any]] = field(
+        default=(), metadata=_asked(patches(REQUEST))
+    )
+    stream_output: bool = field(default=False, metadata=_asked(number))
+    launch_timeout_seconds: float = field(default=900, metadata=_asked(number))
+    task_start_timeout_seconds: float = field(default=600, metadata=_asked(number))
+    task_watch_poll_interval: float = field(default=5.0, metadata=_asked(number))
 
     def __repr__(self) -> str:
         written = (f"{name}={shown(value, part(RUN, name))!r}" for name, value in self._fields())
@@ -135,3 +170,20 @@ class RunSpec:
 
     def _fields(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+#: Attributes that are fields of the same name, unchanged.
+ASKED = tuple(each.name for each in fields(RunSpec) if not each.metadata["made"])
+
+#: What may be shown of a block's fields, those that it has from Prefect and from `ECSTask`
+#: included. What a subclass adds is hidden.
+FIELDS: Mapping[str, Rule] = {
+    **OF_BLOCKS,
+    **{each.name: each.metadata["shown"] for each in fields(RunSpec) if each.name in ASKED},
+}
+
+#: What may be shown of what a run asks for: as of a block's fields, and what its face adds.
+RUN: Mapping[str, Rule] = {
+    **FIELDS,
+    **{each.name: each.metadata["shown"] for each in fields(RunSpec)},
+}

@@ -15,8 +15,9 @@ from prefect_aws.workers.ecs_worker import ECSJobConfiguration
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from prefect_ecs_pinned.core.placement import MANAGED_INSTANCES, providers
-from prefect_ecs_pinned.core.showable import JOB
+from prefect_ecs_pinned.core.showable import OF_JOBS
 from prefect_ecs_pinned.core.shown import named, part, plain, shown
+from prefect_ecs_pinned.runs.spec import RUN
 from prefect_ecs_pinned.worker.variables import (
     DAY_SECONDS,
     LAUNCH_TIMEOUT_SECONDS,
@@ -64,9 +65,10 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
     _explicit_env: Mapping[str, str | None] | None = PrivateAttr(default=None)
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """What `core.showable` lists of each field."""
+        """What may be shown of each field."""
+        may = {**RUN, **OF_JOBS}
         return [
-            (name, shown(value, part(JOB, name or ""))) for name, value in super().__repr_args__()
+            (name, shown(value, part(may, name or ""))) for name, value in super().__repr_args__()
         ]
 
     @field_validator(*_NULL_IS_DEFAULT, mode="before")

@@ -80,7 +80,7 @@ class FlowRuns:
             return None
         return flow_run.state.type.value if flow_run.state is not None else ""
 
-    def when_in(
+    def on_state(
         self, states: Collection[str], flow_run_id: UUID, call: Callable[[], object]
     ) -> Callable[[], object]:
         """Have a function called when a flow run is in one of these states, or deleted.

@@ -56,8 +56,8 @@ class WorkerHost:
         self.has_started = True
 
     def on_state(self, states: Collection[str], call: Callable[[], object]) -> Callable[[], object]:
-        """See `FlowRuns.when_in`."""
-        return self._flow_runs.when_in(states, self.attempt.flow_run_id, call)
+        """See `FlowRuns.on_state`."""
+        return self._flow_runs.on_state(states, self.attempt.flow_run_id, call)
 
     def shield(self) -> AbstractContextManager[object]:
         """Prefect cancels by anyio."""

@@ -21,7 +21,7 @@ from prefect.client.orchestration import PrefectClient
 from pydantic import BaseModel
 
 from prefect_ecs_pinned.aws.calls.ports import Clock
-from prefect_ecs_pinned.faces.asking import patiently
+from prefect_ecs_pinned.faces.asking import retry
 
 M = TypeVar("M", bound=BaseModel)
 P = ParamSpec("P")
@@ -109,6 +109,6 @@ def _patient(
     call: Callable[P, Coroutine[Any, Any, T]], clock: Clock
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     async def patient(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await patiently(clock, lambda: call(*args, **kwargs))
+        return await retry(clock, lambda: call(*args, **kwargs))
 
     return patient

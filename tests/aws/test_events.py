@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def desired(image: str = "flows:1") -> Desired:
     return Desired({"family": "f", "containerDefinitions": [{"name": "prefect", "image": image}]})
 
 
-class Told(list):
+class Told(list[Any]):
     """A listener that remembers, and when it was told."""
 
     def __init__(self, clock: VirtualClock) -> None:

@@ -33,7 +33,8 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.status, self.body, self.headers, self.length = 200, b"", {}, None
+        self.status, self.body, self.length = 200, b"", None
+        self.headers: dict[str, str] = {}
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def answer(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:

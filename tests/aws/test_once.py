@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ class Source:
 
 async def test_fifty_who_ask_at_once_cost_one_look_up():
     """And so do those who come later."""
-    source, once = Source("a"), Once()
+    source = Source("a")
+    once: Once[str, Any] = Once()
     assert await asyncio.gather(*(once.get("k", source.ask) for _ in range(50))) == ["a"] * 50
     assert await once.get("k", source.ask) == "a"
     assert source.asked == 1
@@ -39,7 +41,8 @@ async def test_fifty_who_ask_at_once_cost_one_look_up():
 
 async def test_keys_have_nothing_to_do_with_each_other():
     """One fails, the other does not."""
-    source, once = Source("a", OSError("no")), Once()
+    source = Source("a", OSError("no"))
+    once: Once[str, Any] = Once()
     found = await asyncio.gather(
         once.get(1, source.ask), once.get(2, source.ask), return_exceptions=True
     )
@@ -51,7 +54,8 @@ async def test_keys_have_nothing_to_do_with_each_other():
 @pytest.mark.parametrize("failure", [OSError("no"), KeyError("VpcId"), ValueError(), SystemError()])
 async def test_any_failure_reaches_all_who_asked_and_is_forgotten(failure):
     """The next who asks starts anew."""
-    source, once = Source(failure, "b"), Once()
+    source = Source(failure, "b")
+    once: Once[str, Any] = Once()
     found = await asyncio.gather(
         *(once.get("k", source.ask) for _ in range(50)), return_exceptions=True
     )
@@ -63,7 +67,8 @@ async def test_any_failure_reaches_all_who_asked_and_is_forgotten(failure):
 
 async def test_who_asks_again_at_once_after_a_failure_starts_a_new_look_up():
     """The failure is forgotten before anybody gets it."""
-    source, once = Source(OSError("no"), "b"), Once()
+    source = Source(OSError("no"), "b")
+    once: Once[str, Any] = Once()
 
     async def twice():
         try:
@@ -81,7 +86,7 @@ async def test_a_failure_of_the_asking_itself_reaches_the_caller():
     def fail():
         raise TypeError("odd")
 
-    once = Once()
+    once: Once[str, Any] = Once()
     with pytest.raises(TypeError, match="odd"):
         await once.get("k", fail)
     assert await once.get("k", Source("a").ask) == "a"
@@ -89,7 +94,8 @@ async def test_a_failure_of_the_asking_itself_reaches_the_caller():
 
 async def test_a_cancelled_caller_leaves_the_look_up_to_the_others():
     """It belongs to nobody."""
-    source, once = Source("a"), Once()
+    source = Source("a")
+    once: Once[str, Any] = Once()
     source.open.clear()
     first, second = (asyncio.create_task(once.get("k", source.ask)) for _ in range(2))
     await asyncio.sleep(0)
@@ -102,7 +108,8 @@ async def test_a_cancelled_caller_leaves_the_look_up_to_the_others():
 
 async def test_a_failure_that_nobody_waits_for_is_not_reported_as_lost(caplog):
     """All callers have gone."""
-    source, once = Source(OSError("no")), Once()
+    source = Source(OSError("no"))
+    once: Once[str, Any] = Once()
     source.open.clear()
     caller = asyncio.create_task(once.get("k", source.ask))
     await asyncio.sleep(0)
@@ -119,7 +126,8 @@ async def test_a_failure_that_nobody_waits_for_is_not_reported_as_lost(caplog):
 
 async def test_many_reports_of_one_incident_make_one_new_look_up():
     """Each names the value that has failed it."""
-    source, once = Source(["old"], ["new"]), Once()
+    source = Source(["old"], ["new"])
+    once: Once[str, Any] = Once()
     await once.get("k", source.ask)
 
     async def report():
@@ -133,8 +141,9 @@ async def test_many_reports_of_one_incident_make_one_new_look_up():
 
 async def test_what_is_forgotten_while_it_is_looked_up_is_not_remembered():
     """It may be stale already. Who waits gets it; who asks now looks again."""
-    old, released = Source("old"), []
-    once = Once(released=released.append)
+    old = Source("old")
+    released: list[Any] = []
+    once: Once[str, Any] = Once(released=released.append)
     old.open.clear()
     waiting = asyncio.create_task(once.get("k", old.ask))
     await asyncio.sleep(0)
@@ -148,8 +157,8 @@ async def test_what_is_forgotten_while_it_is_looked_up_is_not_remembered():
 
 async def test_what_is_remembered_is_bounded():
     """Those used longest ago go first, and are released."""
-    released = []
-    once = Once(most=3, released=released.append)
+    released: list[Any] = []
+    once: Once[str, Any] = Once(most=3, released=released.append)
     for n in range(3):
         await once.get(n, Source(n).ask)
     await once.get(0, Source("never asked").ask)
@@ -164,7 +173,8 @@ async def test_what_is_remembered_is_bounded():
 
 async def test_another_thread_may_peek():
     """It sees a whole value, or none."""
-    once, seen = Once(most=2), set()
+    once: Once[str, Any] = Once(most=2)
+    seen: set[str] = set()
     done = threading.Event()
 
     def peek():

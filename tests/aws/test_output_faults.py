@@ -158,7 +158,7 @@ async def test_a_log_that_cannot_be_written_hangs_nobody(monkeypatch):
 
 GOOD = {"timestamp": START + 1, "message": "x", "eventId": "x", "logStreamName": "a"}
 
-ODD_ANSWERS = [
+ODD_ANSWERS: list[Any] = [
     None,
     {},
     "<html>",
@@ -231,7 +231,7 @@ async def test_an_event_without_a_member_is_printed_all_the_same(action, without
     await streams.clock.pass_time(0.5 if action == "get" else 11.0)
     event = {**GOOD, "timestamp": START + int(streams.clock.now() * 1000), **without}
     event = {name: value for name, value in event.items() if value is not None}
-    given = []
+    given: list[Any] = []
 
     def answer(asked: str, group: str, names: Sequence[str]) -> Answer | None:
         if asked != action or "a" not in names or given:
@@ -269,9 +269,10 @@ async def never() -> Any:
 
 @pytest.mark.parametrize("answer", [boom, cancelled, never], ids=lambda a: a.__name__)
 @pytest.mark.parametrize("action", ["filter", "get"])
-async def test_a_call_that_ends_in_no_answer_at_all_is_made_again(answer, action):
+async def test_a_call_that_ends_in_no_answer_at_all_is_made_again(answer: Answer, action: str):
     """A bug, a cancelled client, a call that never returns: the streams go on and end."""
-    streams, given = Streams(), []
+    streams = Streams()
+    given: list[Any] = []
     follows = streams.follow("a", "b")
     for stream in ("a", "b"):
         streams.logs.write(stream, "one")
@@ -586,7 +587,8 @@ async def test_the_readers_death_leaves_nobody_waiting():
 async def test_a_stream_that_begins_as_its_group_is_let_go_is_read():
     """In the moment between the end of a reader and the event loop's taking note of it."""
     streams = Streams()
-    clock, begin = streams.clock, []
+    clock = streams.clock
+    begin: list[Any] = []
 
     async def wait(seconds: float) -> None:
         await VirtualClock.wait(clock, seconds)

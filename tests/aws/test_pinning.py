@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from typing import Any
 
 import pytest
 
@@ -173,7 +174,7 @@ async def test_a_throttled_look_at_who_the_caller_is_never_registers(api, clock)
 def rewriting(path: str):
     """ECS as it may be one day: it describes one member otherwise, each time anew."""
 
-    def rewrite(described: dict) -> None:
+    def rewrite(described: dict[str, Any]) -> None:
         once = changed(described, tuple(path.split(".")))
         described.clear()
         described.update(once)
@@ -221,7 +222,7 @@ async def test_of_another_principal_a_rewriting_is_not_believed(api, clock, path
 async def test_in_a_process_the_answer_to_its_own_registration_is_proof(api, clock):
     """Even of a member that has never been seen to change: A, B, A, and after a pin is lost."""
 
-    def rewrite(described: dict) -> None:
+    def rewrite(described: dict[str, Any]) -> None:
         described["containerDefinitions"][0]["image"] += "@sha256:0"
 
     api.rewrite = rewrite
@@ -483,7 +484,7 @@ async def test_a_revision_that_run_task_does_not_know_yet_is_waited_for(api, clo
     born: dict[str, float] = {}
 
     def sees(arn: str) -> bool:
-        return clock.now() - born.setdefault(arn, clock.now()) >= 5.0
+        return bool(clock.now() - born.setdefault(arn, clock.now()) >= 5.0)
 
     all_of_them = [pinning(api) for _ in range(processes)]
     results = await clock.run(

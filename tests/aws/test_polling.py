@@ -6,6 +6,7 @@ import logging
 import math
 from collections import Counter, defaultdict
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,7 @@ def api(clock):
 
 
 def watch(watching, arn, cluster="c", interval=5.0, start_timeout=600.0, status="RUNNING"):
-    box = ThreadsafeQueue()
+    box: ThreadsafeQueue[Any] = ThreadsafeQueue()
     return watching.watch(Snapshot(arn, cluster, status), interval, start_timeout, box), box
 
 

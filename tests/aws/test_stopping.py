@@ -31,7 +31,7 @@ class Api:
 
     def __init__(self, clock):
         self.clock = clock
-        self.calls = Counter()
+        self.calls: Counter[str] = Counter()
         self.fault: Exception | None = None
         self.until = float("inf")
         self.hold: asyncio.Event | None = None

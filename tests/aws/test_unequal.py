@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import re
+from typing import Any
 
 import pytest
 
@@ -524,7 +525,7 @@ async def test_a_task_that_cannot_be_stopped_is_handed_out(api, clock, launching
     assert launching.snapshot()["FARGATE"]["live"] == 1
 
 
-ODD_ANSWERS = [
+ODD_ANSWERS: list[Any] = [
     None,
     7,
     [],

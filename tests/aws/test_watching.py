@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def watch(watching, api, interval=5.0, start_timeout=600.0, cluster="default", *
     """Watch a new task; returns its ARN and its queue."""
     started = api._start({"taskDefinition": arn("f", 1), "cluster": cluster})
     started.update(task)
-    queue = ThreadsafeQueue()
+    queue: ThreadsafeQueue[Any] = ThreadsafeQueue()
     watching.watch(snapshot(started), interval, start_timeout, queue)
     return started["taskArn"], queue
 
@@ -303,7 +304,7 @@ async def test_a_stopped_task_that_ecs_forgot_during_an_outage(api, clock, watch
 async def test_a_watch_that_is_forgotten_is_not_asked_for(api, clock, watching):
     """Though ECS names its cluster by ARN, and the watch was begun by name."""
     started = api._start({"taskDefinition": arn("f", 1)})
-    queue = ThreadsafeQueue()
+    queue: ThreadsafeQueue[Any] = ThreadsafeQueue()
     one = watching.watch(Snapshot(started["taskArn"], "default", "PROVISIONING"), 5, 600, queue)
     await clock.pass_time(6)
     watching.forget(one)
@@ -484,7 +485,7 @@ async def test_a_task_that_has_ended_already_is_delivered_at_once(api, clock, wa
     """RunTask replays the answer of a finished task; ECS may forget it soon."""
     started = api._start({"taskDefinition": arn("f", 1)})
     api.set(started["taskArn"], "STOPPED", exit_code=4)
-    box = ThreadsafeQueue()
+    box: ThreadsafeQueue[Any] = ThreadsafeQueue()
     watching.watch(snapshot(started), 600, 600, box)
     assert (await news(clock, box, limit=0)).exit_code == 4
     assert (watching.live(), api.calls["DescribeTasks"]) == (0, 0)

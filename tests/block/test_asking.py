@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from prefect_ecs_pinned.faces.asking import may_pass, patiently, reason_of, within
+from prefect_ecs_pinned.faces.asking import may_pass, reason_of, retry, within
 from tests.aws.virtual import VirtualClock
 
 
@@ -106,5 +106,5 @@ async def test_a_call_is_repeated_after_each_pause():
         raise refused(500)
 
     with pytest.raises(httpx.HTTPStatusError):
-        await clock.run(patiently(clock, call, (1.0, 2.0, 4.0)))
+        await clock.run(retry(clock, call, (1.0, 2.0, 4.0)))
     assert tries == [0.0, 1.0, 3.0, 7.0]

@@ -35,13 +35,13 @@ from prefect_ecs_pinned.block import host
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.plan import Desired, Observed
 from prefect_ecs_pinned.core.request import LaunchSpec
-from prefect_ecs_pinned.core.showable import FIELDS
 from prefect_ecs_pinned.core.shown import without
 from prefect_ecs_pinned.errors import TaskFailedToStart
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.runs.prepare import prepare
 from prefect_ecs_pinned.runs.revision import definition_spec
+from prefect_ecs_pinned.runs.spec import FIELDS
 from tests.block.conftest import EXECUTION_ROLE, SECRET, World
 from tests.canaries import (
     HIDDEN,
@@ -114,9 +114,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 def rich_text(thing: Any) -> str:
-    console = Console(width=40, file=io.StringIO())
-    console.print(thing)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    written = io.StringIO()
+    Console(width=40, file=written).print(thing)
+    return written.getvalue()
 
 
 @pytest.mark.parametrize(

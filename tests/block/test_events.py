@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -31,7 +32,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker, "PrefectEventsClient", AssertingEventsClient)
     AssertingEventsClient.reset()
 
-    def drain() -> list:
+    def drain() -> list[Any]:
         worker.EventsWorker.drain_all()
         return [event for client in AssertingEventsClient.all for event in client.events]
 
@@ -118,7 +119,7 @@ async def test_a_registration_says_what_has_changed(world: World, log):
 
 async def test_the_control_plane_tells_the_block(world: World, fresh, monkeypatch):
     """One registration, told once, by way of the listener that the block hands over."""
-    told: list = []
+    told: list[Any] = []
     monkeypatch.setattr(events, "emit", told.append)
     block = world.block()
     await world.run(block)

@@ -8,7 +8,8 @@ import pytest
 from prefect.client.schemas.actions import BlockTypeCreate
 from pydantic.v1 import ValidationError
 
-from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.block import PinnedECSTask, form_texts
+from prefect_ecs_pinned.block.fields import OWN, Shown
 from prefect_ecs_pinned.block.form import EMBLEM_VARIABLE, FIELDS, HEADINGS, HIDDEN, emblem
 from prefect_ecs_pinned.block.form_texts import SECTIONS
 
@@ -19,6 +20,18 @@ def test_every_field_is_shown_but_those_that_have_one_value_only() -> None:
     fields = PROPERTIES.keys() - HEADINGS.keys()
     assert fields == PinnedECSTask.__fields__.keys() - set(HIDDEN) == FIELDS.keys()
     assert sum(len(section.fields) for section in SECTIONS) == len(FIELDS), "each is in one section"
+
+
+def test_a_field_that_names_its_section_comes_last_in_it(monkeypatch) -> None:
+    """So a new field needs no line in the table of sections."""
+    new = Shown("New", "Something new. Default: none.", section=SECTIONS[0].title)
+    monkeypatch.setitem(OWN, "a_new_one", new)
+    for number, section in enumerate(SECTIONS):
+        added = {"a_new_one": new} if number == 0 else {}
+        assert list(form_texts._complete(section).fields.items()) == [
+            *section.fields.items(),
+            *added.items(),
+        ]
 
 
 def test_positions_say_the_order_without_the_order_of_keys() -> None:

@@ -218,7 +218,8 @@ async def test_an_answer_that_does_not_come_is_given_up(log):
     reported = Reported(flow_run(Running()))
 
     async def hangs(flow_run_id: str) -> FlowRun:
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[FlowRun] = asyncio.get_running_loop().create_future()
+        return await never
 
     reported.read = hangs  # type: ignore[method-assign]
     assert await reported.run() == ""

@@ -51,7 +51,7 @@ def said(console, say) -> str:
     stream = console()
     for line in LINES:
         say(line)
-    return stream.getvalue()
+    return str(stream.getvalue())
 
 
 @pytest.mark.parametrize("markup", [False, True])

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -214,8 +215,9 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     """
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(following, "GONE_SECONDS", 0.1)
+    states: list[State[Any]] = [Pending(), Completed(), Pending(), Pending()]
     (pending,), (ended,), (cancelling,), (deleted,) = [
-        await flow_runs(1, state) for state in (Pending(), Completed(), Pending(), Pending())
+        await flow_runs(1, state) for state in states
     ]
     async with get_client() as client:
         await client.update_flow_run(cancelling, infrastructure_pid="default::arn")
@@ -356,7 +358,7 @@ async def test_a_report_is_made_again_when_it_fails(odd_server, monkeypatch, log
     assert len(calls) == 3
 
 
-async def interrupted(world: World, state) -> tuple[int, State]:
+async def interrupted(world: World, state) -> tuple[int, State[Any]]:
     """The end of a run whose task is stopped from outside, and exits with 0."""
     world.ecs.change(task_seconds=1000.0)
     async with get_client() as client:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prefect.settings import PREFECT_API_KEY, temporary_settings
 from pydantic.v1 import ValidationError
@@ -27,6 +29,7 @@ async def test_a_setting_that_a_secret_provides_is_left_out(world: World, where)
     inside = a_definition(world.family(block), executionRoleArn=EXECUTION_ROLE)
     secret = {"name": "PREFECT_API_KEY", "valueFrom": SECRET}
     inside["containerDefinitions"][0]["secrets"] = [secret]
+    fields: dict[str, Any]
     if where == "field":
         fields = {"secrets": {"PREFECT_API_KEY": SECRET}, "execution_role_arn": EXECUTION_ROLE}
     elif where == "definition":

@@ -43,7 +43,7 @@ def family(save, ecs):
             block = PinnedECSTask(image=f"flows:{number}", family="etl", **SUBNETS)
             wanted = Desired(build(definition_spec(run_spec(block), "us-east-1")))
             client.register_task_definition(**labelled(wanted.definition, wanted.fingerprint))
-        return save("etl", image=f"flows:{count}", family="etl", **SUBNETS)
+        return str(save("etl", image=f"flows:{count}", family="etl", **SUBNETS))
 
     return family
 

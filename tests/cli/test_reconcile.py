@@ -49,7 +49,7 @@ async def _state(flow_run: str) -> str:
     async with get_client() as client:
         state = (await client.read_flow_run(flow_run)).state
         assert state is not None
-        return state.type.value
+        return str(state.type.value)
 
 
 def test_a_dry_run_then_yes_then_nothing(pinned_ecs, lost):

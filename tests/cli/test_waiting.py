@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -126,7 +127,8 @@ def test_a_command_of_the_shell_says_it_within_three_seconds(silent, tmp_path):
         text=True,
     )
     assert process.stderr is not None
-    lines, times = [], [began]
+    lines: list[Any] = []
+    times = [began]
     try:
         while "the Prefect API" not in "".join(lines):
             lines.append(process.stderr.readline())

@@ -59,7 +59,7 @@ def planted(definition: Definition, desired: Desired, by: str = OTHER, number: i
 
 def is_a_size(definition: Definition, path: Path) -> bool:
     """It is stated, so that its value is sent with every launch."""
-    stated = {path[:-1]: definition} if len(path) == 1 else {}
+    stated: dict[Path, Any] = {path[:-1]: definition} if len(path) == 1 else {}
     if len(path) == 2 and path[0] == "containerDefinitions":
         stated = {path[:-1]: definition["containerDefinitions"][0]}
     return path[-1] in SIZES and any(one.get(path[-1]) for one in stated.values())

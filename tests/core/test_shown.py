@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_ecs_pinned.core.plan import changes, differences
-from prefect_ecs_pinned.core.showable import DEFINITION, FIELDS, REQUEST
+from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import (
     HIDDEN,
     hidden_texts,
@@ -22,6 +23,7 @@ from prefect_ecs_pinned.core.shown import (
     shown,
     without,
 )
+from prefect_ecs_pinned.runs.spec import FIELDS
 from tests.canaries import Filled, canary, found, members, replaced
 
 #: Why a member's text may be shown -> the members, as `canaries.Filled` names them.
@@ -244,7 +246,12 @@ def test_whatever_is_written_into_a_variable_is_hidden(member, value):
 
 def test_nothing_is_what_holds_no_secret():
     """Null, and what is empty, are shown as they are."""
-    block = {"env": {"A": None, "B": ""}, "command": [], "labels": {}, "task_definition": None}
+    block: dict[str, Any] = {
+        "env": {"A": None, "B": ""},
+        "command": [],
+        "labels": {},
+        "task_definition": None,
+    }
     assert shown(block, FIELDS) == block
 
 
@@ -302,7 +309,7 @@ def test_a_url_keeps_its_user_to_itself():
 
 def test_patches_show_what_their_place_may_show():
     """Paths are names."""
-    patches = [
+    patches: list[dict[str, Any]] = [
         {"op": "add", "path": "/group", "value": "nightly"},
         {"op": "replace", "path": "/overrides/containerOverrides/0/cpu", "value": 256},
         {"op": "add", "path": "/overrides/containerOverrides/0/environment/-", "value": "hush"},

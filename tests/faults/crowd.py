@@ -101,7 +101,8 @@ async def _run_group(order: dict[str, Any], flow_runs: Sequence[str]) -> int:
     if majors.face() is majors.WORKER:
         from tests.faults.worker_face import run_group
 
-        return await run_group(flow_runs)
+        ended: int = await run_group(flow_runs)
+        return ended
     from tests.faults.block_face import a_block, for_flow_run
 
     block = a_block(order["endpoint"], family=order["family"], **order["fields"])

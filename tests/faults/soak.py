@@ -78,7 +78,7 @@ class Soak:
         first, last = judged[:third], judged[-third:]
 
         def mean(samples: list[Sample], name: str) -> float:
-            return sum(getattr(s, name) for s in samples) / len(samples)
+            return float(sum(getattr(s, name) for s in samples) / len(samples))
 
         names = ("memory", "threads", "files", "planes")
         return {name: (mean(first, name), mean(last, name)) for name in names}

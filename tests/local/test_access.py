@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import boto3
 import botocore.exceptions
@@ -25,7 +26,7 @@ from prefect_ecs_pinned.local.hosts import Hosts
 from prefect_ecs_pinned.operations.demo.stage import Stage
 from tests.local.wire import exchange, run_task, signature
 
-DEFINITION = {
+DEFINITION: dict[str, Any] = {
     "family": "etl",
     "containerDefinitions": [{"name": "prefect", "image": "any", "memory": 128}],
 }

@@ -227,7 +227,8 @@ async def test_a_cancelling_run_becomes_cancelled(world):
 
 async def test_a_task_whose_flow_run_has_ended_is_stopped(world):
     """Once that was over 60 s ago; a task of a running run, or of a stranger, runs on."""
-    ended = [await world.run(state) for state in (Completed(), Cancelled())]
+    states: list[State[Any]] = [Completed(), Cancelled()]
+    ended = [await world.run(state) for state in states]
     running = await world.run(Running())
     stranger = world.launch(uuid4())
     assert (await look(now=later(seconds=50))).todo == ()
@@ -358,7 +359,8 @@ async def test_the_clock_of_aws_is_a_day_off(world, ecs, days):
     """What is done is the same as if it were right: by each limit, to the second or so."""
     with ShiftedECS(ecs, timedelta(days=days)) as front:
         await shifted(front)
-        lost, ended, waiting = [await world.run(s) for s in (Running(), Completed(), Running())]
+        states: list[State[Any]] = [Running(), Completed(), Running()]
+        lost, ended, waiting = [await world.run(state) for state in states]
         for _, arn in (lost, waiting):
             world.kill(arn)
         await world.set(waiting[0], Pending())

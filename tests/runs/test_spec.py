@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields
-from typing import Literal
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any, Literal
 
 import pytest
 
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
-from prefect_ecs_pinned.core.showable import FIELDS, RUN
-from prefect_ecs_pinned.runs.spec import RunSpec
+from prefect_ecs_pinned.core.definition import DefinitionSpec
+from prefect_ecs_pinned.runs.revision import definition_spec
+from prefect_ecs_pinned.runs.spec import FIELDS, RUN, RunSpec
 
 CANARY = "canary-4711"
 NAMES = [f.name for f in fields(RunSpec)]
@@ -66,6 +67,26 @@ def test_what_has_one_name_has_one_value():
     for name in set(NAMES) & set(PinnedECSTask.__fields__) - translated:
         assert getattr(spec, name) == getattr(block, name), name
     assert spec.made_for is None
+
+
+def test_what_a_definition_is_made_of_has_one_name():
+    """All but what is looked up, or translated; and all of it decides which one is remembered."""
+    spec = RunSpec(
+        *("f", "run"),
+        image="flows:1",
+        cpu=256,
+        memory=512,
+        execution_role_arn="r",
+        secrets={"A": "arn"},
+        container_name="main",
+    )
+    made = definition_spec(spec, "us-east-1")
+    for name in ("image", "cpu", "memory", "execution_role_arn", "secrets", "container_name"):
+        assert getattr(made, name) == getattr(spec, name), name
+    for each in fields(DefinitionSpec):
+        other = frozenset({"U"}) if each.name == "unset" else ["other"]
+        changed: Any = {each.name: other}
+        assert replace(made, **changed).key() != made.key(), each.name
 
 
 def test_what_is_hidden_is_known():

@@ -215,7 +215,7 @@ def test_a_strategy_takes_the_place_of_the_launch_type(create: Form, stage: Stag
     create.write(titled("capacity_provider_strategy"), json.dumps(strategy))
     create.press("Create")
     create.page.wait_for_url(SAVED)
-    expected = {"launch_type": None, "capacity_provider_strategy": strategy}
+    expected: dict[str, Any] = {"launch_type": None, "capacity_provider_strategy": strategy}
     assert _load(stage, "on-instances", expected) == expected
 
     create.page.goto(create.page.url + "/edit")

@@ -101,13 +101,13 @@ def classify(exception: BaseException, operation: str, service: str = "") -> Fau
     """
     if isinstance(exception, ClientError):
         if exception.operation_name in (operation, "Unknown"):
-            return _understand_answer(exception.response, operation, service)
-        return _understand_source(exception, operation)
+            return _classify_answer(exception.response, operation, service)
+        return _classify_source(exception, operation)
     name, text = type(exception).__name__, str(presentable(exception))
     return Fault(kind_of_exception(exception), operation, name, text)
 
 
-def _understand_answer(response: Mapping[str, Any], operation: str, service: str = "") -> Fault:
+def _classify_answer(response: Mapping[str, Any], operation: str, service: str = "") -> Fault:
     error = response.get("Error")
     error = error if isinstance(error, Mapping) else {}
     code, message = str(error.get("Code") or ""), str(error.get("Message") or "")
@@ -121,12 +121,12 @@ def _understand_answer(response: Mapping[str, Any], operation: str, service: str
     return Fault(kind, operation, code, message, resources)
 
 
-def _understand_source(exception: ClientError, operation: str) -> Fault:
+def _classify_source(exception: ClientError, operation: str) -> Fault:
     """Read a refusal of the call that was to fetch the credentials, such as AssumeRole.
 
     The call that needed them was not made.
     """
-    inner = _understand_answer(exception.response, exception.operation_name, "sts")
+    inner = _classify_answer(exception.response, exception.operation_name, "sts")
     kind = Kind.UNREACHABLE if inner.kind in PASSING else Kind.EXPIRED
     if inner.kind is Kind.BAD_SIGNATURE:
         kind = inner.kind
