@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from prefect_ecs_pinned import majors
 from tests.faults import (
     cancelling,
     odd_answers,
@@ -139,5 +140,5 @@ ROWS = (
     *odd_answers.ROWS,
     *cancelling.ROWS,
     *prefect_rows.ROWS,
-    *output_rows.ROWS,
+    *(() if majors.face() is majors.WORKER else output_rows.ROWS),  # a worker streams no output
 )
