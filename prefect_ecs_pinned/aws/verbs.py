@@ -27,8 +27,10 @@ from prefect_ecs_pinned.aws.pinning.resolving import Pinning
 from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.aws.watching.watcher import Watching
 
-#: Threads for DescribeTasks and StopTask, and for every call but these and RunTask.
+#: Threads for DescribeTasks and StopTask, and for every call but these and RunTask. A look for a
+#: task whose launch has lost its answer has its own: it waits for no read of logs, and no launch.
 _WATCHING_CALLS = 2
+_LOOKING_CALLS = 2
 _OTHER_CALLS = 2
 
 
@@ -71,6 +73,7 @@ class Verbs:
             Threads(MOST_CALLS, "launch"),
             connections=MOST_CALLS,
             watching=Threads(_WATCHING_CALLS, "watch"),
+            looking=Threads(_LOOKING_CALLS, "look"),
             clock=clock,
             timeouts=(waits.connect, waits.answer),
             measure=measuring,

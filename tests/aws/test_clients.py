@@ -23,7 +23,8 @@ from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
 from prefect_ecs_pinned.aws.calls.models import CALLED
 from prefect_ecs_pinned.aws.calls.sessions import MOST_REGIONS
 from prefect_ecs_pinned.aws.loop.threads import Threads
-from prefect_ecs_pinned.local import LocalECS, Settings
+from prefect_ecs_pinned.core.request import submission_ids, with_submission_id
+from prefect_ecs_pinned.local import LocalECS, Phases, Settings
 
 
 class FakeClient:
@@ -359,6 +360,36 @@ async def test_a_stop_waits_for_no_other_call_and_for_no_client(world):
     clients.close()
 
 
+@pytest.mark.parametrize("status", ["PENDING", "RUNNING", "STOPPED"])
+async def test_a_look_for_a_task_waits_for_no_log_and_no_launch(world, status):
+    """All other threads are busy; what it brings has the overrides that prove whose the task is."""
+    arn = "arn:aws:ecs:us-east-1:123456789012:task/default/1"
+    task = {"taskArn": arn, "lastStatus": status, "overrides": {"containerOverrides": []}}
+    hold, held = threading.Event(), threading.Barrier(7)
+
+    def read(client: Any) -> None:
+        held.wait(10)
+        hold.wait(10)
+
+    access = Access("key", "", world.session)
+    pools = [Threads(2, name) for name in ("c", "l", "w", "k")]
+    clients = Clients(access, pools[0], pools[1], 8, pools[2], pools[3])
+    api = EcsApi(clients)
+    purposes = [("logs", ""), ("ecs", "launching"), ("ecs", "watching")] * 5
+    busy = [asyncio.create_task(clients.do(of, "X", read, purpose)) for of, purpose in purposes]
+    await asyncio.to_thread(held.wait, 10)
+    client = await clients._sessions.client(clients._sessions.newest, "ecs", "")
+    client.list_tasks = lambda **_: {"taskArns": [arn]}
+    client.describe_tasks = lambda tasks, **_: {"tasks": [task] * len(tasks), "failures": []}
+    assert await asyncio.wait_for(api.find_task("default", arn), 10) == task
+    assert await asyncio.wait_for(api.tasks_started_by("default", "run"), 10) == [task, task]
+    assert await asyncio.wait_for(api.tasks_of_family("default", "f"), 10) == [task, task]
+    hold.set()
+    held.abort()
+    await asyncio.gather(*busy, return_exceptions=True)
+    clients.close()
+
+
 async def test_who_launches_can_stop(world):
     """The client for that is there before a task is."""
     await world.clients.do("ecs", "RunTask", lambda _: None, "launching")
@@ -382,6 +413,28 @@ def real(ecs: LocalECS) -> Clients:
 
     access = Access("key", "", session, lambda: {"endpoint_url": ecs.endpoint_url})
     return Clients(access, Threads(4, "c"), Threads(4, "l"), 48)
+
+
+async def test_a_look_reads_the_overrides_of_a_task_that_runs(ecs, monkeypatch):
+    """A watch does not, which needs them for nothing."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    ecs.change(phases=Phases(0, 0, 0, 0, 0, 0), task_seconds=1000.0)
+    container = {"name": "prefect", "image": "flows:1", "memory": 512}
+    definition = {"family": "f", "containerDefinitions": [container]}
+    ecs.model.call("RegisterTaskDefinition", definition)
+    request = with_submission_id({"taskDefinition": "f", "launchType": "EC2"}, "a" * 24)
+    request["startedBy"] = "run"
+    (task,) = ecs.model.call("RunTask", request)["tasks"]
+    clients, arn = real(ecs), task["taskArn"]
+    api = EcsApi(clients)
+    found = await api.find_task("default", arn)
+    assert found is not None
+    (listed,) = await api.tasks_started_by("default", "run")
+    (watched,) = (await api.describe_tasks("default", [arn]))["tasks"]
+    clients.close()
+    assert {t["lastStatus"] for t in (found, listed, watched)} == {"RUNNING"}
+    assert submission_ids(found) == submission_ids(listed) == {"a" * 24}
+    assert "overrides" not in watched
 
 
 async def test_renewing_boto3_sessions_leaks_no_files(ecs, monkeypatch):

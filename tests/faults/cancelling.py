@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from tests.faults.odd_answers import called, each_in_four
 from tests.faults.prefect_rows import prefect
 from tests.faults.row import QUICK, Row
 from tests.faults.runs import CANCELLED, NOT_LAUNCHED, WELL, Day, Run
@@ -49,6 +50,19 @@ def truth(day: Day) -> Iterator[None]:
     with prefect(day) as side:
         side.on_state = day.note_untruth
         yield
+
+
+@contextmanager
+def all_stopped(day: Day) -> Iterator[None]:
+    """As `truth`; afterwards no task lives that was to be stopped, long before its own end.
+
+    An agent that ends leaves those alone that it has launched.
+    """
+    with truth(day):
+        yield
+        ours = [r for r in day.runs if by_prefect(r.number) or stage(r.number) == IN_RUN_TASK]
+        if living := sum(day.lives(run) for run in ours):
+            day.notes.append(f"{living} tasks live still")
 
 
 async def cancel_at_every_stage(day: Day) -> None:
@@ -94,13 +108,19 @@ def _end(number: int, runs: int) -> str:
     return rf"{WELL}|{NOT_LAUNCHED}" if stage(number) == IN_RUN_TASK else WELL
 
 
-def _row(name: str, denied: Mapping[str, Any], seconds: float) -> Row:
+def _end_if_stopped(number: int, runs: int) -> str:
+    """As `_end`; and a container that is stopped while it runs ends with SIGKILL."""
+    killed = by_prefect(number) and stage(number) == RUNNING
+    return rf"status code 137|{WELL}" if killed else _end(number, runs)
+
+
+def _row(name: str, seconds: float, *answers: Mapping[str, Any]) -> Row:
     full = {"kind": "in-band", "action": "RunTask", "min_cpu": _SIZES[QUEUED][0]}
     slow = {"kind": "slow", "action": "RunTask", "match": {"overrides.cpu": "512"}, "seconds": 1.5}
     return Row(
-        f"StopTask denied {name}, runs cancelled at every stage",
+        f"StopTask {name}, runs cancelled at every stage",
         settings={"phases": _PHASES, "task_seconds": seconds},
-        faults=[slow, {**full, "message": "Capacity is unavailable at this time."}, denied],
+        faults=[slow, {**full, "message": "Capacity is unavailable at this time."}, *answers],
         each=_sized,
         around=truth,
         meanwhile=cancel_at_every_stage,
@@ -111,6 +131,12 @@ def _row(name: str, denied: Mapping[str, Any], seconds: float) -> Row:
 
 
 ROWS = (
-    _row("for 10 s", {**_DENIED, "duration": 10.0}, seconds=30.0),
-    _row("for good", _DENIED, seconds=10.0),
+    _row("denied for 10 s", 30.0, {**_DENIED, "duration": 10.0}),
+    _row("denied for good", 10.0, _DENIED),
+    replace(
+        _row("answered oddly, 1 in 4", 30.0, *each_in_four("StopTask")),
+        around=all_stopped,
+        stated=_end_if_stopped,
+        also=called("StopTask"),
+    ),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from prefect_ecs_pinned.local.faults import Fault
@@ -11,6 +12,7 @@ from tests.faults.row import Row, a_fifth
 from tests.faults.runs import WELL, Day, Outcome
 
 #: The actions of a launch and a watch. Each is answered oddly the first time, and one time in four.
+#: Those that only some runs need have rows of their own: here, in `cancelling` and `output_rows`.
 ACTIONS = (
     "RunTask",
     "DescribeTasks",
@@ -18,14 +20,31 @@ ACTIONS = (
     "DescribeTaskDefinition",
     "ListTaskDefinitions",
     "ListTasks",
+    "GetCallerIdentity",
     "DescribeVpcs",
     "DescribeSubnets",
 )
 
 PROXY = "<html><head><title>403</title></head><body><h1>Blocked by the proxy</h1></body></html>"
 
+#: Answers that every action may get.
+ANSWERS: Mapping[str, Mapping[str, Any]] = {
+    "an unknown 4xx code": {"kind": "error", "code": "FuturisticException", "status": 400},
+    "408": {"kind": "error", "code": "RequestTimeoutException", "status": 408},
+    "429": {"kind": "error", "code": "TooManyRequestsException", "status": 429},
+    "a proxy's page, 403": {"kind": "raw", "message": PROXY, "status": 403},
+    "a proxy's page, 502": {"kind": "raw", "message": "<html>Bad Gateway</html>", "status": 502},
+    "500": {"kind": "error", "code": "InternalFailure", "status": 500},
+    "JSON that is cut short": {
+        "kind": "raw",
+        "message": '{"tasks": [{"taskArn": "arn',
+        "status": 200,
+    },
+    "{}": {"kind": "raw", "message": "{}", "status": 200},
+}
 
-def in_four(actions: tuple[str, ...] = ACTIONS, **rule: Any) -> list[Mapping[str, Any]]:
+
+def in_four(actions: Sequence[str] = ACTIONS, **rule: Any) -> list[Mapping[str, Any]]:
     """A rule for one call in four of each action, beginning with the first."""
     return [
         {**rule, "action": action, **when}
@@ -34,20 +53,33 @@ def in_four(actions: tuple[str, ...] = ACTIONS, **rule: Any) -> list[Mapping[str
     ]
 
 
-def odd(what: str, actions: tuple[str, ...] = ACTIONS, quick: bool = False, **rule: Any) -> Row:
+def each_in_four(*actions: str) -> list[Mapping[str, Any]]:
+    """Rules for one call in four of each action, with any of the answers; all of them at first."""
+    share = 0.25 / len(ANSWERS)
+    return [
+        {**rule, "action": action, **when}
+        for when in ({"times": 1}, {"probability": share})
+        for rule in ANSWERS.values()
+        for action in actions
+    ]
+
+
+def called(*actions: str, least: int = len(ANSWERS)) -> Callable[[Outcome], list[str]]:
+    """Complains if an action was not called often enough to get all of the answers."""
+    return lambda outcome: [
+        f"{action} was called {outcome.calls.get(action, 0)} times"
+        for action in actions
+        if outcome.calls.get(action, 0) < least
+    ]
+
+
+def odd(what: str, actions: Sequence[str] = ACTIONS, quick: bool = False, **rule: Any) -> Row:
     """A row for one odd answer."""
     return Row(f"odd answers, 1 in 4: {what}", faults=in_four(actions, **rule), quick=quick)
 
 
 _ODD = (
-    odd("an unknown 4xx code", kind="error", code="FuturisticException", status=400),
-    odd("408", kind="error", code="RequestTimeoutException", status=408),
-    odd("429", kind="error", code="TooManyRequestsException", status=429),
-    odd("a proxy's page, 403", kind="raw", message=PROXY, status=403),
-    odd("a proxy's page, 502", kind="raw", message="<html>Bad Gateway</html>", status=502),
-    odd("500", kind="error", code="InternalFailure", status=500),
-    odd("JSON that is cut short", kind="raw", message='{"tasks": [{"taskArn": "arn', status=200),
-    odd("{}", kind="raw", message="{}", status=200, quick=True),
+    *(odd(what, **rule, quick=what == "{}") for what, rule in ANSWERS.items()),
     odd("an unknown reason", ("RunTask",), kind="in-band", failures=["MOON:PHASE"]),
     odd(
         "an odd task among those described",
@@ -57,6 +89,31 @@ _ODD = (
         quick=True,
     ),
 )
+
+
+# -- a cluster whose own strategy decides ----------------------------------------------------------
+
+_SPOT = {
+    "clusterName": "spot",
+    "defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}],
+}
+
+_EITHER = {
+    "task_definition": {"networkMode": "awsvpc", "requiresCompatibilities": ["EC2", "FARGATE"]},
+    "cpu": 1024,
+    "memory": 2048,
+}
+
+
+@contextmanager
+def spot_by_default(day: Day) -> Iterator[None]:
+    """A cluster of Fargate Spot; afterwards each task has the public IP that it needs there."""
+    day.ecs.model.answer("CreateCluster", _SPOT, "us-east-1")
+    yield
+    tasks = [day.ecs.model.find(str(launch["taskArn"])) for launch in day.ecs.launches]
+    networks = [task.request["networkConfiguration"]["awsvpcConfiguration"] for task in tasks]
+    if without := sum(network.get("assignPublicIp") != "ENABLED" for network in networks):
+        day.notes.append(f"{without} tasks without a public IP")
 
 
 # -- credentials -----------------------------------------------------------------------------------
@@ -119,6 +176,13 @@ def looked_up_once_more(outcome: Outcome) -> list[str]:
 
 ROWS = (
     *_ODD,
+    Row(
+        "odd answers of each kind, 1 in 4: DescribeClusters",
+        faults=each_in_four("DescribeClusters"),
+        fields={**_EITHER, "launch_type": None, "cluster": "spot"},
+        around=spot_by_default,
+        also=called("DescribeClusters"),
+    ),
     Row(
         "ExpiredToken for 5 s, whatever is called",
         settings={"vcpu_quota": a_fifth},

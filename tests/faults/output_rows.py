@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from tests.faults.odd_answers import called, each_in_four
 from tests.faults.row import Row
 from tests.faults.runs import Day, Outcome
 from tests.faults.world import FAMILY
@@ -141,6 +142,16 @@ ROWS = (
         each=_streams,
         around=lambda day: pipe(day, FULL_SECONDS),
         meanwhile=write,
+    ),
+    Row(
+        "odd answers of each kind, 1 in 4: GetLogEvents, FilterLogEvents",
+        settings={"task_seconds": 4.0},
+        faults=each_in_four("GetLogEvents", "FilterLogEvents"),
+        fields=LOGGING,
+        each=_streams,
+        around=lambda day: pipe(day, 0.0),
+        meanwhile=write,
+        also=called("GetLogEvents", "FilterLogEvents", least=1),
     ),
     Row(
         "a loud stream beside quiet ones",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
+
 import pytest
 
+from prefect_ecs_pinned.aws.calls import api
 from tests.faults.contention import cold_rounds, killed_while_launching, stage
 from tests.faults.matrix import ROWS
+from tests.faults.odd_answers import ANSWERS
 from tests.faults.row import run_row
 
 RUNS = 20
@@ -17,6 +23,22 @@ async def test_every_run_is_launched_once(row):
     outcome, wrong = await run_row(row, RUNS)
     assert wrong == []
     assert outcome.once + len(outcome.expected) == RUNS * row.crowd
+
+
+def test_every_action_that_runs_call_is_answered_oddly_in_some_row():
+    """Read from the calls themselves: one that is added has to be added here."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(api)))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("call", "do", "_call")
+    ]
+    named = [arg.value for call in calls for arg in call.args if isinstance(arg, ast.Constant)]
+    actions = {name for name in named if re.fullmatch("([A-Z][a-z0-9]+){2,}", str(name))}
+    assert {"RunTask", "StopTask", "GetLogEvents", "DescribeVpcs"} < actions
+    rules = [fault for row in ROWS for fault in row.faults]
+    for answer in ANSWERS.values():
+        oddly = {r["action"] for r in rules if answer.items() <= r.items() and "probability" in r}
+        assert oddly >= actions
 
 
 @pytest.fixture(scope="module")

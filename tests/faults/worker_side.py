@@ -194,8 +194,9 @@ class WorkerSide(PrefectSide):
             if (before, kind) == ("SCHEDULED", "CANCELLING"):  # nobody has it: see Prefect's rule
                 kind = "CANCELLED"  # BypassCancellingFlowRunsWithNoInfra
             self._set(run, kind)
-        status, by_itself = self._task(run.id)
-        started = any(state["type"] == "RUNNING" for state in run.states)
+        status, ran, by_itself = self._task(run.id)
+        # One that is cancelled as soon as its task runs has a process, and was never seen RUNNING.
+        started = ran or any(state["type"] == "RUNNING" for state in run.states)
         if kind == "PENDING" and (status == "RUNNING" or by_itself):
             self._set(run, "RUNNING")
             started, kind = True, "RUNNING"
@@ -206,16 +207,17 @@ class WorkerSide(PrefectSide):
                 self._set(run, "COMPLETED")
         return run.states[-1]
 
-    def _task(self, id_: str) -> tuple[str, bool]:
-        """Status of a flow run's newest task, and whether its container has ended by itself."""
+    def _task(self, id_: str) -> tuple[str, bool, bool]:
+        """Status of a flow run's newest task, whether it has run, and has ended by itself."""
         if self.ecs is None:
-            return "", False
+            return "", False, False
         model, launches = self.ecs.model, self.launches_of(id_)
         task = model.find(launches[-1]) if launches else None
         if task is None:
-            return "", False
+            return "", False, False
         at = model.moment(task)
-        return at.status, at.started is not None and at.status in _OVER and task.stop_asked is None
+        ran = at.started is not None
+        return at.status, ran, ran and at.status in _OVER and task.stop_asked is None
 
     def launches_of(self, id_: str) -> list[str]:
         """The tasks that were started for a flow run."""

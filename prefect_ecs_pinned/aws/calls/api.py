@@ -208,7 +208,7 @@ class EcsApi:
             member(answer, "task", "StopTask")
 
     async def find_task(self, cluster: str, task: str) -> Mapping[str, Any] | None:
-        answer = await self._describe(cluster, [task])
+        answer = await self._describe(cluster, [task], "looking")
         return next(iter(answer["tasks"]), None)
 
     async def tasks_started_by(self, cluster: str, started_by: str) -> Sequence[Mapping[str, Any]]:
@@ -229,7 +229,7 @@ class EcsApi:
         tasks: list[Mapping[str, Any]] = []
         for start in range(0, len(arns), LIST_TASKS):
             batch = arns[start : start + LIST_TASKS]
-            answer = await self._describe(cluster, batch)
+            answer = await self._describe(cluster, batch, "looking")
             if len(answer["tasks"]) < len(batch):  # MISSING: both are eventually consistent
                 text = "ECS lists a task that it does not describe yet"
                 raise Fault(Kind.OUTCOME_UNKNOWN, "DescribeTasks", "", text)
@@ -240,8 +240,9 @@ class EcsApi:
         arns: list[str] = []
         token: dict[str, str] = {}
         for _ in range(LIST_PAGES):
+            request: dict[str, Any] = {"maxResults": LIST_TASKS, **which, **token}
             answer = await self._clients.call(
-                "ecs", "ListTasks", cluster=cluster, maxResults=LIST_TASKS, **which, **token
+                "ecs", "ListTasks", "looking", cluster=cluster, **request
             )
             arns += items(answer, "taskArns", "ListTasks", str)
             if not answer.get("nextToken"):
@@ -254,7 +255,7 @@ class EcsApi:
         return await self._describe(cluster, tasks, "watching")
 
     async def _describe(
-        self, cluster: str, tasks: Sequence[str], purpose: str = ""
+        self, cluster: str, tasks: Sequence[str], purpose: str
     ) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await self._clients.call(
             "ecs", "DescribeTasks", purpose, cluster=cluster, tasks=list(tasks)

@@ -60,6 +60,9 @@ class Clients:
         connections: Size of the connection pool of the launching client.
         watching: Where DescribeTasks and StopTask are made, which wait for no other call; with
             most calls when it is left out.
+        looking: Where lost tasks are looked for, with the client of most calls: that of the other
+            purposes reads no overrides of a task that is RUNNING. With most calls when it is left
+            out.
         clock: Time, of the pauses between sessions.
         timeouts: Seconds to connect, and without a byte of an answer.
         measure: Called with the end of each call.
@@ -72,11 +75,16 @@ class Clients:
         launching: Threads,
         connections: int,
         watching: Threads | None = None,
+        looking: Threads | None = None,
         clock: Clock | None = None,
         timeouts: tuple[float, float] = (AGENT.connect, AGENT.answer),
         measure: Measure = ignore,
     ) -> None:
-        self._threads = {"launching": launching, "watching": watching or threads}
+        self._threads = {
+            "launching": launching,
+            "watching": watching or threads,
+            "looking": looking or threads,
+        }
         self._others = threads
         pools = {"launching": connections}
         self._access = access
@@ -102,7 +110,8 @@ class Clients:
         Args:
             service: boto3's name, such as ``ecs``.
             operation: The API action, such as ``RunTask``.
-            purpose: A client and threads of their own for ``launching`` and ``watching``.
+            purpose: A client and threads of their own for ``launching`` and ``watching``; threads
+                for ``looking``.
             region: Another Region than the access's.
             params: The request.
 
@@ -150,7 +159,8 @@ class Clients:
     async def _attempt(self, session: Session, call: _Call) -> Any:
         ready = False
         try:
-            client = await self._sessions.client(session, call.service, call.purpose, call.region)
+            whose = "" if call.purpose == "looking" else call.purpose
+            client = await self._sessions.client(session, call.service, whose, call.region)
             threads = self._threads.get(call.purpose, self._others)
             ready, asked_at = True, self._clock.now()
             with waiting_for(lambda: _in_words(call, client)):
