@@ -13,6 +13,10 @@ from prefect_ecs_pinned.core.reaction import (
     undecided,
 )
 
+#: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
+#: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.
+TOKEN_SECONDS = 3000.0
+
 
 @dataclass
 class History:
@@ -40,6 +44,15 @@ class History:
         self._count_odd(said, asked_at)
         self._asked_at = asked_at
         self.refusals += said.kind in NO_ROOM
+
+    @property
+    def uncertain(self) -> bool:
+        """An answer was lost: a call may have started the task."""
+        return self.lost_at is not None
+
+    def token_expires(self, now: float) -> bool:
+        """Whether ECS may have forgotten the token of a call whose answer was lost."""
+        return self.lost_at is not None and now - self.lost_at > TOKEN_SECONDS
 
     def _count_odd(self, said: Said, asked_at: float) -> None:
         """Throttles and lost answers interrupt a series of odd ones: they say nothing of the call.

@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_message
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from prefect_ecs_pinned.core.capacity import Demand, Shortage, shortage
 from prefect_ecs_pinned.core.kinds import PASSING, THROTTLES, UNKNOWN_SECONDS, Kind
@@ -87,6 +87,7 @@ class Wait:
     """Wait until there may be room; then call again with a new token."""
 
     shortage: Shortage
+    new_token: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Renew:
     """
 
     member: str
+    new_token: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class Fail:
 
     in_time: bool = True
     shortage: Shortage | None = None
+    new_token: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

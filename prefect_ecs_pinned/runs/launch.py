@@ -15,7 +15,7 @@ import yaml
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.launching.handover import Launch
-from prefect_ecs_pinned.aws.launching.outcomes import MayRun
+from prefect_ecs_pinned.aws.launching.outcomes import MAY_RUN
 from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.pinning.resolving import Pin
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url
@@ -68,7 +68,7 @@ class _Launching:
         pin = await self._pin(prepared)
         try:
             launched = await self._launch(prepared, pin)
-        except MayRun:
+        except MAY_RUN:
             self._host.started("")  # an agent leaves the flow run alone then
             raise
         self._host.started(launched.identifier)

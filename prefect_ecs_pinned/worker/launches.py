@@ -15,7 +15,7 @@ import anyio
 from prefect.logging.loggers import get_logger
 
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
-from prefect_ecs_pinned.aws.launching.outcomes import MayRun
+from prefect_ecs_pinned.aws.launching.outcomes import MAY_RUN
 from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.runs.ending import Ending
@@ -141,7 +141,7 @@ class Launches:
             if claim is None or await claim.claims.confirm(claim):
                 raise
             order.host.started("")
-            if not claim.lost and not isinstance(error, MayRun):
+            if not claim.lost and not isinstance(error, MAY_RUN):
                 self._handing_back.add(claim)
         finally:
             if claim is not None:
@@ -156,7 +156,7 @@ class Launches:
             await self._enter(order)
             launched = await self._launch_within(spec, plane, order)
         except PinnedECSError as error:
-            cancelled = claim is not None and claim.unwanted and not isinstance(error, MayRun)
+            cancelled = claim is not None and claim.unwanted and not isinstance(error, MAY_RUN)
             if not (cancelled or isinstance(error, Unwanted)):
                 raise
             await Ending(spec, plane, host).never_launched()

@@ -17,6 +17,7 @@ from prefect_ecs_pinned.aws import control_plane, stopping
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.launching.handover import Launch
+from prefect_ecs_pinned.aws.launching.outcomes import MayRun, NotStopped
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.errors import PinnedECSError, TaskFailedToStart
@@ -239,6 +240,19 @@ async def test_a_task_whose_stop_is_denied_is_not_said_to_be_stopped(ecs, plane,
     assert kind == "cancelled"
     assert "the task ended by itself with exit code 3" in said
     assert "stopped" not in said
+
+
+@pytest.mark.parametrize("kind", [MayRun, NotStopped])
+async def test_a_run_whose_task_may_be_running_has_an_empty_identifier(plane, monkeypatch, kind):
+    """An agent that got none would report the flow run as crashed."""
+    launch = Launch()
+    error = NotStopped("cannot launch", TASK) if kind is NotStopped else MayRun("a", "b", "c")
+    launch.outcome.set_exception(error)
+    monkeypatch.setattr(plane, "launch", lambda *_, **__: launch)
+    host = Recorded()
+    with pytest.raises(kind):
+        await run(spec(), plane, host)
+    assert (host.identifiers, host.reports) == ([""], [])
 
 
 TASK = Snapshot("arn:aws:ecs:us-east-1:123456789012:task/c/t", "c", "STOPPED")

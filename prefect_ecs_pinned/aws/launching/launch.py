@@ -20,12 +20,13 @@ from prefect_ecs_pinned.aws.calls.ports import Clock, LaunchApi
 from prefect_ecs_pinned.aws.calls.responses import reading, unreadable
 from prefect_ecs_pinned.aws.calls.retrying import warn_of_unknown
 from prefect_ecs_pinned.aws.events import LaunchEnded, Measure, ignore
-from prefect_ecs_pinned.aws.launching import outcomes, task_lookup
+from prefect_ecs_pinned.aws.launching import outcomes
 from prefect_ecs_pinned.aws.launching.outcomes import NotStopped
 from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
 from prefect_ecs_pinned.aws.launching.renewing import renew
 from prefect_ecs_pinned.aws.launching.submission import Renewal, Submission
+from prefect_ecs_pinned.aws.launching.task_lookup import find
 from prefect_ecs_pinned.aws.launching.withdrawing import Withdrawing, seen
 from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.core.capacity import Shortage, demand_of
@@ -145,12 +146,9 @@ class Launching:
     # -- the way of a launch -----------------------------------------------------------------------
 
     async def _run_measured(self, submission: Submission) -> Snapshot:
-        ended = partial(
-            LaunchEnded,
-            launch_type_of(submission.request),
-            str(submission.request.get("cluster") or "default"),
-            str(submission.request.get("taskDefinition") or ""),
-        )
+        quota = launch_type_of(submission.request)
+        definition = str(submission.request.get("taskDefinition") or "")
+        ended = partial(LaunchEnded, quota, submission.cluster, definition)
         error = "cancelled"
         try:
             task = await self._run(submission)
@@ -196,7 +194,7 @@ class Launching:
             assert demand is not None
             reaction = react(said, submission.known(demand, self._clock.now()))
             if isinstance(reaction, Look | Adopt):
-                if (task := await self._search(submission, reaction)) is not None:
+                if (task := await find(submission, reaction, self._api, self._clock)) is not None:
                     return await self._accepted(queue, submission, task)
                 reaction = reaction.then
             submission.next_call(reaction)
@@ -233,7 +231,7 @@ class Launching:
         try:
             if submission.withdrawn and not submission.uncertain:
                 raise outcomes.cancelled(submission.what())
-            if submission.token_expires(asked_at):
+            if submission.history.token_expires(asked_at):
                 return Fault(Kind.CONFLICT, "RunTask", "", "the client token is too old")
             if submission.permit is not None and not await submission.permit.granted():
                 if not submission.uncertain:
@@ -266,10 +264,9 @@ class Launching:
     ) -> Snapshot:
         """Count a task among the live ones; stop it if nobody needs it any more."""
         if not task.cluster_arn:
-            cluster = str(submission.request.get("cluster") or "default")
-            task = replace(task, cluster_arn=cluster)
+            task = replace(task, cluster_arn=submission.cluster)
         try:
-            key = queue.accepted(submission, submission.breakers, task.instance)
+            key = queue.accepted(submission, task.instance)
             self._live[submission] = queue, key
         except Exception:  # a task that runs is its caller's, whether or not it is counted
             logger.exception("Task %s could not be counted", task.task_arn)
@@ -278,24 +275,3 @@ class Launching:
         if await self._withdrawing.stop(submission, task):
             raise outcomes.cancelled(submission.what())
         raise NotStopped(submission.what(), task)
-
-    async def _search(self, submission: Submission, reaction: Look | Adopt) -> Snapshot | None:
-        """The task that a call has started although its answer was lost; None: there is none.
-
-        Raises:
-            MayRun: That cannot be known.
-        """
-        try:
-            if isinstance(reaction, Adopt):
-                task = await task_lookup.named(submission, reaction.arn, self._api, self._clock)
-            else:
-                task = await task_lookup.find(submission, self._api, self._clock)
-        except Exception as error:  # noqa: BLE001 - unknown: the task may run
-            fault = error if isinstance(error, Fault) else unreadable(error, "DescribeTasks")
-            logger.warning("%s: cannot look for its task: %s", submission.what(), fault)
-            raise outcomes.may_run(submission.what(), fault) from fault
-        if task is not None:
-            logger.info("Found the task of a launch whose answer was lost: %s", task.task_arn)
-            return task
-        submission.new_token()
-        return None

@@ -30,6 +30,10 @@ class NotStopped(TaskFateUnknown):
         self.task = task
 
 
+#: A task of the launch may be running: it was neither cancelled nor not launched.
+MAY_RUN = (MayRun, NotStopped)
+
+
 def cancelled(what: str) -> PinnedECSError:
     """Withdrawn before it was launched, or its task was stopped."""
     return PinnedECSError(what, "the flow run was cancelled")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from prefect_ecs_pinned.aws.calls.pacing import RUN_TASK, Concurrency, Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.submission import Submission
+from prefect_ecs_pinned.aws.loop.waiting import first_of
 from prefect_ecs_pinned.core.breakers import RESERVED_SECONDS, Breaker
 from prefect_ecs_pinned.core.capacity import Shortage
 from prefect_ecs_pinned.core.queueing import LiveKey, Queue
@@ -71,11 +72,9 @@ class QuotaQueue:
         self.line.returned(breakers)
         self._changed.set()
 
-    def accepted(
-        self, submission: Submission, breakers: Sequence[Breaker], instance: str
-    ) -> LiveKey:
+    def accepted(self, submission: Submission, instance: str) -> LiveKey:
         """A call has started a task; see `Queue.launched`."""
-        key = self.line.launched(submission, breakers, instance, self._clock.now())
+        key = self.line.launched(submission, submission.breakers, instance, self._clock.now())
         self.launched += 1
         return key
 
@@ -142,16 +141,10 @@ class QuotaQueue:
     async def _until_changed(self) -> None:
         """Wait for a call to return, a submission, the end of a task, or the next probe."""
         self._changed.clear()
-        if not self.line.breakers:
+        if self.line.breakers:
+            await first_of(self._changed.wait(), self._clock.wait(TICK_SECONDS))
+        else:
             await self._changed.wait()
-            return
-        changed = asyncio.create_task(self._changed.wait())
-        tick = asyncio.create_task(self._clock.wait(TICK_SECONDS))
-        try:
-            await asyncio.wait((changed, tick), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            tick.cancel()
 
     def _tick(self, now: float) -> None:
         for submission, overtaken in self.line.tick(now, self.pacer.rate):

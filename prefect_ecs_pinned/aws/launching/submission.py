@@ -13,23 +13,14 @@ from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import backoff
 from prefect_ecs_pinned.aws.launching.outcomes import cancelled
 from prefect_ecs_pinned.aws.launching.permit import Permit
+from prefect_ecs_pinned.aws.loop.waiting import first_of
 from prefect_ecs_pinned.core.breakers import Breaker
 from prefect_ecs_pinned.core.capacity import Demand
 from prefect_ecs_pinned.core.groups import Spent
 from prefect_ecs_pinned.core.history import History
-from prefect_ecs_pinned.core.reaction import (
-    Known,
-    Reaction,
-    Renew,
-    Retry,
-    Wait,
-)
+from prefect_ecs_pinned.core.reaction import Fail, Known, Renew, Retry, Wait
 from prefect_ecs_pinned.core.request import SUBMISSION_ID_LENGTH
 from prefect_ecs_pinned.core.task_state import Snapshot
-
-#: Seconds for which a token with a lost answer is sent again. It lives for the life of its task
-#: and an hour (ECS_Idempotency): the shortest of tasks would be started again after that.
-TOKEN_SECONDS = 3000.0
 
 #: Finds another value of a request's member, given the one that ECS does not accept any more.
 Renewal = Callable[[Any], Awaitable[Any]]
@@ -111,12 +102,12 @@ class Submission:
     @property
     def uncertain(self) -> bool:
         """An answer was lost: a call may have started the task."""
-        return self.history.lost_at is not None
+        return self.history.uncertain
 
-    def token_expires(self, now: float) -> bool:
-        """Whether ECS may have forgotten the token of a call whose answer was lost."""
-        lost_at = self.history.lost_at
-        return lost_at is not None and now - lost_at > TOKEN_SECONDS
+    @property
+    def cluster(self) -> str:
+        """Name or ARN of the cluster that its request names."""
+        return str(self.request.get("cluster") or "default")
 
     def withdraw(self, keep: bool = False) -> None:
         """Nobody needs the task any more, unless it was started: end whatever it waits for."""
@@ -135,15 +126,13 @@ class Submission:
         self.token = uuid.uuid4().hex
         self.history.lost_at = None
 
-    def next_call(self, reaction: Reaction) -> None:
+    def next_call(self, reaction: Retry | Wait | Renew | Fail) -> None:
         """Get ready for what a reaction asks for.
 
         Raises:
             PinnedECSError: Nobody needs the task any more, and no call can have started it.
         """
-        if isinstance(reaction, Wait | Renew) or (
-            isinstance(reaction, Retry) and reaction.new_token
-        ):
+        if reaction.new_token:
             self.new_token()
         if self.withdrawn and not self.uncertain:
             raise cancelled(self.what())
@@ -168,17 +157,13 @@ class Submission:
         if not longest:
             return
         self.setbacks += 1
-        seconds = backoff(self.setbacks - 1, longest=longest)
         self.waiting = asyncio.get_running_loop().create_future()
-        timer = asyncio.create_task(clock.wait(seconds))
         try:
-            await asyncio.wait((self.waiting, timer), return_when=asyncio.FIRST_COMPLETED)
+            await first_of(self.waiting, clock.wait(backoff(self.setbacks - 1, longest=longest)))
         finally:
             self.waiting = None
-            timer.cancel()
 
     def what(self) -> str:
         """What cannot be done, for errors."""
         revision = str(self.request.get("taskDefinition", "")).rsplit("/", 1)[-1]
-        cluster = str(self.request.get("cluster") or "default")
-        return f"cannot launch {revision} on cluster {cluster!r}"
+        return f"cannot launch {revision} on cluster {self.cluster!r}"
