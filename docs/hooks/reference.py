@@ -81,7 +81,7 @@ def commands() -> Iterator[str]:
     """The page of the command line, from the contents of ``--help``."""
     yield "# Commands\n"
     app = typer.main.get_command(cli.app)
-    yield f"{app.help} Data goes to stdout, talk to stderr; `NO_COLOR` is respected.\n"
+    yield f"{app.help} Data goes to stdout, messages to stderr; `NO_COLOR` is respected.\n"
     yield f"{app.epilog}\n"
     assert isinstance(app, click.Group)
     for name, command in app.commands.items():

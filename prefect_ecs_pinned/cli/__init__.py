@@ -1,4 +1,4 @@
-"""`pinned-ecs`: one file per command. Data goes to stdout, talk to stderr.
+"""`pinned-ecs`: one file per command. Data goes to stdout, messages to stderr.
 
 A command's file holds its options and its output. Its actions are in
 `prefect_ecs_pinned.operations`, and is imported when the command runs, so that ``--help`` does

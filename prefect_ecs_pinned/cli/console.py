@@ -1,4 +1,4 @@
-"""How every command speaks: data on stdout, talk on stderr, one message and a hint on failure.
+"""What every command writes: data on stdout, messages on stderr, one message and a hint on failure.
 
 Consoles are made when something is printed, so that they follow ``NO_COLOR``, ``FORCE_COLOR`` and
 redirections of the moment (https://no-color.org). Data that is not for a terminal is neither
@@ -41,7 +41,7 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Where talk goes: progress, warnings, what to do next."""
+    """Where messages go: progress, warnings, what to do next."""
     return _console(stderr=True)
 
 

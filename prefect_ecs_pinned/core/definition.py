@@ -81,8 +81,15 @@ class DefinitionSpec:
 
     def key(self) -> str:
         """A text that is equal for equal specs: what a built definition is remembered by."""
-        members = {each.name: getattr(self, each.name) for each in fields(self)}
-        return json.dumps({**members, "unset": sorted(self.unset)}, sort_keys=True, default=str)
+        members = [getattr(self, name) for name in _MEMBERS]
+        return json.dumps(members, sort_keys=True, default=_in_key)
+
+
+_MEMBERS = tuple(each.name for each in fields(DefinitionSpec))
+
+
+def _in_key(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def build(spec: DefinitionSpec) -> dict[str, Any]:

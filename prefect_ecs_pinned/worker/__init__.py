@@ -18,7 +18,7 @@ A flow run's way: Prefect polls it, makes a job configuration of the work pool's
 - `deadline`: a stopped worker ends in time.
 - `room`: the bound on live tasks; `leases`: the concurrency slots of runs that wait.
 - `handing_back`: what a worker that stops has not launched.
-- `adopting`: the tasks of other workers (`finding`), and the runs of those that are gone
+- `adopting`: the tasks of other workers (`task_lookup`), and the runs of those that are gone
   (`rescuing`), among the runs of the pool (`pool_runs`, `pool_jobs`).
 
 `block` is never imported here; what both faces share is in `faces`.

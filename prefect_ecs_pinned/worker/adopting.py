@@ -33,13 +33,13 @@ from prefect_ecs_pinned.core.task_state import Snapshot
 from prefect_ecs_pinned.faces.asking import reason_of
 from prefect_ecs_pinned.runs.watch import Launched
 from prefect_ecs_pinned.worker.attempt import Attempt
-from prefect_ecs_pinned.worker.finding import Task, describe, is_newest_attempt, search
 from prefect_ecs_pinned.worker.flow_runs import FlowRuns
 from prefect_ecs_pinned.worker.host import WorkerHost
 from prefect_ecs_pinned.worker.live_tasks import LiveTasks
 from prefect_ecs_pinned.worker.pool_jobs import Job, PoolJobs
 from prefect_ecs_pinned.worker.pool_runs import Pool, PoolRun, PoolWorker
 from prefect_ecs_pinned.worker.rescuing import FENCED, Me, Step, is_abandoned, next_step
+from prefect_ecs_pinned.worker.task_lookup import Task, describe, is_newest_attempt, search
 
 #: Seconds between two rounds; and while there are runs that another worker has not launched yet.
 EVERY_SECONDS = 120.0

@@ -84,9 +84,9 @@ class World:
         return self.loop.run_until_complete(self._ask(call))
 
     async def _ask(self, call: str) -> Any:
-        ecs, ec2, logs = (api(self.clients) for api in (EcsApi, Ec2Api, LogsApi))
+        ecs, ec2, logs = EcsApi(self.clients), Ec2Api(self.clients), LogsApi(self.clients)
         request = {"taskDefinition": "f:1", "clientToken": "t"}
-        made = {
+        made: Any = {
             "run_task": lambda: ecs.run_task(request),
             "stop_task": lambda: ecs.stop_task("c", "t", "r"),
             "describe_tasks": lambda: ecs.describe_tasks("c", ["t"]),

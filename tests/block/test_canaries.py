@@ -90,7 +90,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
-    known = [log for log in logging.root.manager.loggerDict.values() if hasattr(log, "handlers")]
+    all_names = logging.root.manager.loggerDict.values()
+    known = [log for log in all_names if isinstance(log, logging.Logger)]
     loggers = [logging.getLogger(), *known]
     before = [(log, log.level, log.disabled) for log in loggers]
     for log in loggers:

@@ -371,6 +371,7 @@ async def interrupted(world: World, state) -> tuple[int, State[Any]]:
         await client.set_flow_run_state(flow_run.id, state, force=True)
     arn = identifier.split("::")[1]
     task = world.ecs.model.find(arn)
+    assert task is not None
     task.exit_code = 0
     await until(
         lambda: (
@@ -393,8 +394,9 @@ async def test_an_interruption_that_ended_with_0_is_on_the_flow_runs_page(world,
     code, state = await interrupted(world, Running())
     assert code == 0
     assert state.type is StateType.CRASHED
+    assert state.message is not None
     assert state.message.startswith("the task was interrupted (UserInitiated)")
-    assert "drained by hand" in state.message  # type: ignore[operator]
+    assert "drained by hand" in state.message
 
 
 async def test_an_interruption_of_a_flow_that_has_ended_changes_nothing(world):

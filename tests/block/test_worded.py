@@ -152,7 +152,9 @@ async def test_what_is_made_of_a_linked_revision_keeps_its_tags(world: World, re
     arn = world.register(a_definition(world.family(block), tags=TAGS))
     definitions = world.ecs.model.definitions("us-east-1")
     for key in ("aws:cloudformation:stack-name", "pinned-ecs:keep"):
-        definitions.tags(arn).append({"key": key, "value": "etl"})
+        tags = definitions.tags(arn)
+        assert tags is not None
+        tags.append({"key": key, "value": "etl"})
     changed = world.block(task_definition_arn=arn, image="flows:2")
     launched = await world.run(changed)
     assert tags_of(world, launched.definition["taskDefinitionArn"]) == {

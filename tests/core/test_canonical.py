@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import botocore.session
 import pytest
 
@@ -116,8 +118,8 @@ def test_the_tables_know_every_structure_that_botocore_can_send():
 def test_the_tables_know_every_member_that_ecs_adds():
     """What DescribeTaskDefinition answers beyond the input is never registered again."""
     model = botocore.session.get_session().get_service_model("ecs")
-    answer = model.operation_model("DescribeTaskDefinition").output_shape
-    sent = model.operation_model("RegisterTaskDefinition").input_shape
+    answer: Any = model.operation_model("DescribeTaskDefinition").output_shape
+    sent: Any = model.operation_model("RegisterTaskDefinition").input_shape
     added = set(answer.members["taskDefinition"].members) - set(sent.members)
     assert added <= DESCRIBED_ONLY
 

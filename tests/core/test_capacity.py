@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_ecs_pinned.core.breakers import Breakers
-from prefect_ecs_pinned.core.capacity import Demand, Scope, demand_of, shortage
+from prefect_ecs_pinned.core.capacity import Demand, Scope, Shortage, demand_of, shortage
 
 VCPU = "You’ve reached the limit on the number of vCPUs you can run concurrently"
 UNAVAILABLE = "Capacity is unavailable at this time. Please try again later"
@@ -19,6 +19,13 @@ PROVISIONING = "Tasks provisioning capacity limit exceeded."
 def demand(**members) -> Demand:
     given = {"bucket": "EC2", "provider": "EC2", "revision": "f:1", "cpu": 1024.0, "memory": 2048.0}
     return Demand(**{**given, **members})
+
+
+def of(reasons, refused: Demand) -> Shortage:
+    """The shortage that there is."""
+    found = shortage(reasons, refused)
+    assert found is not None
+    return found
 
 
 #: reason, refused, what it covers, what it does not cover
@@ -51,7 +58,7 @@ ROWS = [
 @pytest.mark.parametrize(("reason", "refused", "covered", "not_covered"), ROWS)
 def test_whom_a_refusal_covers(reason, refused, covered, not_covered):
     """Its scope, at least as large in the dimension that was refused, and nothing else."""
-    found = shortage([reason], demand(**refused))
+    found = of([reason], demand(**refused))
     assert found.covers(demand(**refused))
     for members in covered:
         assert found.covers(demand(**members)), members
@@ -62,7 +69,7 @@ def test_whom_a_refusal_covers(reason, refused, covered, not_covered):
 @pytest.mark.parametrize("reasons", list(permutations(["RESOURCE:CPU", "RESOURCE:MEMORY"])))
 def test_two_dimensions_cover_what_is_as_large_in_both(reasons):
     """One instance has no CPU left, another no memory, in any order."""
-    found = shortage(reasons, demand())
+    found = of(reasons, demand())
     assert found == shortage(sorted(reasons), demand())
     assert found.covers(demand(cpu=2048.0, memory=4096.0))
     assert not found.covers(demand(cpu=512.0))
@@ -72,7 +79,7 @@ def test_two_dimensions_cover_what_is_as_large_in_both(reasons):
 @pytest.mark.parametrize("reasons", list(permutations(["ATTRIBUTE", "RESOURCE:MEMORY", "AGENT"])))
 def test_an_attribute_beside_a_resource_covers_the_same_revision(reasons):
     """Another revision may ask for other attributes."""
-    found = shortage(reasons, demand())
+    found = of(reasons, demand())
     assert found.relieved
     assert found.covers(demand(memory=4096.0))
     assert not found.covers(demand(revision="g:1"))
@@ -81,15 +88,15 @@ def test_an_attribute_beside_a_resource_covers_the_same_revision(reasons):
 def test_unknown_sizes_cover_the_same_revision_only():
     """And are covered by nothing else."""
     unknown = demand(cpu=None)
-    found = shortage([VCPU], unknown)
+    found = of([VCPU], unknown)
     assert found.covers(unknown)
     assert not found.covers(demand(revision="g:1", cpu=1e9))
-    assert not shortage([VCPU], demand()).covers(demand(revision="g:1", cpu=None))
+    assert not of([VCPU], demand()).covers(demand(revision="g:1", cpu=None))
 
 
 def test_live_tasks_make_room_when_they_are_big_enough_together():
     """Of the same bucket, over all clusters."""
-    found = shortage([VCPU], demand(cpu=4096.0))
+    found = of([VCPU], demand(cpu=4096.0))
     small = (demand(cluster="b"), "", 3)
     assert not found.ends_with(demand(cpu=4096.0), [small])
     assert found.ends_with(demand(cpu=4096.0), [small, (demand(), "", 1)])
@@ -98,7 +105,7 @@ def test_live_tasks_make_room_when_they_are_big_enough_together():
 
 def test_on_ec2_together_means_on_one_instance():
     """Two halves on two instances are no room for a whole."""
-    found = shortage(["RESOURCE:MEMORY"], demand(memory=4096.0))
+    found = of(["RESOURCE:MEMORY"], demand(memory=4096.0))
     large = demand(memory=4096.0)
     assert not found.ends_with(large, [(demand(), "i-1", 1), (demand(), "i-2", 1)])
     assert found.ends_with(large, [(demand(), "i-1", 2)])
@@ -108,7 +115,7 @@ def test_on_ec2_together_means_on_one_instance():
 def test_no_end_of_a_task_connects_an_agent_or_adds_an_attribute(reason):
     """They never pause a clock."""
     asked = demand(provider="asg")
-    assert not shortage([reason], asked).ends_with(asked, [(asked, "i-1", 99)])
+    assert not of([reason], asked).ends_with(asked, [(asked, "i-1", 99)])
 
 
 def test_sizes_are_those_of_the_request_else_of_the_revision():

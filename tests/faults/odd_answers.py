@@ -110,8 +110,11 @@ def spot_by_default(day: Day) -> Iterator[None]:
     """A cluster of Fargate Spot; afterwards each task has the public IP that it needs there."""
     day.ecs.model.answer("CreateCluster", _SPOT, "us-east-1")
     yield
-    tasks = [day.ecs.model.find(str(launch["taskArn"])) for launch in day.ecs.launches]
-    networks = [task.request["networkConfiguration"]["awsvpcConfiguration"] for task in tasks]
+    networks = []
+    for launch in day.ecs.launches:
+        task = day.ecs.model.find(str(launch["taskArn"]))
+        assert task is not None
+        networks.append(task.request["networkConfiguration"]["awsvpcConfiguration"])
     if without := sum(network.get("assignPublicIp") != "ENABLED" for network in networks):
         day.notes.append(f"{without} tasks without a public IP")
 

@@ -94,6 +94,7 @@ def test_every_way_of_running_uses_the_one_revision(agents: World, completed: li
     assert [r["family"] for r in agents.stage.ecs("revisions")] == ["prefect-default"]
     assert agents.succeeded("RegisterTaskDefinition") == 1
     for id_, pid in zip(completed, agents.pids(completed), strict=True):
+        assert pid is not None
         assert pid.startswith("arn:aws:ecs:us-east-1:123456789012:cluster/default::arn:aws:ecs:")
         page = agents.logs(id_)
         assert "sleeping for 0.0 s" in page

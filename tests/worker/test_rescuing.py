@@ -13,10 +13,10 @@ from prefect_ecs_pinned.core.request import SUBMISSION_VARIABLE
 from prefect_ecs_pinned.faces.states import Seen
 from prefect_ecs_pinned.worker import claims as claims_module
 from prefect_ecs_pinned.worker.claims import Claims
-from prefect_ecs_pinned.worker.finding import is_newest_attempt, is_task_of
 from prefect_ecs_pinned.worker.moments import Moment
 from prefect_ecs_pinned.worker.pool_runs import PoolRun, PoolWorker
 from prefect_ecs_pinned.worker.rescuing import FENCED, Me, Step, next_step
+from prefect_ecs_pinned.worker.task_lookup import is_newest_attempt, is_task_of
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 RUN = UUID(int=7)
