@@ -14,13 +14,14 @@ from typing import Any, cast
 import boto3
 import psutil
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
 
 from prefect_ecs_pinned.aws.calls.api import EcsApi, LogsApi
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients, share_models
 from prefect_ecs_pinned.aws.calls.codes import SERVICES
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.calls.models import CALLED
+from prefect_ecs_pinned.aws.calls.models import CALLED, ENDPOINTS
 from prefect_ecs_pinned.aws.calls.sessions import MOST_REGIONS
 from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.core.request import submission_ids, with_submission_id
@@ -475,6 +476,31 @@ def test_models_are_cut_to_what_is_called():
             assert _spelled_out(mine) == _spelled_out(theirs)
     assert len(model.shape_names) < 150 < 3000 < len(whole.shape_names)
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov", "aws-iso"])
+def test_endpoints_are_cut_to_the_services_that_are_called(partition):
+    """Each has the endpoint and signing Region that it has with the whole list."""
+    mine: Any = boto3.Session()
+    theirs: Any = boto3.Session()
+    share_models(mine)
+    named = {"ecr" if name == "api.ecr" else name for name in ENDPOINTS}
+    assert named == set(mine.get_available_services()) & named
+    cut, whole = (s._session.get_component("endpoint_resolver") for s in (mine, theirs))
+    regions = theirs.get_available_regions("ecs", partition)
+    assert regions == mine.get_available_regions("ecs", partition)
+    for service in ENDPOINTS:
+        for region in regions:
+            found = whole.construct_endpoint(service, region, partition)
+            assert cut.construct_endpoint(service, region, partition) == found
+    for use_fips in (False, True):
+        config = Config(use_fips_endpoint=use_fips)
+        given: Any = {"aws_access_key_id": "A", "aws_secret_access_key": "b", "config": config}
+        for service in named:
+            made = [s.client(service, regions[0], **given) for s in (mine, theirs)]
+            one, other = (client.meta for client in made)
+            assert one.endpoint_url == other.endpoint_url
+    assert len(repr(cut._endpoint_data)) < len(repr(whole._endpoint_data)) / 5
 
 
 def _spelled_out(shape: Any) -> Any:

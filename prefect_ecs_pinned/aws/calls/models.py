@@ -1,9 +1,9 @@
 """AWS's service models, as the installed botocore has them; read once in a process.
 
 They are 25 MB of JSON, and most of what a session costs: all sessions share one loader. EC2's has
-700 operations, of which this package calls three. The other ones are dropped when the model has
-been read: 30,000 objects less, in which Python's garbage collector would look for the rest of the
-process's life (ADR 15).
+700 operations, of which this package calls three; the list of endpoints has 300 services, of which
+it calls eight. The other ones are dropped when the file has been read: 50,000 objects less, in
+which Python's garbage collector would look for the rest of the process's life (ADR 15).
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ CALLED: Mapping[str, frozenset[str]] = {
     "ec2": frozenset({"DescribeVpcs", "DescribeSubnets", "DescribeSecurityGroups"}),
 }
 
+#: The services that this package calls, as the list of endpoints names them (``endpointPrefix``).
+#: botocore computes the endpoints of others from the partition's pattern.
+ENDPOINTS = frozenset({"api.ecr", "ec2", "ecs", "iam", "logs", "secretsmanager", "ssm", "sts"})
+
 #: The loader of the first session, which has read the service models.
 _loaders: list[Any] = []
 
 
 class ModelLoader:
-    """botocore's loader, whose models of the services in `CALLED` have those operations alone.
+    """botocore's loader, without what this package does not call: see `CALLED` and `ENDPOINTS`.
 
     Args:
         loader: A session's own loader: its search paths hold, so an ``AWS_DATA_PATH`` does.
@@ -37,6 +41,7 @@ class ModelLoader:
     def __init__(self, loader: Any) -> None:
         self._loader = loader
         self._cut: dict[tuple[str, str | None], Mapping[str, Any]] = {}
+        self._endpoints: tuple[Mapping[str, Any], str] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -53,14 +58,34 @@ class ModelLoader:
             return model
         key = (service_name, api_version)
         if key not in self._cut:
-            # Read by a loader that is thrown away, for each keeps all that it has read.
-            paths = list(self._loader.search_paths)
-            reader = Loader(extra_search_paths=paths, include_default_search_paths=False)
-            with _no_collections():
+            with self._reader() as reader:
                 whole = reader.load_service_model(service_name, type_name, api_version)
                 self._cut[key] = cut(whole, called)
-                del whole, reader
+                del whole
         return self._cut[key]
+
+    def load_data_with_path(self, name: str) -> tuple[Mapping[str, Any], str]:
+        """A file, and where it is; see `botocore.loaders.Loader.load_data_with_path`."""
+        if name != "endpoints":
+            found: tuple[Mapping[str, Any], str] = self._loader.load_data_with_path(name)
+            return found
+        if self._endpoints is None:
+            with self._reader() as reader:
+                whole, path = reader.load_data_with_path(name)
+                self._endpoints = cut_endpoints(whole), path
+                del whole
+        return self._endpoints
+
+    def load_data(self, name: str) -> Mapping[str, Any]:
+        """A file; see `botocore.loaders.Loader.load_data`."""
+        return self.load_data_with_path(name)[0]
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Any]:
+        """A loader that is thrown away, for each keeps all that it has read."""
+        paths = list(self._loader.search_paths)
+        with _no_collections():
+            yield Loader(extra_search_paths=paths, include_default_search_paths=False)
 
 
 @contextlib.contextmanager
@@ -89,6 +114,22 @@ def cut(model: Mapping[str, Any], called: frozenset[str]) -> Mapping[str, Any]:
             shapes[name] = model["shapes"][name]
             waiting += _references(shapes[name])
     return {**model, "operations": operations, "shapes": shapes}
+
+
+def cut_endpoints(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same list of endpoints with those of the services in `ENDPOINTS`."""
+    partitions = [
+        {
+            **partition,
+            "services": {
+                name: service
+                for name, service in partition.get("services", {}).items()
+                if name in ENDPOINTS
+            },
+        }
+        for partition in data["partitions"]
+    ]
+    return {**data, "partitions": partitions}
 
 
 def _references(part: Any) -> Iterator[str]:
