@@ -83,6 +83,7 @@ class Bucket:
         self.queue: Queue[Waiter] = Queue(0.0)
         self.calls: list[Call] = []
         self.permits = 0
+        self.most_breakers = 0
         self._numbers = count()
         self._answers: list[tuple[float, int, Call]] = []
 
@@ -102,6 +103,7 @@ class Bucket:
             if self.permits % 5 == 0:
                 self.queue.tick(self.now, PACE)
             self.permits += 1
+            self.most_breakers = max(self.most_breakers, len(self.queue.breakers))
             if (turn := self.queue.next(self.now, PACE)) is not None:
                 waiter, probes = turn
                 waiter.waiting = False
@@ -220,7 +222,7 @@ DEMANDS = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     demands=st.lists(DEMANDS, min_size=1, max_size=25),
     lacks=st.sets(st.tuples(st.sampled_from("abcd"), st.sampled_from(["CPU", "MEMORY", "GPU"]))),
@@ -245,9 +247,10 @@ def test_whatever_there_is_too_little_of_the_share_holds_and_nobody_is_starved(d
     assert all(w.launched == (answer(w.demand, 0.0) is None) for w in waiters)
     calls, since = len(bucket.calls), bucket.now
     bucket.run(200)
-    most = len(bucket.queue.breakers)
-    interval = bucket.queue.interval(PACE)
-    assert len(bucket.calls) - calls <= 200 / interval * most + most
+    most = bucket.most_breakers
+    longest = max(PROBE_SECONDS, most / (PROBE_SHARE * PACE))  # between the tries of one breaker
+    share = min(PROBE_SHARE * PACE, most / PROBE_SECONDS)
+    assert len(bucket.calls) - calls <= 200 * share + most
     kinds: dict[Demand, list[Waiter]] = {}
     for waiter in waiters:
         if not waiter.launched:
@@ -257,7 +260,7 @@ def test_whatever_there_is_too_little_of_the_share_holds_and_nobody_is_starved(d
         # Those that nothing but one breaker keeps back share its turns.
         rivals = sum(bool(set(nearest[demand]) & set(other)) for other in nearest.values())
         if rivals == 1:
-            assert longest_gap(those, since, bucket.now) <= 2.5 * interval
+            assert longest_gap(those, since, bucket.now) <= 2.5 * longest
 
 
 # -- last tries ------------------------------------------------------------------------------------
@@ -356,7 +359,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(steps=STEPS)
 def test_clocks_end_as_if_everyone_were_looked_at(steps):
     """Whoever joins, is sent, waits again or leaves meanwhile; some clocks have counted before."""
