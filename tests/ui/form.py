@@ -13,7 +13,8 @@ class Form:
 
     def titles(self) -> list[str]:
         """Titles of all fields, top down."""
-        return self.page.locator(".p-label__label > span").all_inner_texts()
+        texts: list[str] = self.page.locator(".p-label__label > span").all_inner_texts()
+        return texts
 
     def field(self, title: str) -> Locator:
         label = self.page.get_by_text(title, exact=True)
@@ -24,10 +25,13 @@ class Form:
         self.field(title).locator("input, textarea").first.fill(text)
 
     def value(self, title: str) -> str:
-        return self.field(title).locator("input, textarea").first.input_value()
+        text: str = self.field(title).locator("input, textarea").first.input_value()
+        return text
 
     def placeholder(self, title: str) -> str | None:
-        return self.field(title).locator("input, textarea").first.get_attribute("placeholder")
+        box = self.field(title).locator("input, textarea").first
+        text: str | None = box.get_attribute("placeholder")
+        return text
 
     def choose(self, title: str, option: str) -> None:
         """Choose from a select."""
@@ -35,7 +39,8 @@ class Form:
         self.page.locator(".p-select-option").get_by_text(option, exact=True).click()
 
     def chosen(self, title: str) -> str:
-        return self.field(title).locator(".p-select-button__control").inner_text()
+        text: str = self.field(title).locator(".p-select-button__control").inner_text()
+        return text
 
     def options(self, title: str) -> list[str]:
         """What a select offers, blank entries left out."""

@@ -36,4 +36,5 @@ class PoolForm(Form):
         self.page.keyboard.insert_text(text)
 
     def value(self, title: str) -> str:
-        return self.variable(title).locator("input, textarea").first.input_value()
+        text: str = self.variable(title).locator("input, textarea").first.input_value()
+        return text

@@ -80,7 +80,8 @@ def window(request: pytest.FixtureRequest, chromium: Browser, address: str) -> I
 def width(page: Page) -> int:
     size = page.viewport_size
     assert size is not None
-    return size["width"]
+    wide: int = size["width"]
+    return wide
 
 
 @pytest.mark.parametrize("name", SHOWN)
