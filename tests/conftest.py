@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ HERE = Path(__file__).parent
 # moto makes 500 machine images, with volumes, whenever EC2 is asked first: 40 ms of CPU each time
 # that an embedded ECS starts. Nothing here is made of them.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+
+# A shell starts what it puts in the background with SIGINT ignored, and all that it starts inherits
+# that: then nothing here could be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Major of Prefect -> tests that need it. What is not named runs under both.
 ONLY_UNDER = {
