@@ -81,10 +81,13 @@ async def test_idle_credentials_let_go_of_what_they_hold(ecs, monkeypatch):
     """Nobody asks for others meanwhile: those in use go on, the idle ones have no thread left."""
     monkeypatch.setattr(control_plane._planes, "_kept_seconds", 0.3)
     monkeypatch.setattr(control_plane, "_TIDY_SECONDS", 0.05)
+    others = set(threading.enumerate())  # of other tests: they may end meanwhile
     used, idle = shared(access(ecs, "used")), shared(access(ecs, "idle"))
     for plane in (used, idle):
         await plane.desired(SPEC)
-    loops = [t for t in threading.enumerate() if t.name == "pinned-ecs-control"]
+    begun = set(threading.enumerate()) - others
+    loops = [thread for thread in begun if thread.name == "pinned-ecs-control"]
+    assert len(loops) == 2
     gone = weakref.ref(idle)
     del plane, idle
     await until(lambda: gc.collect() is not None and gone() is None)
