@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic.v1 import ValidationError
 from pydantic.v1.error_wrappers import ErrorWrapper
-from pydantic.v1.errors import PydanticErrorMixin
+from pydantic.v1.errors import PydanticTypeError, PydanticValueError
 
 from prefect_ecs_pinned.core.shown import HIDDEN, hidden_texts, without
 from prefect_ecs_pinned.runs.spec import FIELDS
@@ -60,7 +60,7 @@ def _hide_one(error: Any, hidden: Collection[str]) -> Any:
     exception: Exception = error.exc
     if isinstance(exception, ValidationError):
         inner: Exception = ValidationError(_hide(exception.raw_errors, hidden), exception.model)
-    elif isinstance(exception, PydanticErrorMixin):
+    elif isinstance(exception, (PydanticTypeError, PydanticValueError)):
         inner = _without_context(exception)
     else:
         kind = type(exception)
