@@ -21,7 +21,7 @@ from prefect_ecs_pinned.aws.calls.api import EcsApi, LogsApi
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients, share_models
 from prefect_ecs_pinned.aws.calls.codes import SERVICES
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
-from prefect_ecs_pinned.aws.calls.models import CALLED, ENDPOINTS
+from prefect_ecs_pinned.aws.calls.models import CALLED, ENDPOINTS, check_botocore
 from prefect_ecs_pinned.aws.calls.sessions import MOST_REGIONS
 from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.core.request import submission_ids, with_submission_id
@@ -459,6 +459,15 @@ async def test_sessions_share_the_service_models(ecs):
         share_models(session)
     loaders = [session._session.get_component("data_loader") for session in (one, other)]
     assert loaders[0] is loaders[1]
+
+
+@pytest.mark.parametrize("version", ["1.33.13", "1.27.53", "0.99.0"])
+def test_an_old_botocore_is_refused_with_what_to_do(version):
+    """boto3 comes with prefect-aws, which takes older ones."""
+    with pytest.raises(ImportError, match=r"1\.34 or newer.*pip install --upgrade boto3"):
+        check_botocore(version)
+    for new in ("1.34.0", "1.100.2", "2.0.0"):
+        check_botocore(new)
 
 
 def test_models_are_cut_to_what_is_called():

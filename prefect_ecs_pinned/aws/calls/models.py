@@ -14,9 +14,29 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+import botocore
 import botocore.session
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
+
+#: The oldest botocore that this is made for. No requirement says it: see pyproject.toml.
+_OLDEST = (1, 34)
+
+
+def check_botocore(version: str) -> None:
+    """Refuse a botocore that is too old, when this is imported.
+
+    Raises:
+        ImportError: It is.
+    """
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        raise ImportError(
+            f"prefect-ecs-pinned needs boto3 and botocore 1.34 or newer, and botocore {version} is "
+            "installed: pip install --upgrade boto3"
+        )
+
+
+check_botocore(botocore.__version__)
 
 #: Of the services whose models are cut: the operations that this package calls.
 CALLED: Mapping[str, frozenset[str]] = {
