@@ -116,7 +116,7 @@ def _canonical_structure(
                 result[name] = content
             continue
         content = _canonical_member(content, member, known_only)
-        if not _is_empty(content) and content != member.default:
+        if content != member.default and _counts(content, member):
             result[name] = content
     return result
 
@@ -148,7 +148,7 @@ def _proven(
         here = f"{path}.{name}" if path else name
         if member.of is not None:
             content = _proven_content(content, member, here, apart)
-            if not _is_empty(content):
+            if _counts(content, member):
                 result[name] = content
         elif member.known_from:
             result[name] = content
@@ -177,6 +177,10 @@ def _sort_key(item: Any) -> tuple[str, str]:
     """Order by content, whatever it is: names first, since they identify an item."""
     name = str(item.get("name", "")) if isinstance(item, Mapping) else ""
     return name, json.dumps(item, sort_keys=True, default=str)
+
+
+def _counts(content: Any, member: Member) -> bool:
+    return not _is_empty(content) or (member.kept_empty and isinstance(content, Mapping))
 
 
 def _is_empty(value: Any) -> bool:

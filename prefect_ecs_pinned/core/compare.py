@@ -4,8 +4,9 @@
   wins over any.
 - **Nominated**: the revision has our label, and everything is equal for which there is evidence
   of how ECS describes it back (`core.members`). A label can be copied together with a definition,
-  so a difference in a known member without evidence is a doubt: it is accepted only
-  of a revision that the caller's own principal registered (``registeredBy``, which ECS sets).
+  so a difference in a known member without evidence, or in which values of such members belong
+  together, is a doubt: it is accepted only of a revision that the caller's own principal registered
+  (``registeredBy``, which ECS sets).
 - **Proven**: it is what ECS answered to our own registration.
 
 Members that the tables do not know are not compared in what ECS describes. Roles given by name are
@@ -47,21 +48,28 @@ class Digests:
 
     Attributes:
         whole: Of everything but tags and the values of sizes.
+        known: The same, of the members that the tables know.
         proven: Of the members with evidence.
         unproven: Dotted path of a member without evidence -> digest of what it holds.
     """
 
     whole: str
+    known: str
     proven: str
     unproven: Mapping[str, str]
 
     @classmethod
     def of(cls, definition: Mapping[str, Any], container: str = PREFECT_CONTAINER) -> Digests:
         """The digests of a definition."""
-        form = without_sizes(canonical(_untagged(definition)), container)
-        proven, unproven = without_evidence(form)
+        bare = _untagged(definition)
+        form = without_sizes(canonical(bare), container)
+        known = without_sizes(canonical(bare, known_only=True), container)
+        proven, unproven = without_evidence(known)
         return cls(
-            digest(form), digest(proven), {path: digest(held) for path, held in unproven.items()}
+            whole=digest(form),
+            known=digest(known),
+            proven=digest(proven),
+            unproven={path: digest(held) for path, held in unproven.items()},
         )
 
 
@@ -214,9 +222,9 @@ def match(desired: Desired, observed: Observed) -> Match | None:
     unknown_tags = bool(desired.tags) and observed.tags is None
     if not equal and not (labelled and wanted.proven == theirs.proven):
         return None
-    doubts = _differing(wanted.unproven, theirs.unproven)
+    doubts = () if wanted.known == theirs.known else _differing(wanted.unproven, theirs.unproven)
     if not unknown_tags:
-        return Match(equal, labelled, () if equal else doubts)
+        return Match(equal, labelled, doubts)
     if not labelled and observed.tags_asked:
         return None  # denied: without a label it counts as having none
     return Match(False, labelled, (*doubts, "tags"), untagged=not observed.tags_asked)
@@ -267,6 +275,6 @@ def _untagged(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differing(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(
-        path for path in sorted(ours.keys() | theirs.keys()) if ours.get(path) != theirs.get(path)
-    )
+    """The members that differ; all of them if it is only to which item each value belongs."""
+    paths = sorted(ours.keys() | theirs.keys())
+    return tuple(path for path in paths if ours.get(path) != theirs.get(path)) or tuple(paths)

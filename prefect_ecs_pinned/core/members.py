@@ -56,6 +56,7 @@ class Member:
         default: What ECS fills in when the member is left out.
         of: The table of the structure, or of the items of a list of structures.
         unordered: The list has no order: it is sorted by its canonical items.
+        kept_empty: The structure means something even if all in it is default.
         known_from: Where it is known from how ECS describes it back; empty when it is unknown. Of
             a structure, its members have it.
     """
@@ -63,6 +64,7 @@ class Member:
     default: Any = ABSENT
     of: Table | None = None
     unordered: bool = False
+    kept_empty: bool = False
     known_from: str = ""
 
 
@@ -197,15 +199,19 @@ _VOLUME = _bag(
             _known(ACCEPTED, "fileSystemId", "rootDirectory"),
             {"authorizationConfig": _structure(_known(ACCEPTED, "credentialsParameter", "domain"))},
         ),
-        "dockerVolumeConfiguration": _structure(
-            _known(
-                ACCEPTED,
-                "driver",
-                "driverOpts",
-                "labels",
-                autoprovision=_FALSE,
-                scope=Member(default="task"),
-            )
+        # A volume of Docker's, and not a directory of the host.
+        "dockerVolumeConfiguration": replace(
+            _structure(
+                _known(
+                    ACCEPTED,
+                    "driver",
+                    "driverOpts",
+                    "labels",
+                    autoprovision=_FALSE,
+                    scope=Member(default="task"),
+                )
+            ),
+            kept_empty=True,
         ),
         "efsVolumeConfiguration": _structure(
             _known(

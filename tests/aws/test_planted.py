@@ -150,3 +150,52 @@ async def test_a_planted_copy_is_never_run(clients, path):
         assert (first.how, first.arn == own) == (
             ("found", True) if beside else ("registered", False)
         )
+
+
+UDP = {"protocol": "udp"}
+FILES = [{"value": f"arn:aws:s3:::files/{n}.env", "type": "s3"} for n in range(2)]
+
+#: What is asked for, and a copy in which no member has a value that is new.
+SHAPES = {
+    "values in other items": (
+        {"portMappings": [{"containerPortRange": "80-90"}, {"containerPortRange": "1-9", **UDP}]},
+        {"portMappings": [{"containerPortRange": "80-90", **UDP}, {"containerPortRange": "1-9"}]},
+    ),
+    "another kind of volume": (
+        {"volumes": [{"name": "data"}]},
+        {"volumes": [{"name": "data", "dockerVolumeConfiguration": {"scope": "task"}}]},
+    ),
+    "items in another order": (
+        {"environmentFiles": [FILES[0], FILES[1]]},
+        {"environmentFiles": [FILES[1], FILES[0]]},
+    ),
+    "one item twice": (
+        {"environment": [{"name": "A", "value": "1"}]},
+        {"environment": [{"name": "A", "value": "1"}, {"name": "A", "value": "1"}]},
+    ),
+    "a value that is empty": (
+        {"dockerLabels": {}},
+        {"dockerLabels": {"team": ""}},
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_planted_copy_of_another_shape_is_never_run(clients, shape):
+    """Nor adopted if it has no label."""
+    asked, copied = SHAPES[shape]
+    for labelled_ in (True, False):
+        wanted = Desired(shaped(asked, f"{shape.replace(' ', '-')}-{labelled_}"))
+        forged = shaped(copied, wanted.family)
+        if labelled_:
+            forged = labelled(forged, wanted.fingerprint)
+        clients.ecs.register_task_definition(**forged)
+        assert [(await pin(clients, wanted)).how for _ in range(2)] == ["registered", "found"]
+
+
+def shaped(members: dict[str, Any], family: str) -> dict[str, Any]:
+    """A definition with members of its own, or of its container."""
+    container = {"name": "prefect", "image": "flows:1", "memoryReservation": 512}
+    if "volumes" in members:
+        return {"family": family, "containerDefinitions": [container], **members}
+    return {"family": family, "containerDefinitions": [{**container, **members}]}

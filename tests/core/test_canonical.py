@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import botocore.session
@@ -14,8 +15,10 @@ from prefect_ecs_pinned.core.canonical import (
     Table,
     canonical,
     task_size,
+    without_evidence,
 )
 from tests.core.echo import echo
+from tests.core.model import Path, inner, request_shape
 
 RICH = {
     "family": "etl",
@@ -147,3 +150,47 @@ def _without_table(shape, table: Table, path: str = "") -> list[str]:
         else:
             without += _without_table(inner, of, f"{name}.")
     return without
+
+
+# -- structures with nothing in them ---------------------------------------------------------------
+
+
+def empty_structures(shape: Any = None, path: Path = ()) -> Iterator[Path]:
+    """Structures without required members, recursively; items of lists are no members."""
+    for name, member in (shape or request_shape()).members.items():
+        if inner(member).type_name != "structure":
+            continue
+        if member.type_name == "structure" and not member.required_members:
+            yield (*path, name)
+        yield from empty_structures(inner(member), (*path, name))
+
+
+def with_structure(path: Path, filled: dict[str, Any] | None) -> dict[str, Any]:
+    """A definition with a structure, or without it."""
+    shape = request_shape()
+    whole: dict[str, Any] = {"family": "f", "containerDefinitions": [{"name": "prefect"}]}
+    where = whole
+    for name in path[:-1]:
+        shape = inner(shape).members[name]
+        if shape.type_name == "list":
+            where = where.setdefault(name, [{"name": "x"}])[0]
+        else:
+            where = where.setdefault(name, {"fileSystemId": "x"})
+    if filled is not None:
+        where[path[-1]] = filled
+    return whole
+
+
+#: Kinds of volumes: one of Docker's is none of the host's directories.
+KINDS = {("volumes", "dockerVolumeConfiguration"): {"scope": "task", "autoprovision": False}}
+
+
+@pytest.mark.parametrize("path", list(empty_structures()), ids=".".join)
+def test_an_empty_structure_means_something_only_where_it_chooses_a_kind(path):
+    """Elsewhere it is as if it was left out. ECS fills in what is default."""
+    form = canonical(with_structure(path, {}))
+    assert (form != canonical(with_structure(path, None))) == (path in KINDS)
+    assert form == canonical(with_structure(path, KINDS.get(path, {})))
+    known, _ = without_evidence(form)
+    bare, _ = without_evidence(canonical(with_structure(path, None)))
+    assert (known != bare) == (path in KINDS)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from prefect_ecs_pinned.core.compare import Desired, Match, Observed, match
+from prefect_ecs_pinned.core.compare import Desired, Digests, Match, Observed, match
 from prefect_ecs_pinned.core.fingerprint import fingerprint, labelled
 from prefect_ecs_pinned.core.plan import (
     Adopt,
@@ -102,6 +104,92 @@ def test_ones_own_revision_is_believed_where_there_is_no_evidence(path, definiti
     assert decision.arn == own.arn
     (doubt,) = decision.doubts
     assert doubt.split(".")[-1] == path[-1]
+
+
+def lists_of(document: Any) -> Iterator[list[dict[str, Any]]]:
+    """The lists of two structures or more, at any level."""
+    for part in document.values() if isinstance(document, dict) else document:
+        if isinstance(part, dict | list):
+            yield from lists_of(part)
+    if isinstance(document, list) and len([i for i in document if isinstance(i, dict)]) > 1:
+        yield document
+
+
+def structures_of(item: dict[str, Any], other: dict[str, Any]) -> Iterator[tuple[Any, Any, str]]:
+    """Two structures in the same place of two items, and a member that differs; at any level."""
+    for name in sorted(item.keys() | other.keys()):
+        one, two = item.get(name), other.get(name)
+        if one != two:
+            yield item, other, name
+        if isinstance(one, dict) and isinstance(two, dict):
+            yield from structures_of(one, two)
+
+
+def exchange(one: dict[str, Any], two: dict[str, Any], name: str) -> None:
+    """Give each the member of the other, or none if the other has none."""
+    values = one.pop(name, None), two.pop(name, None)
+    for structure, value in zip((two, one), values, strict=True):
+        if value is not None:
+            structure[name] = value
+
+
+@settings(generated, max_examples=100 * EXAMPLES)
+@given(definition=definitions(), data=st.data(), own=st.booleans())
+def test_a_copy_with_values_in_other_items_is_another_one(definition, data, own):
+    """All values are there, and none is where it was: a member of two items is exchanged."""
+    desired = Desired(definition)
+    copied = copy.deepcopy(definition)
+    places = [
+        place
+        for items in lists_of(copied)
+        for one, two in itertools.combinations(items, 2)
+        for place in structures_of(one, two)
+    ]
+    assume(places)
+    exchange(*data.draw(st.sampled_from(places)))
+    assume(Digests.of(copied).known != Digests.of(definition).known)
+    made = planted(copied, desired, by=OWN_AGAIN if own else OTHER)
+    decision = decide(desired, [made], caller=OWN)
+    assert isinstance(decision, Register) or (own and decision.doubts)
+
+
+@pytest.mark.parametrize(
+    ("member", "items"),
+    [
+        (
+            "portMappings",
+            [{"containerPortRange": "80-90"}, {"containerPortRange": "1-9", "protocol": "udp"}],
+        ),
+        (
+            "resourceRequirements",
+            [
+                {
+                    "type": "GPU",
+                    "value": "1",
+                    "sharingStrategy": {"nvidiaMps": {"memory": n, "maxComputePercent": n}},
+                }
+                for n in (1, 2)
+            ],
+        ),
+    ],
+)
+def test_which_values_belong_together_is_no_matter_of_belief(member, items):
+    """Neither member differs by itself; the copy is believed of one's own principal only."""
+    definition = {**PLAIN, "containerDefinitions": [{"name": "prefect", "image": "x", member: items}]}
+    desired = Desired(definition)
+    places = list(structures_of(*copy.deepcopy(items)))
+    assert places
+    for number, _ in enumerate(places):
+        copied = copy.deepcopy(definition)
+        one, two, name = list(structures_of(*copied["containerDefinitions"][0][member]))[number]
+        exchange(one, two, name)
+        if Digests.of(copied) == Digests.of(definition):
+            continue  # the items themselves have changed places
+        found = planted(copied, desired, by=OWN_AGAIN)
+        assert isinstance(decide(desired, [found], caller=OTHER), Register)
+        decision = decide(desired, [found], caller=OWN)
+        assert isinstance(decision, Reuse)
+        assert decision.doubts
 
 
 @generated
