@@ -9,6 +9,7 @@ undoes it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,12 +24,16 @@ __all__ = [
     "Member",
     "Table",
     "canonical",
+    "size_number",
     "task_size",
     "without_evidence",
 ]
 
 #: Docker label on the Prefect container that carries the fingerprint inside the revision.
 FINGERPRINT_LABEL = "prefect-ecs-pinned.fingerprint"
+
+#: CPU units or MiB; Python reads no number of thousands of digits.
+_SIZE = re.compile(r"[0-9]{1,18}")
 
 #: What ECS adds when it describes a revision (API_TaskDefinition); no input of a registration.
 DESCRIBED_ONLY = frozenset(
@@ -103,6 +108,12 @@ def task_size(value: Any) -> str:
             except (ValueError, OverflowError):
                 return text
     return lowered if lowered.isascii() and lowered.isdigit() else text
+
+
+def size_number(value: Any) -> int | None:
+    """A task-level size as a number; None for any other text, and for more digits than AWS has."""
+    digits = task_size(value)
+    return int(digits) if _SIZE.fullmatch(digits) else None
 
 
 def _canonical_structure(

@@ -48,7 +48,7 @@ class Digests:
 
     Attributes:
         whole: Of everything but tags and the values of sizes.
-        known: The same, of the members that the tables know.
+        known: The same, of the members that are in the tables.
         proven: Of the members with evidence.
         unproven: Dotted path of a member without evidence -> digest of what it holds.
     """

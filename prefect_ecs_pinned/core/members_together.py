@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_ecs_pinned.core.canonical import task_size
+from prefect_ecs_pinned.core.canonical import size_number
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -28,8 +28,7 @@ def check_members(definition: Mapping[str, Any]) -> None:
     """
     if "FARGATE" in (definition.get("requiresCompatibilities") or ()):
         _check_fargate(definition)
-    memory = task_size(definition.get("memory") or "")
-    most = int(memory) if memory.isascii() and memory.isdigit() else 0
+    most = size_number(definition.get("memory") or "") or 0
     for container in definition["containerDefinitions"]:
         _check_memory(container, most, "memory" in definition)
 

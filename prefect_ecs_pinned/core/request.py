@@ -7,13 +7,12 @@ shape that `ECSTask` sends (prefect-aws 0.4, ``ECSTask._prepare_task_run``).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_ecs_pinned.core.alike import VARIABLES
-from prefect_ecs_pinned.core.canonical import task_size
+from prefect_ecs_pinned.core.canonical import size_number, task_size
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.placement import check_placement, placed, providers, runs_on_fargate
 from prefect_ecs_pinned.core.shown import named
@@ -49,9 +48,6 @@ FARGATE_SIZES: Mapping[int, Sequence[int]] = {
     8192: range(16384, 61440 + 1, 4096),
     16384: range(32768, 122880 + 1, 8192),
 }
-
-#: A size in MiB; longer ones are not sizes, nor numbers that Python reads.
-_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -288,11 +284,11 @@ def check(
 def _check_size(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
     overrides = request.get("overrides") or {}
     cpu = task_size(overrides.get("cpu") or definition.get("cpu") or "")
-    memory = task_size(overrides.get("memory") or definition.get("memory") or "")
+    memory = size_number(overrides.get("memory") or definition.get("memory") or "")
     offered = next((o for units, o in FARGATE_SIZES.items() if str(units) == cpu), None)
-    if offered is None or not _NUMBER.fullmatch(memory):
+    if offered is None or memory is None:
         return
-    if int(memory) not in offered:
+    if memory not in offered:
         raise ConfigurationError(
             "cannot launch on Fargate",
             f"there is no size with cpu {cpu} and memory {memory}",

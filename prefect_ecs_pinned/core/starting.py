@@ -92,5 +92,5 @@ def _named(overrides: Sequence[Mapping[str, Any]], container_name: str) -> list[
 
 def _tags(start: Mapping[str, Any], request: Mapping[str, Any]) -> list[dict[str, str]]:
     own = {tag["key"]: tag["value"] for tag in request.get("tags") or ()}
-    given = {tag["key"]: tag["value"] for tag in start.get("tags") or ()}
+    given = {tag["key"]: tag.get("value") or "" for tag in start.get("tags") or ()}
     return tags_of({**{key: given[key] for key in given if key not in own}, **own})

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.aws.calls.api import check_run_task
-from prefect_ecs_pinned.aws.calls.models import input_shape
-from prefect_ecs_pinned.aws.pinning.registrable import check_values
+from prefect_ecs_pinned.aws.pinning.registrable import read_request
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import check, check_reserved
@@ -104,7 +103,7 @@ def well_formed_request(
     # What else is sent has values of the fields' own types.
     given = request if spec.task_customizations else spec.job_request
     if given:
-        check_values(given, input_shape("ecs", "RunTask"), _WHAT)
+        read_request(given)
     _check_limits(request)
     if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision
-from prefect_ecs_pinned.aws.pinning.registrable import make, understood
+from prefect_ecs_pinned.aws.pinning.registrable import make, read_definition
 from prefect_ecs_pinned.core.canonical import DESCRIBED_ONLY
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.patches import patched
@@ -130,13 +130,20 @@ def definition_spec(
 
 
 def _base(spec: RunSpec) -> dict[str, Any] | None:
-    """``task_definition``, without what a described definition has more when it is pasted."""
     if spec.task_definition is None:
         return None
-    base: Any = spec.task_definition
-    if isinstance(base, Mapping):
-        base = {name: content for name, content in base.items() if name not in DESCRIBED_ONLY}
-    return understood(base)
+    return read_pasted(spec.task_definition)
+
+
+def read_pasted(given: Any) -> dict[str, Any]:
+    """A definition that somebody has written, or has copied from what ECS describes.
+
+    Raises:
+        ConfigurationError: A member is unknown or of another type; the message has its path.
+    """
+    if isinstance(given, Mapping):
+        given = {name: content for name, content in given.items() if name not in DESCRIBED_ONLY}
+    return read_definition(given)
 
 
 def _refuse_changes(spec: RunSpec, linked: Desired, desired: Desired) -> None:

@@ -14,6 +14,7 @@ from prefect.workers.base import BaseJobConfiguration
 from prefect_aws.workers.ecs_worker import ECSJobConfiguration
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
 from prefect_ecs_pinned.core.placement import MANAGED_INSTANCES, providers
 from prefect_ecs_pinned.core.showable import OF_JOBS
 from prefect_ecs_pinned.core.shown import named, part, plain, shown
@@ -89,6 +90,29 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
     def network_configuration_requires_vpc_id(self) -> PinnedECSJobConfiguration:
         """Instead of the parent's: no VPC is needed, since ECS itself refuses other subnets."""
         return self
+
+    @model_validator(mode="after")
+    def container_name_default_from_task_definition(self) -> PinnedECSJobConfiguration:
+        """As the parent's, of whatever shape the definition is: `worker.spec` checks it."""
+        if self.container_name is None:
+            names = [c.get("name") for c in self._containers if isinstance(c, Mapping)]
+            name = PREFECT_CONTAINER if PREFECT_CONTAINER in names else next(iter(names), None)
+            self.container_name = name if isinstance(name, str) else None
+        return self
+
+    @model_validator(mode="after")
+    def at_least_one_container_is_essential(self) -> PinnedECSJobConfiguration:
+        """As the parent's, of whatever shape the definition is."""
+        if self._containers and all(
+            isinstance(c, Mapping) and c.get("essential") is False for c in self._containers
+        ):
+            raise ValueError("at least one container in task_definition has to be essential")
+        return self
+
+    @property
+    def _containers(self) -> list[Any]:
+        listed = self.task_definition.get("containerDefinitions")
+        return listed if isinstance(listed, list) else []
 
     @property
     def start_timeout_seconds(self) -> int:

@@ -16,16 +16,23 @@ from uuid import UUID
 
 import prefect
 from prefect.utilities.dockerutils import get_prefect_image_name
-from prefect.utilities.processutils import command_from_string
 
+from prefect_ecs_pinned.aws.pinning.registrable import read_request
 from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
 from prefect_ecs_pinned.core.placement import MANAGED_INSTANCES, on_fargate_providers
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
+from prefect_ecs_pinned.runs.revision import read_pasted
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
-from prefect_ecs_pinned.worker.template import container_override, without_empty, without_null
+from prefect_ecs_pinned.worker.template import (
+    check_names,
+    in_shape,
+    without_empty,
+    without_null,
+    words_of,
+)
 
 _WHAT = "cannot run the job"
 
@@ -71,7 +78,7 @@ def run_spec(
         inherited_env={
             k: v for k, v in configuration.env.items() if k not in explicit and v is not None
         },
-        command=command_from_string(configuration.command) if configuration.command else None,
+        command=words_of(configuration.command) if configuration.command else None,
         labels={key: value for key, value in configuration.labels.items() if value is not None},
         secrets=_secrets(configuration, described),
         launch_type=launch_type,
@@ -83,7 +90,7 @@ def run_spec(
         security_groups=configuration.security_groups or None,
         assign_public_ip=configuration.assign_public_ip,
         cloudwatch_logs=None if described is not None else _logs(configuration, pool),
-        network_configuration=configuration.network_configuration or None,
+        network_configuration=_network_configuration(configuration),
         job_request=request,
         launch_timeout_seconds=configuration.launch_timeout_seconds,
         task_start_timeout_seconds=configuration.start_timeout_seconds,
@@ -113,17 +120,19 @@ def _default_family(pool: str) -> str:
 
 def _definition(configuration: PinnedECSJobConfiguration, pool: str) -> dict[str, Any]:
     """``task_definition`` with what it leaves to the worker: a family, a container, its image."""
-    definition: dict[str, Any] = without_empty(configuration.task_definition)
-    containers = [c for c in definition.get("containerDefinitions") or [] if c]
-    definition["containerDefinitions"] = containers
+    given = without_empty(configuration.task_definition)
+    if isinstance(listed := given.get("containerDefinitions"), list):
+        given["containerDefinitions"] = [container for container in listed if container]
+    definition = read_pasted(given)
+    containers = definition.setdefault("containerDefinitions", [])
     name = _container_name(configuration, definition)
     container = prefect_container(definition, name)
     if container is None:
         container = _unnamed_container(containers, name)
     container.setdefault("image", _default_image())
     for each in containers:
-        if isinstance(each, dict) and isinstance(each.get("environment"), list):
-            each["environment"] = [v for v in each["environment"] if v.get("value") is not None]
+        if "environment" in each:
+            each["environment"] = [v for v in each["environment"] if "value" in v]
     definition.setdefault("family", _default_family(pool))
     return definition
 
@@ -177,21 +186,29 @@ def _request(configuration: PinnedECSJobConfiguration) -> dict[str, Any]:
     request = {name: value for name, value in request.items() if value not in ("", [], {})}
     if request.get("count") == 1:
         del request["count"]  # what RunTask assumes
-    if isinstance(tags := request.get("tags"), Mapping):
-        request["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
-    if not isinstance(overrides := request.get("overrides"), dict):
-        return request
-    for size in ("cpu", "memory"):
-        if overrides.get(size):
-            overrides[size] = str(overrides[size])
+    request = read_request(in_shape(request))
+    check_names(request)
     dropped = {
         name
         for name in (*configuration.explicit_env, *configuration.prefect_secrets)
         if configuration.explicit_env.get(name) is None or _is_secret(configuration, name)
     }
-    containers = overrides.get("containerOverrides") or []
-    overrides["containerOverrides"] = [container_override(c, dropped) for c in containers if c]
+    for override in request.get("overrides", {}).get("containerOverrides", ()):
+        if "environment" in override:
+            override["environment"] = [
+                variable
+                for variable in override["environment"]
+                if "value" in variable and variable["name"] not in dropped
+            ]
     return request
+
+
+def _network_configuration(configuration: PinnedECSJobConfiguration) -> dict[str, Any] | None:
+    """``network_configuration`` in the shape of RunTask's awsvpcConfiguration; None for none."""
+    given = without_null(configuration.network_configuration or {})
+    read = read_request({"networkConfiguration": {"awsvpcConfiguration": given}})
+    network: dict[str, Any] = read["networkConfiguration"]["awsvpcConfiguration"]
+    return network or None
 
 
 def _placement(

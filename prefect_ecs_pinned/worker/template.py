@@ -5,46 +5,123 @@ Where a variable is not set, Prefect's rendering leaves a member out, or null, o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.utilities.processutils import command_from_string
 
+from prefect_ecs_pinned.errors import ConfigurationError
 
-def without_empty(value: Any) -> Any:
+#: Levels of a document that are copied. No member of ECS's requests lies so deep; the check of the
+#: request refuses what does.
+_MOST_LEVELS = 32
+
+#: Of a task's size, which is a 32-bit number.
+_SIZE_BITS = 32
+
+
+def without_empty(value: Any, levels: int = _MOST_LEVELS) -> Any:
     """A copy without members that are null or empty: placeholders that nothing was set for.
 
     0 and false are values, and so is a variable's empty text.
     """
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and levels:
         return {
-            key: without_empty(item)
+            key: without_empty(item, levels - 1)
             for key, item in value.items()
-            if item is not None and (item != "" or key == "value") and item not in ([], {})
+            if item is not None and (item != "" or key == "value") and not _is_bare(item)
         }
-    if isinstance(value, list | tuple):
-        return [without_empty(item) for item in value]
+    if isinstance(value, list | tuple) and levels:
+        return [without_empty(item, levels - 1) for item in value]
     return value
 
 
-def container_override(override: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:
-    """Overrides of a container in API_ContainerOverride's shape."""
-    command, environment = override.get("command"), override.get("environment")
-    if isinstance(command, str):
-        override["command"] = command_from_string(command)
-    if isinstance(environment, Mapping):
-        environment = [{"name": name, "value": value} for name, value in environment.items()]
-    if environment is not None:
-        override["environment"] = [
-            v for v in environment if v.get("value") is not None and v.get("name") not in dropped
-        ]
+def _is_bare(item: Any) -> bool:
+    return isinstance(item, list | tuple | Mapping) and not item
+
+
+def without_null(value: Any, levels: int = _MOST_LEVELS) -> Any:
+    """A copy without members that are null."""
+    if isinstance(value, Mapping) and levels:
+        return {k: without_null(item, levels - 1) for k, item in value.items() if item is not None}
+    if isinstance(value, list | tuple) and levels:
+        return [without_null(item, levels - 1) for item in value]
+    return value
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command, as a shell takes them apart.
+
+    Raises:
+        ConfigurationError: A quotation is not closed.
+    """
+    try:
+        return command_from_string(command)
+    except ValueError:
+        why = "a quotation of the command is not closed"
+    raise ConfigurationError("cannot run the job", why, "correct the command")
+
+
+# -- shapes that RunTask does not have, and that have one meaning ----------------------------------
+
+
+def in_shape(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with tags and variables as lists, commands as words, and sizes as text.
+
+    What has another shape stays as it is.
+
+    Raises:
+        ConfigurationError: A quotation of a command is not closed.
+    """
+    result = dict(request)
+    if isinstance(tags := result.get("tags"), Mapping):
+        result["tags"] = [{"key": key, "value": value} for key, value in tags.items()]
+    if isinstance(given := result.get("overrides"), Mapping):
+        overrides = result["overrides"] = dict(given)
+        for size in ("cpu", "memory"):
+            number = overrides.get(size)
+            if type(number) is int and number.bit_length() < _SIZE_BITS:
+                overrides[size] = str(number)
+        if isinstance(containers := overrides.get("containerOverrides"), list):
+            overrides["containerOverrides"] = [_container_override(c) for c in containers if c]
+    return result
+
+
+def _container_override(given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    override = dict(given)
+    if isinstance(command := override.get("command"), str):
+        override["command"] = words_of(command)
+    if isinstance(variables := override.get("environment"), Mapping):
+        override["environment"] = [{"name": name, "value": v} for name, v in variables.items()]
     return override
 
 
-def without_null(value: Any) -> Any:
-    """A copy without members that are null."""
-    if isinstance(value, Mapping):
-        return {key: without_null(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [without_null(item) for item in value]
-    return value
+def check_names(request: Mapping[str, Any]) -> None:
+    """Refuse tags, variables and overrides of containers without a name, which ECS cannot use.
+
+    The first of the overrides need not have one: it is that of the container for the flow.
+
+    Args:
+        request: In RunTask's shape.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    containers = (request.get("overrides") or {}).get("containerOverrides") or []
+    where = "overrides.containerOverrides"
+    others = [{"name": "of the container for the flow"}, *containers[1:]]
+    lists = [("tags", request.get("tags") or [], "key"), (where, others, "name")]
+    lists += [
+        (f"{where}[{number}].environment", container.get("environment") or [], "name")
+        for number, container in enumerate(containers)
+    ]
+    for path, items, member in lists:
+        for number, item in enumerate(items):
+            if not item.get(member):
+                raise ConfigurationError(
+                    "cannot launch",
+                    f"{path}[{number}] has no {member}",
+                    "correct task_run_request of the work pool; see API_RunTask",
+                )

@@ -150,7 +150,7 @@ def test_a_copy_with_values_in_other_items_is_another_one(definition, data, own)
     assume(Digests.of(copied).known != Digests.of(definition).known)
     made = planted(copied, desired, by=OWN_AGAIN if own else OTHER)
     decision = decide(desired, [made], caller=OWN)
-    assert isinstance(decision, Register) or (own and decision.doubts)
+    assert isinstance(decision, Register) or (own and getattr(decision, "doubts", ()))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,10 @@ def test_a_copy_with_values_in_other_items_is_another_one(definition, data, own)
 )
 def test_which_values_belong_together_is_no_matter_of_belief(member, items):
     """Neither member differs by itself; the copy is believed of one's own principal only."""
-    definition = {**PLAIN, "containerDefinitions": [{"name": "prefect", "image": "x", member: items}]}
+    definition = {
+        **PLAIN,
+        "containerDefinitions": [{"name": "prefect", "image": "x", member: items}],
+    }
     desired = Desired(definition)
     places = list(structures_of(*copy.deepcopy(items)))
     assert places

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from collections.abc import Iterator
 from typing import Any
 
+from botocore.validate import ParamValidator
+
 from prefect_ecs_pinned.aws.calls.models import input_shape
+from tests.core.model import leaves
+
+#: How many are tried, and with which seed.
+DOCUMENTS = int(os.environ.get("GENERATED_DOCUMENTS", "500"))
+SEED = 0 if DOCUMENTS < 1000 else random.SystemRandom().randrange(2**31)
 
 SHAPE = input_shape("ecs", "RegisterTaskDefinition")
 
 #: Members whose values ECS takes one from another; they are left out of most definitions.
 _SPECIAL = ("family", "tags", "cpu", "memory", "requiresCompatibilities", "networkMode")
 
-_SCALARS = (
+SCALARS = (
     *(None, True, False, 0, -1, 7, 256, 1.5, 2**31, 2**53, 2**70, 10**5000),
     *(float("inf"), float("nan"), 1e300, "", " ", "prefect", "512", "1 vCPU", "2GB", "1e999GB"),
     *("9" * 5000, "²", "٣", "\ud800", "é" * 300, "nanGB", "infvCPU", "a\nb", "aws:x", b"bytes"),
@@ -25,6 +33,12 @@ _NAMES = (
     *("taskDefinition", "task_definition", "environment", "Image", "key", "", "a.b", "\ud800"),
     *("network-mode", "networkMode", "tags", "family", "secrets", "logConfiguration", "frobnicate"),
 )
+
+
+def assert_accepted(operation: str, request: Any) -> None:
+    """Fail with what botocore says of a request that it does not accept."""
+    report = ParamValidator().validate(request, input_shape("ecs", operation))
+    assert not report.has_errors(), report.generate_report()
 
 
 def documents(count: int, seed: int = 0) -> Iterator[Any]:
@@ -94,13 +108,33 @@ def mutated(document: dict[str, Any], rng: random.Random) -> Any:
         elif way == 4:
             holder[place] = repr(place) + "=text"
         elif way == 5:
-            holder[place] = dict.fromkeys(_NAMES[:3], rng.choice(_SCALARS))
+            holder[place] = dict.fromkeys(_NAMES[:3], rng.choice(SCALARS))
         else:
-            holder[place] = rng.choice(_SCALARS)
+            holder[place] = rng.choice(SCALARS)
     if rng.random() < 0.02 and (places := list(_places(document))):
         holder, place = rng.choice(places)
         holder[place] = _deep(rng)
     return rng.choice([document] * 20 + [{"taskDefinition": document}, [document]])
+
+
+def one_odd_value() -> Iterator[dict[str, Any]]:
+    """Each value of `SCALARS` in each member, by itself, of a definition that has what it needs."""
+    for path in leaves():
+        for value in SCALARS:
+            yield _with(path, value)
+
+
+def _with(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    definition: dict[str, Any] = {"containerDefinitions": [{"name": "prefect", "image": "i:1"}]}
+    where, shape = definition, SHAPE
+    for name in path[:-1]:
+        shape = shape.members[name]
+        below: Any = [{}] if shape.type_name == "list" else {}
+        where = where.setdefault(name, below)
+        if shape.type_name == "list":
+            where, shape = where[0], shape.member
+    where[path[-1]] = value
+    return definition
 
 
 def _keys(holder: Any) -> Any:
@@ -127,7 +161,7 @@ def anything(rng: random.Random, levels: int = 4) -> Any:
         return _deep(rng)
     kind = rng.random()
     if levels == 0 or kind < 0.3:
-        return rng.choice(_SCALARS)
+        return rng.choice(SCALARS)
     size = rng.randrange(4)
     if kind < 0.5:
         return [anything(rng, levels - 1) for _ in range(size)]

@@ -5,27 +5,20 @@
 
 from __future__ import annotations
 
-import os
-import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.validate import ParamValidator
 from prefect_aws import AwsCredentials
 from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned import PinnedECSTask
-from prefect_ecs_pinned.aws.calls.models import input_shape
 from prefect_ecs_pinned.core.fingerprint import labelled
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.check import checked_request
 from prefect_ecs_pinned.runs.revision import choose, definition_spec, make_now
 from prefect_ecs_pinned.runs.spec import RunSpec
-from tests.runs.nonsense import documents
-
-DOCUMENTS = int(os.environ.get("GENERATED_DOCUMENTS", "500"))
-SEED = 0 if DOCUMENTS < 1000 else random.SystemRandom().randrange(2**31)
+from tests.runs.nonsense import DOCUMENTS, SEED, assert_accepted, documents, one_odd_value
 
 LAUNCH_TYPES = ("FARGATE", "FARGATE_SPOT", "EC2", "EXTERNAL", None)
 BASE = RunSpec(default_family="prefect-etl", log_prefix="ECSTask", image="flows:1")
@@ -51,11 +44,6 @@ def _requests(spec: RunSpec) -> tuple[Any, Any]:
     return labelled(desired.definition, desired.fingerprint), request
 
 
-def _accepted(operation: str, request: Any) -> None:
-    report = ParamValidator().validate(request, input_shape("ecs", operation))
-    assert not report.has_errors(), report.generate_report()
-
-
 def test_nonsense_is_a_configuration_error_or_works() -> None:
     """Half of the documents are valid ones, mutated; some of both kinds come through."""
     accepted, refused = 0, []
@@ -69,12 +57,29 @@ def test_nonsense_is_a_configuration_error_or_works() -> None:
         except Exception as error:
             raise AssertionError(f"document {number} of seed {SEED}: {error!r}") from error
         else:
-            _accepted("RegisterTaskDefinition", definition)
-            _accepted("RunTask", request)
+            assert_accepted("RegisterTaskDefinition", definition)
+            assert_accepted("RunTask", request)
             accepted += 1
     assert accepted > DOCUMENTS // 20
     assert len(refused) > DOCUMENTS // 4
     assert all(error.why and error.hint for error in refused)
+
+
+@pytest.mark.parametrize("launch_type", ["FARGATE", "EC2"])
+def test_one_odd_value_is_a_configuration_error_or_works(launch_type) -> None:
+    """Each in each member, beside nothing else that could be refused first."""
+    accepted = refused = 0
+    for number, document in enumerate(one_odd_value()):
+        try:
+            _requests(replace(BASE, task_definition=document, launch_type=launch_type))
+        except ConfigurationError as error:
+            refused += bool(error.why)
+        except Exception as error:
+            raise AssertionError(f"document {number}: {error!r}") from error
+        else:
+            accepted += 1
+    assert accepted > 100
+    assert refused > 1000
 
 
 def test_a_block_of_nonsense_is_refused_with_a_message() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefect_ecs_pinned.aws.pinning.registrable import make, understood
+from prefect_ecs_pinned.aws.pinning.registrable import make, read_definition
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.revision import definition_spec
@@ -63,7 +63,7 @@ def test_a_null_member_is_an_absent_one(number):
     request = REQUESTS[number]
     nulls = filled(request, request_shape())
     assert repr(nulls).count("None") > 40
-    assert understood(nulls) == understood(request)
+    assert read_definition(nulls) == read_definition(request)
     if (accepted := _made_or_refused(request)) is not None:
         assert made(nulls).fingerprint == accepted.fingerprint
 

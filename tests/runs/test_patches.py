@@ -28,8 +28,7 @@ from prefect_ecs_pinned.errors import ConfigurationError, OverridesTooLarge
 from prefect_ecs_pinned.runs.check import checked_request, unread
 from prefect_ecs_pinned.runs.revision import definition_spec, named_revision
 from prefect_ecs_pinned.runs.spec import RunSpec
-from tests.runs.nonsense import anything
-from tests.runs.test_nonsense import DOCUMENTS, SEED, _accepted
+from tests.runs.nonsense import DOCUMENTS, SEED, anything, assert_accepted
 
 SHAPE = input_shape("ecs", "RunTask")
 ROLE = "arn:aws:iam::123456789012:role/r"
@@ -117,7 +116,7 @@ def test_a_patch_is_refused_or_makes_a_request_that_can_be_sent() -> None:
         except Exception as error:
             raise AssertionError(f"patches {number} of seed {SEED}: {error!r}") from error
         else:
-            _accepted("RunTask", {"taskDefinition": "prefect-etl", **request})
+            assert_accepted("RunTask", {"taskDefinition": "prefect-etl", **request})
             sent += 1
         if number % 10 == 0:
             fields = {"task_customizations": patches, "launch_type": launch_type, "image": "i:1"}

@@ -64,7 +64,7 @@ def make(spec: DefinitionSpec) -> Desired:
     return desired
 
 
-def understood(definition: Any) -> dict[str, Any]:
+def read_definition(definition: Any) -> dict[str, Any]:
     """A definition that somebody has written, in the types of RegisterTaskDefinition.
 
     Members that are null are left out. Text is taken for a number where a number belongs, and a
@@ -83,27 +83,25 @@ def understood(definition: Any) -> dict[str, Any]:
     return result
 
 
-def check_values(request: Mapping[str, Any], shape: Any, what: str) -> None:
-    """Refuse values of a request that botocore lets pass, and ECS does not read.
+def read_request(request: Any) -> dict[str, Any]:
+    """A RunTask request that somebody has written, in the types of RunTask.
 
-    These are truths and numbers out of range where a whole number belongs, and text that is not
-    one.
+    Refused is, too, what botocore lets pass and ECS does not read: truths and numbers out of range
+    where a whole number belongs, and text that is not one.
 
     Args:
-        request: Of the shape, as botocore's validator has it.
-        shape: botocore's.
-        what: What cannot be done.
+        request: Of any shape; not changed.
 
     Raises:
-        ConfigurationError: There is one; the message has its path.
+        ConfigurationError: A member is unknown or of another type; the message has its path.
     """
     try:
-        _read(request, shape, "")
+        result: dict[str, Any] = _read(request, input_shape("ecs", "RunTask"), "")
     except ConfigurationError as error:
         why = error.why
     else:
-        return
-    raise ConfigurationError(what, why, CORRECT_REQUEST)
+        return result
+    raise ConfigurationError("cannot launch", why, CORRECT_REQUEST)
 
 
 def check_definition(definition: Mapping[str, Any]) -> None:
@@ -112,7 +110,7 @@ def check_definition(definition: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: It would not.
     """
-    understood(definition)  # ranges and text, which botocore does not look at
+    read_definition(definition)  # ranges and text, which botocore does not look at
     report = ParamValidator().validate(definition, input_shape("ecs", "RegisterTaskDefinition"))
     if report.has_errors():
         wrong = presentable(ParamValidationError(report=report.generate_report()))
