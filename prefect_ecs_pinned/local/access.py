@@ -135,7 +135,7 @@ class Gate:
         heads = _heads(scope)
         if "origin" in heads or any(site != "none" for site in heads.get("sec-fetch-site", ())):
             raise _denied("Requests from web pages are refused.")
-        if scope["method"] == "OPTIONS":
+        if scope["method"].upper() == "OPTIONS":
             raise _denied("OPTIONS is refused: no other origin may use this server.")
         self._check_target(scope, heads)
         given = heads.get("authorization", [])

@@ -99,11 +99,11 @@ def well_formed_request(
     family = str(desired.definition.get("family", "")) or "unknown"
     request = launch_request(spec, desired, revision, subnets, family, default, unasked)
     check_reserved(request)
-    check_run_task({"taskDefinition": family, **request})
     # What else is sent has values of the fields' own types.
     given = request if spec.task_customizations else spec.job_request
     if given:
         read_request(given)
+    check_run_task({"taskDefinition": family, **request})
     _check_limits(request)
     if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)

@@ -90,7 +90,8 @@ def test_a_preflight_is_refused(ecs, target):
         ("Access-Control-Request-Headers", "authorization,x-amz-target"),
     ]
     for headers in (run_task(ecs), [*run_task(ecs, Authorization=None), *preflight]):
-        refused(exchange(ecs, headers, b"", "OPTIONS", target))
+        for method in ("OPTIONS", "options", "Options"):
+            refused(exchange(ecs, headers, b"", method, target))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class ModelCaller:
         self.throttled: Counter[str] = Counter()
         self.with_tags = 0
         self.deny_tags = False
-        self.dated = False
+        self.dated = True
 
     async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
         assert service == "ecs"

@@ -375,11 +375,20 @@ async def test_when_tags_may_not_be_read_nothing_goes(world):
 
 async def test_a_clock_that_is_ahead_makes_nothing_older(world):
     """This machine's is wrong by two months; AWS's own says how long ago it was registered."""
-    world.caller.dated = True
     world.epoch += timedelta(days=60)
     survey, pruned, _ = await world.prune(Rules(NEW, timedelta(days=50)))
     assert (pruned.deregistered, world.numbers()) == ([], set(range(1, OLD + NEW + 1)))
     assert survey.verdicts[-1].kept == "registered 40d ago by AWS's clock"
+
+
+async def test_what_is_of_unknown_age_stays(world):
+    """AWS does not say what time it is, and this machine's clock may be wrong."""
+    world.caller.dated = False
+    survey, pruned, _ = await world.prune()
+    assert (pruned.deregistered, world.numbers()) == ([], set(range(1, OLD + NEW + 1)))
+    assert survey.verdicts[-1].kept == "its age is unknown: AWS's answer has no Date"
+    _, pruned, _ = await world.prune(Rules(NEW, timedelta(0)))
+    assert pruned.deregistered
 
 
 @pytest.mark.parametrize(
@@ -420,6 +429,7 @@ def test_references(text, family, revision):
         "arn:aws:ecs:us-east-1:1234:task-definition/etl:1",
         "arn:aws:iam::123456789012:role/etl",
         "task-definition/etl:1",
+        "etl:" + "9" * 5000,
     ],
 )
 def test_other_references_are_refused(text):

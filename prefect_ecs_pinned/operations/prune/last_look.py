@@ -45,8 +45,10 @@ async def last_look(calls: Calls, arn: str, min_age: timedelta) -> str:
 
 
 def _too_young(answer: Mapping[str, Any], min_age: timedelta) -> str:
-    date = date_of(answer)
-    if date is None:
+    if not min_age:
         return ""
+    date = date_of(answer)
+    if date is None:  # this machine's clock may be wrong
+        return "its age is unknown: AWS's answer has no Date"
     age = date + DATE_GRAIN - answer["taskDefinition"]["registeredAt"]
     return f"registered {ago(age)} ago by AWS's clock" if age < min_age else ""

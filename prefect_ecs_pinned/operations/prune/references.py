@@ -27,7 +27,7 @@ KEEP_TAG = "pinned-ecs:keep"
 #: (API_DescribeTaskDefinition, "taskDefinition"); family as in API_RegisterTaskDefinition.
 _REFERENCE = re.compile(
     r"(?P<where>arn:[\w-]+:ecs:[\w-]+:\d{12}:task-definition/)?"
-    r"(?P<family>[A-Za-z0-9_-]{1,255})(:(?P<revision>[1-9]\d*))?"
+    r"(?P<family>[A-Za-z0-9_-]{1,255})(:(?P<revision>[1-9][0-9]{0,17}))?"
 )
 
 
