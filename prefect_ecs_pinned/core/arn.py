@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+#: A revision's number (API_TaskDefinition, "revision": Integer).
+_REVISION = re.compile(r"[0-9]{1,18}")
+
 
 class Revision(NamedTuple):
     """``family`` and ``revision`` of a task definition; ``revision`` 0 means "the newest"."""
@@ -28,7 +31,7 @@ def parse_revision(identifier: str) -> Revision:
     """
     name = identifier.rsplit("/", 1)[-1] if identifier.startswith("arn:") else identifier
     family, colon, number = name.partition(":")
-    if not family or (colon and not number.isdigit()):
+    if not family or (colon and not _REVISION.fullmatch(number)):
         raise ValueError(f"{identifier!r} is not a task-definition family, family:revision or ARN")
     return Revision(family, int(number) if number else 0)
 

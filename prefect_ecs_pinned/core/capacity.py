@@ -18,7 +18,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from prefect_ecs_pinned.core.canonical import task_size
+from prefect_ecs_pinned.core.canonical import size_number
 from prefect_ecs_pinned.core.kinds import Kind
 from prefect_ecs_pinned.core.request import launch_type_of
 
@@ -358,16 +358,16 @@ def _size(
     """CPU units or MiB of a task: as it states, else as its containers do together."""
     stated = overrides.get(name) or definition.get(name)
     if stated:
-        digits = task_size(stated)
-        return float(digits) if digits.isdigit() else None
+        number = size_number(stated)
+        return None if number is None else float(number)
     numbers = [part for part in parts if isinstance(part, int | float)]
     return float(sum(numbers)) if numbers else None
 
 
 def _gpus(container: Mapping[str, Any]) -> int:
     wanted = container.get("resourceRequirements") or ()
-    values = [str(item.get("value")) for item in wanted if item.get("type") == "GPU"]
-    return sum(int(value) for value in values if value.isdigit())
+    values = [size_number(item.get("value")) for item in wanted if item.get("type") == "GPU"]
+    return sum(value for value in values if value is not None)
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_ecs_pinned.core.arn import account_of, cluster_arn, region_of, same_principal
+from prefect_ecs_pinned.core.arn import (
+    account_of,
+    cluster_arn,
+    parse_revision,
+    region_of,
+    same_principal,
+)
 from prefect_ecs_pinned.metrics import CLUSTER, REGION, of_cluster
 
 SESSION = "arn:aws:sts::123456789012:assumed-role/agent/{}"
@@ -59,3 +65,10 @@ def test_parts_of_an_arn():
     assert (region_of(revision), account_of(revision)) == ("us-east-1", "123456789012")
     assert cluster_arn("etl", revision) == cluster_arn(cluster, "") == cluster
     assert of_cluster(cluster) == {CLUSTER: cluster, REGION: "us-east-1"}
+
+
+@pytest.mark.parametrize("number", ["", "x", "²", "٣", "9" * 5000])
+def test_what_is_no_number_of_a_revision_is_refused_by_its_name(number):
+    """Of all that Python calls digits, ECS has ten; and no number has thousands of them."""
+    with pytest.raises(ValueError, match="is not a task-definition family"):
+        parse_revision(f"etl:{number}")

@@ -140,6 +140,19 @@ def test_sizes_are_those_of_the_request_else_of_the_revision():
     assert demand_of({}, None).cpu is None
 
 
+@pytest.mark.parametrize("number", ["²", "٣", "9" * 5000, "many"])
+def test_a_size_that_is_no_number_is_unknown(number):
+    """ECS judges it; here it neither raises nor counts."""
+    overrides = {
+        "cpu": number,
+        "containerOverrides": [
+            {"name": "prefect", "resourceRequirements": [{"type": "GPU", "value": number}]}
+        ],
+    }
+    asked = demand_of({"overrides": overrides}, {"containerDefinitions": [{"name": "prefect"}]})
+    assert (asked.cpu, asked.gpu) == (None, 0)
+
+
 sizes = st.sampled_from([256.0, 512.0, 1024.0, 4096.0, None])
 demands = st.builds(
     Demand,
