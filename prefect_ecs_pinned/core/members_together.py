@@ -2,12 +2,13 @@
 
 Fargate's sizes are checked with the request (`core.request.check`). Source:
 API_RegisterTaskDefinition, "networkMode", "cpu" and "memory"; API_ContainerDefinition, "memory",
-"memoryReservation", "secrets" and "logConfiguration".
+"memoryReservation", "name", "image", "secrets" and "logConfiguration".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect_ecs_pinned.core.canonical import size_number
@@ -15,6 +16,9 @@ from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
 
 _WHAT = "cannot use the task definition"
+
+#: API_ContainerDefinition, "name".
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 def check_members(definition: Mapping[str, Any]) -> None:
@@ -26,11 +30,59 @@ def check_members(definition: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: There are some.
     """
+    _check_containers(definition["containerDefinitions"])
+    check_sizes(definition, _WHAT)
     if "FARGATE" in (definition.get("requiresCompatibilities") or ()):
         _check_fargate(definition)
     most = size_number(definition.get("memory") or "") or 0
     for container in definition["containerDefinitions"]:
         _check_memory(container, most, "memory" in definition)
+
+
+def check_sizes(sizes: Mapping[str, Any], what: str) -> None:
+    """Refuse sizes of a task that are not sizes. Which of them there are is left to ECS.
+
+    Args:
+        sizes: Has ``cpu`` and ``memory``, or not: a definition or the overrides of a request.
+        what: What cannot be done.
+
+    Raises:
+        ConfigurationError: One is not a number, or a number with its unit.
+    """
+    for name, unit in (("cpu", "vCPU"), ("memory", "GB")):
+        if sizes.get(name) and size_number(sizes[name]) is None:
+            raise ConfigurationError(
+                what,
+                f"{name} of the task is not a number, nor one with the unit {unit}",
+                f"give {name} as a number, or with the unit {unit}",
+            )
+
+
+def _check_containers(containers: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse those without an image or a name of their own, and variables in both lists."""
+    names = set()
+    for number, container in enumerate(containers):
+        name, path = container.get("name") or "", f"containerDefinitions[{number}]"
+        why = ""
+        if not _NAME.fullmatch(name):
+            why = f"{path}.name is not of letters, numbers, underscores and hyphens"
+        elif name in names:
+            why = f"{path} has the name {named(name)!r} of another container"
+        elif not container.get("image"):
+            why = f"{path} has no image"
+        elif both := _in_clear(container) & _secret(container):
+            why = f"{path} has {', '.join(sorted(both))} in environment and in secrets"
+        if why:
+            raise ConfigurationError(_WHAT, why, f"correct {path}")
+        names.add(name)
+
+
+def _in_clear(container: Mapping[str, Any]) -> set[str]:
+    return {named(variable.get("name")) for variable in container.get("environment") or ()}
+
+
+def _secret(container: Mapping[str, Any]) -> set[str]:
+    return {named(secret.get("name")) for secret in container.get("secrets") or ()}
 
 
 def _check_fargate(definition: Mapping[str, Any]) -> None:

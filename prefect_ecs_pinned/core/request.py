@@ -14,6 +14,8 @@ from typing import Any
 from prefect_ecs_pinned.core.alike import VARIABLES
 from prefect_ecs_pinned.core.canonical import size_number, task_size
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER
+from prefect_ecs_pinned.core.members_together import check_sizes
+from prefect_ecs_pinned.core.network import check_network_of
 from prefect_ecs_pinned.core.placement import check_placement, placed, providers, runs_on_fargate
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.core.tags import tags_of
@@ -268,14 +270,16 @@ def check(
         container_name: Name of the Prefect container.
 
     Raises:
-        ConfigurationError: A reserved member is set, it can not be placed so, or the size does
-            not exist on Fargate.
+        ConfigurationError: A reserved member is set, it can not be placed so, its network does
+            not fit, or the size does not exist on Fargate.
         OverridesTooLarge: The overrides, and the launch's own id, are longer than ECS accepts.
     """
     check_reserved(request)
     check_placement(request, definition, default)
+    check_network_of(request, definition, default)
     if "FARGATE" in (definition.get("requiresCompatibilities") or ()):
         _check_size({}, definition)  # ECS looks at it when it is registered
+    check_sizes(request.get("overrides") or {}, "cannot launch")
     if runs_on_fargate(request, definition, default):
         _check_size(request, definition)
     _check_overrides(request, definition, container_name)

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect_ecs_pinned.core.request import Sizes
 from prefect_ecs_pinned.core.tags import tags_of
+from prefect_ecs_pinned.errors import ConfigurationError
 
 
 def laid_over(
@@ -30,6 +31,35 @@ def laid_over(
     joined = {**start, **request}
     overrides = _overrides(start.get("overrides") or {}, request["overrides"], container_name)
     return {**joined, "overrides": overrides, "tags": _tags(start, request)}
+
+
+def check_names(request: Mapping[str, Any]) -> None:
+    """Refuse tags, variables and overrides of containers without a name, which ECS cannot use.
+
+    The first of the overrides need not have one: it is that of the container for the flow.
+
+    Args:
+        request: In RunTask's shape.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    containers = (request.get("overrides") or {}).get("containerOverrides") or []
+    where = "overrides.containerOverrides"
+    others = [{"name": "of the container for the flow"}, *containers[1:]]
+    lists = [("tags", request.get("tags") or [], "key"), (where, others, "name")]
+    lists += [
+        (f"{where}[{number}].environment", container.get("environment") or [], "name")
+        for number, container in enumerate(containers)
+    ]
+    for path, items, member in lists:
+        for number, item in enumerate(items):
+            if not item.get(member):
+                raise ConfigurationError(
+                    "cannot launch",
+                    f"{path}[{number}] has no {member}",
+                    "correct task_customizations, or task_run_request of the work pool",
+                )
 
 
 def left_open(sizes: Sizes, start: Mapping[str, Any], container_name: str) -> Sizes:

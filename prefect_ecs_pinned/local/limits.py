@@ -23,6 +23,9 @@ _FAMILY = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 #: API_ContainerDefinition, "name".
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9_-]{1,255}")
 
+#: A size in digits; Python reads no number of thousands of them.
+_SIZE = re.compile(r"[0-9]{1,18}")
+
 #: Memory in MiB by CPU units on Fargate (API_RegisterTaskDefinition, "cpu").
 FARGATE_SIZES: Mapping[int, Sequence[int]] = {
     256: (512, 1024, 2048),
@@ -38,7 +41,7 @@ FARGATE_SIZES: Mapping[int, Sequence[int]] = {
 
 def check_fargate_size(cpu: str, memory: str) -> None:
     """Refuse a size that Fargate does not offer."""
-    numbers = cpu.isdecimal() and memory.isdecimal()
+    numbers = _SIZE.fullmatch(cpu) and _SIZE.fullmatch(memory)
     if not numbers or int(memory) not in FARGATE_SIZES.get(int(cpu), ()):
         raise client(
             f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
@@ -70,7 +73,7 @@ def check_definition(request: Mapping[str, Any]) -> None:
         raise client("Tags can not be empty.")
     check_tags(request.get("tags") or [])
     for size in ("cpu", "memory"):
-        if request.get(size) and not digits(request[size]).isdecimal():
+        if request.get(size) and not _SIZE.fullmatch(digits(request[size])):
             raise client(f"Invalid '{size}' setting for task.")
     on_fargate = "FARGATE" in (request.get("requiresCompatibilities") or [])
     if on_fargate:

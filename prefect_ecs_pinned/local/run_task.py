@@ -108,6 +108,8 @@ def _check_overrides(
                 f"Override for container named {container.get('name')} is not a container in the "
                 "TaskDefinition."
             )
+        if not all(variable.get("name") for variable in container.get("environment") or []):
+            raise invalid("Environment variable name must not be blank.")
     if launch_type == "FARGATE":
         check_fargate_size(
             digits(overrides.get("cpu") or definition.get("cpu")),

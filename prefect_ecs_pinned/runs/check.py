@@ -6,6 +6,7 @@ here does the same for the RunTask request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.plan import Desired
 from prefect_ecs_pinned.core.request import check, check_reserved
 from prefect_ecs_pinned.core.shown import named
+from prefect_ecs_pinned.core.starting import check_names
 from prefect_ecs_pinned.core.tags import check_tags
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.request import check_network, launch_request
@@ -33,6 +35,7 @@ _LIMITS = (
 
 #: Characters, API_RunTask, "startedBy".
 _STARTED_BY_LIMIT = 128
+_STARTED_BY = re.compile(rf"[A-Za-z0-9/_-]{{0,{_STARTED_BY_LIMIT}}}")
 
 _WHAT = "cannot launch"
 
@@ -104,6 +107,7 @@ def well_formed_request(
     if given:
         read_request(given)
     check_run_task({"taskDefinition": family, **request})
+    check_names(request)
     _check_limits(request)
     if "containerDefinitions" in desired.definition:
         _check_containers(request, desired.definition)
@@ -124,9 +128,11 @@ def _check_limits(request: Mapping[str, Any]) -> None:
                 f"there are {len(items or ())} {name}, and ECS accepts {limit}",
                 "set fewer",
             )
-    if len(request.get("startedBy") or "") > _STARTED_BY_LIMIT:
+    if not _STARTED_BY.fullmatch(request.get("startedBy") or ""):
         raise ConfigurationError(
-            _WHAT, f"startedBy is longer than {_STARTED_BY_LIMIT} characters", "set a shorter one"
+            _WHAT,
+            f"startedBy has other characters than ECS accepts, or more than {_STARTED_BY_LIMIT}",
+            "use letters, numbers, hyphens, slashes and underscores",
         )
     check_tags(request.get("tags") or (), _WHAT, "tags of the task")
 

@@ -22,12 +22,12 @@ from prefect_ecs_pinned.core.definition import FARGATE_LAUNCH_TYPES
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
 from prefect_ecs_pinned.core.placement import MANAGED_INSTANCES, on_fargate_providers
 from prefect_ecs_pinned.core.shown import named
+from prefect_ecs_pinned.core.starting import check_names
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.runs.revision import read_pasted
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.template import (
-    check_names,
     in_shape,
     without_empty,
     without_null,

@@ -96,32 +96,3 @@ def _container_override(given: Any) -> Any:
     if isinstance(variables := override.get("environment"), Mapping):
         override["environment"] = [{"name": name, "value": v} for name, v in variables.items()]
     return override
-
-
-def check_names(request: Mapping[str, Any]) -> None:
-    """Refuse tags, variables and overrides of containers without a name, which ECS cannot use.
-
-    The first of the overrides need not have one: it is that of the container for the flow.
-
-    Args:
-        request: In RunTask's shape.
-
-    Raises:
-        ConfigurationError: There is one.
-    """
-    containers = (request.get("overrides") or {}).get("containerOverrides") or []
-    where = "overrides.containerOverrides"
-    others = [{"name": "of the container for the flow"}, *containers[1:]]
-    lists = [("tags", request.get("tags") or [], "key"), (where, others, "name")]
-    lists += [
-        (f"{where}[{number}].environment", container.get("environment") or [], "name")
-        for number, container in enumerate(containers)
-    ]
-    for path, items, member in lists:
-        for number, item in enumerate(items):
-            if not item.get(member):
-                raise ConfigurationError(
-                    "cannot launch",
-                    f"{path}[{number}] has no {member}",
-                    "correct task_run_request of the work pool; see API_RunTask",
-                )

@@ -146,7 +146,10 @@ async def test_customizations_that_do_not_apply(world: World, patch):
     ("patch", "why"),
     [
         ({"op": "add", "path": "/priority", "value": 1}, "priority"),
-        ({"op": "add", "path": "/group", "value": ["s3cret"]}, "Invalid type for parameter group"),
+        (
+            {"op": "add", "path": "/group", "value": ["s3cret"]},
+            "group is a list, and has to be text",
+        ),
     ],
 )
 async def test_customizations_that_make_no_run_task_request(world: World, patch, why):

@@ -112,7 +112,11 @@ def _soak(seconds: float, rate: float) -> Line:
 
 def _properties() -> Line:
     began = time.monotonic()
-    tests = ("tests/core/test_properties.py", "tests/runs/test_nonsense.py")
+    tests = (
+        "tests/core/test_properties.py",
+        "tests/runs/test_nonsense.py",
+        "tests/block/test_accepted.py",
+    )
     counts = dict.fromkeys(("GENERATED_DEFINITIONS", "GENERATED_DOCUMENTS"), str(EXAMPLES))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *OPTIONS, *tests],

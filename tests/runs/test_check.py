@@ -351,3 +351,89 @@ def test_a_definition_of_another_container_only():
     with pytest.raises(ConfigurationError, match="its containers are 'app', 'log'") as error:
         make(DefinitionSpec("f", "us-east-1", base=base))
     assert "'prefect'" in error.value.hint
+
+
+# -- networks, and what has no name ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "default", "why"),
+    [
+        ({"launch_type": "EC2", "assign_public_ip": "ENABLED"}, None, "get a public IP on Fargate"),
+        ({"launch_type": "EXTERNAL", "assign_public_ip": "ENABLED"}, None, "on Fargate only"),
+        ({"launch_type": None, "assign_public_ip": "ENABLED"}, [], "on Fargate only"),
+        (
+            {"launch_type": "EC2", "network_configuration": {"assignPublicIp": "ENABLED"}},
+            None,
+            "on Fargate only",
+        ),
+        ({"launch_type": "EC2", "assign_public_ip": "DISABLED"}, None, ""),
+        ({"launch_type": None, "assign_public_ip": "ENABLED"}, None, ""),
+        ({"launch_type": "FARGATE", "assign_public_ip": "ENABLED"}, None, ""),
+        (
+            {
+                "launch_type": None,
+                "assign_public_ip": "ENABLED",
+                "capacity_provider_strategy": [{"capacityProvider": "mine"}],
+            },
+            [],
+            "",
+        ),
+        (
+            {"task_customizations": [{"op": "remove", "path": "/networkConfiguration"}]},
+            None,
+            "has no subnets",
+        ),
+        (
+            {
+                "launch_type": "EC2",
+                "task_definition": {"networkMode": "bridge"},
+                "task_customizations": [
+                    {
+                        "op": "add",
+                        "path": "/networkConfiguration",
+                        "value": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+                    }
+                ],
+            },
+            None,
+            "network mode 'bridge' does not use it",
+        ),
+        (
+            {
+                "task_customizations": [
+                    {
+                        "op": "add",
+                        "path": "/overrides/containerOverrides/0/environment/-",
+                        "value": {"value": "x"},
+                    }
+                ]
+            },
+            None,
+            "containerOverrides[0].environment[0] has no name",
+        ),
+        (
+            {"task_customizations": [{"op": "add", "path": "/startedBy", "value": "a:b"}]},
+            None,
+            "startedBy has other characters",
+        ),
+        (
+            {"task_customizations": [{"op": "add", "path": "/overrides/cpu", "value": "much"}]},
+            None,
+            "cpu of the task is not a number",
+        ),
+    ],
+    ids=str,
+)
+def test_what_ecs_refuses_of_a_request_is_refused_before(fields, default, why):
+    """And nothing of a revision that was not read."""
+    fields = {"task_definition": {"networkMode": "awsvpc"}, **fields}
+    spec = RunSpec("prefect-etl", "ECSTask", image="flows:1", **fields)
+    desired = make(definition_spec(spec, "us-east-1"))
+    if not why:
+        assert checked_request(spec, desired, None, ["subnet-1"], default)
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        checked_request(spec, desired, None, ["subnet-1"], default)
+    assert why in caught.value.why
+    assert caught.value.hint

@@ -123,8 +123,40 @@ def test_a_block_of_nonsense_is_refused_with_a_message() -> None:
         ),
         ({"containerDefinitions": [{"memory": "2GB"}]}, "memory is text", "whole number"),
         ({"containerDefinitions": [{"name": str(n)} for n in range(10)]}, "11 containers", ""),
-        ({"containerDefinitions": [{"command": ["x" * 65536]}]}, "bytes long", "secrets"),
+        (
+            {"containerDefinitions": [{"name": "prefect", "command": ["x" * 65536]}]},
+            "bytes long",
+            "secrets",
+        ),
         ({"tags": [{"key": "a", "value": "b"}] * 2}, "'a' occurs twice", ""),
+        ({"containerDefinitions": [{"image": "i"}]}, "containerDefinitions[0].name is not of", ""),
+        (
+            {"containerDefinitions": [{"name": "a b", "image": "i"}]},
+            "Definitions[0].name is not",
+            "",
+        ),
+        ({"containerDefinitions": [{"name": "side"}]}, "containerDefinitions[0] has no image", ""),
+        (
+            {"containerDefinitions": [{"name": "side", "image": "i"}] * 2},
+            "containerDefinitions[1] has the name 'side' of another",
+            "",
+        ),
+        (
+            {
+                "containerDefinitions": [
+                    {
+                        "name": "prefect",
+                        "environment": [{"name": "A", "value": "b"}],
+                        "secrets": [{"name": "A", "valueFrom": "arn:aws:ssm:::x"}],
+                    }
+                ],
+                "executionRoleArn": "arn:aws:iam::123456789012:role/r",
+            },
+            "containerDefinitions[0] has A in environment and in secrets",
+            "",
+        ),
+        ({"memory": "9" * 5000}, "memory of the task is not a number", "unit GB"),
+        ({"cpu": "much"}, "cpu of the task is not a number", "unit vCPU"),
         ([], "is a list, and has to be an object", ""),
     ],
 )
