@@ -63,17 +63,18 @@ def _check_containers(containers: Sequence[Mapping[str, Any]]) -> None:
     names = set()
     for number, container in enumerate(containers):
         name, path = container.get("name") or "", f"containerDefinitions[{number}]"
-        why = ""
+        why, hint = "", f"correct {path}"
         if not _NAME.fullmatch(name):
             why = f"{path}.name is not of letters, numbers, underscores and hyphens"
         elif name in names:
             why = f"{path} has the name {named(name)!r} of another container"
         elif not container.get("image"):
-            why = f"{path} has no image"
+            why = f"{path}, which is {name!r}, has no image"
+            hint = f"give it an image, or set container_name to {name!r} if it runs the flow"
         elif both := _in_clear(container) & _secret(container):
             why = f"{path} has {', '.join(sorted(both))} in environment and in secrets"
         if why:
-            raise ConfigurationError(_WHAT, why, f"correct {path}")
+            raise ConfigurationError(_WHAT, why, hint)
         names.add(name)
 
 

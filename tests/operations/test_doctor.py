@@ -299,12 +299,17 @@ PLANTED: dict[str, tuple[Callable[[SetUp], None], str, Status, str]] = {
     "a container of another name": (
         stored(
             lambda data: data.update(
-                task_definition={"containerDefinitions": [{"name": "etl"}, {"name": "side=x"}]}
+                task_definition={
+                    "containerDefinitions": [
+                        {"name": "etl", "image": "i"},
+                        {"name": "side", "image": "i"},
+                    ]
+                }
             )
         ),
         "container",
         WARN,
-        "is added to those of the definition: 'etl', 'side=***'",
+        "is added to those of the definition: 'etl', 'side'",
     ),
     "no Region": (
         stored(lambda data: data["aws_credentials"].pop("region_name")),

@@ -135,7 +135,11 @@ def test_a_block_of_nonsense_is_refused_with_a_message() -> None:
             "Definitions[0].name is not",
             "",
         ),
-        ({"containerDefinitions": [{"name": "side"}]}, "containerDefinitions[0] has no image", ""),
+        (
+            {"containerDefinitions": [{"name": "side"}]},
+            "[0], which is 'side', has no image",
+            "container_name",
+        ),
         (
             {"containerDefinitions": [{"name": "side", "image": "i"}] * 2},
             "containerDefinitions[1] has the name 'side' of another",
