@@ -9,10 +9,14 @@ import fcntl
 import multiprocessing
 import shutil
 import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prefect.server.database import configurations
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 #: How Prefect writes the URL of a SQLite file.
 _SQLITE = "sqlite+aiosqlite:///"
@@ -52,10 +56,32 @@ def _upgrade(new: Path) -> None:
         alembic_upgrade()
 
 
-def fill_database(migrated: Path) -> None:
-    """Put a copy where Prefect's settings want their database, which must not exist yet."""
+def _file() -> Path:
+    """Where Prefect's settings want their database."""
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     assert url.startswith(_SQLITE), url
-    wanted = Path(url.removeprefix(_SQLITE))
-    assert not wanted.exists()
-    shutil.copyfile(migrated, wanted)
+    return Path(url.removeprefix(_SQLITE))
+
+
+def fill_database(migrated: Path) -> None:
+    """Put a copy where Prefect's settings want their database, which must not exist yet."""
+    assert not _file().exists()
+    shutil.copyfile(migrated, _file())
+
+
+def empty_tables(*tables: str) -> None:
+    """Delete all rows, and those that belong to them: the API takes ten requests for it."""
+    with closing(sqlite3.connect(_file(), timeout=60)) as database, database:
+        database.execute("PRAGMA foreign_keys = ON")
+        for table in tables:
+            database.execute(f"DELETE FROM {table}")
+
+
+def keep_connections(patch: pytest.MonkeyPatch) -> None:
+    """Let Prefect's API use a connection to its database again.
+
+    SQLAlchemy pools those to files of SQLite from 2.0.38 on, but Prefect 2 needs an older one: that
+    starts a thread, opens the file and sets eight PRAGMAs for each request.
+    """
+    pooled = partial(configurations.create_async_engine, poolclass=AsyncAdaptedQueuePool)
+    patch.setattr(configurations, "create_async_engine", pooled)

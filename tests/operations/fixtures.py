@@ -22,7 +22,12 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.plugins import load_prefect_collections
 from prefect.server.api.server import create_app
-from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    temporary_settings,
+)
 from prefect.testing.utilities import prefect_test_harness
 from prefect_aws import AwsCredentials
 
@@ -30,7 +35,7 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.cli import main, waiting
 from prefect_ecs_pinned.local import LocalECS, Settings
-from tests.databases import fill_database
+from tests.databases import empty_tables, fill_database, keep_connections
 
 ACCOUNT = "123456789012"
 _LAST_LINE = "-----END CERTIFICATE-----\n"
@@ -47,8 +52,9 @@ def prefect_harness(
     Without a server every client would start the API anew, migrations and all. Nothing here
     speaks TLS, so clients need not read all of the world's certificate authorities, 30 ms each.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        keep_connections(patch)
         with prefect_test_harness(), socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
             fill_database(migrated_database)
@@ -62,12 +68,12 @@ def prefect_harness(
             thread.start()
             authority = tmp_path_factory.mktemp("tls") / "one-authority.pem"
             authority.write_text(certifi.contents().partition(_LAST_LINE)[0] + _LAST_LINE)
-            with (
-                temporary_settings(
-                    {PREFECT_API_URL: url, PREFECT_API_SSL_CERT_FILE: str(authority)}
-                ),
-                _said_once(),
-            ):
+            settings = {
+                PREFECT_API_URL: url,
+                PREFECT_API_SSL_CERT_FILE: str(authority),
+                PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,  # each client would ask for a token
+            }
+            with temporary_settings(settings), _said_once():
                 yield
             server.should_exit = True
             thread.join(30)
@@ -103,21 +109,8 @@ def _said_once() -> Iterator[None]:
 def prefect(prefect_harness: None) -> Iterator[None]:
     """The Prefect API, without blocks and deployments; afterwards again."""
     yield
-    asyncio.run(_forget_everything())
+    empty_tables("deployment", "block_document")
     control_plane.forget_all()
-
-
-async def _forget_everything() -> None:
-    async with get_client() as client:
-        for deployment in await client.read_deployments():
-            await client.delete_deployment(deployment.id)
-        for slug in ("pinned-ecs-task", "ecs-task"):
-            try:
-                documents = await client.read_block_documents_by_type(slug)
-            except Exception:  # noqa: BLE001 - nobody has saved one yet
-                continue
-            for document in documents:
-                await client.delete_block_document(document.id)
 
 
 @pytest.fixture
