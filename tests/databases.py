@@ -1,6 +1,7 @@
 """A Prefect database with its tables, made once for all processes of a test run and copied.
 
-Prefect makes a new one by eighty migrations, which take ten seconds and more each time.
+Prefect makes a new one by eighty migrations, which take ten seconds and more each time. It is
+imported where it is used: xdist's own process only hands tests out.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from prefect.server.database import configurations
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 #: How Prefect writes the URL of a SQLite file.
 _SQLITE = "sqlite+aiosqlite:///"
@@ -51,6 +49,7 @@ def _migrate(made: Path) -> None:
 def _upgrade(new: Path) -> None:
     """What `prefect server database upgrade` does, in a fork that need not import Prefect."""
     from prefect.server.database.alembic_commands import alembic_upgrade
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: f"{_SQLITE}{new}"}):
         alembic_upgrade()
@@ -58,6 +57,8 @@ def _upgrade(new: Path) -> None:
 
 def _file() -> Path:
     """Where Prefect's settings want their database."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
     url = PREFECT_API_DATABASE_CONNECTION_URL.value()
     assert url.startswith(_SQLITE), url
     return Path(url.removeprefix(_SQLITE))
@@ -83,5 +84,8 @@ def keep_connections(patch: pytest.MonkeyPatch) -> None:
     SQLAlchemy pools those to files of SQLite from 2.0.38 on, but Prefect 2 needs an older one: that
     starts a thread, opens the file and sets eight PRAGMAs for each request.
     """
+    from prefect.server.database import configurations
+    from sqlalchemy.pool import AsyncAdaptedQueuePool
+
     pooled = partial(configurations.create_async_engine, poolclass=AsyncAdaptedQueuePool)
     patch.setattr(configurations, "create_async_engine", pooled)

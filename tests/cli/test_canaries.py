@@ -42,8 +42,8 @@ MORE = {"more": canary("more"), "newer": canary("newer")}
 
 
 @pytest.fixture
-def logged():
-    """All that is logged, from DEBUG up, as text."""
+def logged(monkeypatch):
+    """All that is logged, from DEBUG up, as text; no other handler formats it once more."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -52,10 +52,9 @@ def logged():
     lines: list[str] = []
     root, handler = logging.getLogger(), Lines()
     before = root.level
-    root.addHandler(handler)
+    monkeypatch.setattr(root, "handlers", [handler])
     root.setLevel(logging.DEBUG)
     yield lines
-    root.removeHandler(handler)
     root.setLevel(before)
 
 
