@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from concurrent.futures import wait
 
 import pytest
 
@@ -174,6 +175,8 @@ async def test_no_thread_that_posts_while_a_loop_closes_is_left_waiting():
                 return
             if len(futures) > 2_000:  # on a busy machine it may be long until it is closed
                 closing.wait()
+            if len(futures) > 10_000:  # and until it has taken all of these
+                wait([futures[-1]])
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
