@@ -84,8 +84,8 @@ def keep_connections(patch: pytest.MonkeyPatch) -> None:
     SQLAlchemy pools those to files of SQLite from 2.0.38 on, but Prefect 2 needs an older one: that
     starts a thread, opens the file and sets eight PRAGMAs for each request.
     """
-    from prefect.server.database import configurations
+    from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-    pooled = partial(configurations.create_async_engine, poolclass=AsyncAdaptedQueuePool)
-    patch.setattr(configurations, "create_async_engine", pooled)
+    pooled = partial(create_async_engine, poolclass=AsyncAdaptedQueuePool)
+    patch.setattr("prefect.server.database.configurations.create_async_engine", pooled)

@@ -33,7 +33,7 @@ class Refusal(NamedTuple):
             "Error": {"Code": self.code, "Message": self.message},
             "ResponseMetadata": {"HTTPStatusCode": self.status},
         }
-        return ClientError(response, self.operation)  # type: ignore[arg-type]
+        return ClientError(response, self.operation)
 
 
 def _passing(operation: str, code: str, message: str, kind: Kind, status: int = 400) -> Refusal:

@@ -61,7 +61,7 @@ def client():
 
 @pytest.fixture
 def api(client):
-    return EcsApi(FakeClients(client))  # type: ignore[arg-type]
+    return EcsApi(FakeClients(client))
 
 
 def newest(revision: int) -> Callable[..., Any]:
@@ -71,12 +71,12 @@ def newest(revision: int) -> Callable[..., Any]:
 def none(**_: Any) -> Any:
     message = "Unable to describe task definition."
     error = {"Error": {"Code": "ClientException", "Message": message}}
-    raise ClientError(error, "DescribeTaskDefinition")  # type: ignore[arg-type]
+    raise ClientError(error, "DescribeTaskDefinition")
 
 
 def throttled(**_: Any) -> Any:
     error = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
-    raise ClientError(error, "DescribeTaskDefinition")  # type: ignore[arg-type]
+    raise ClientError(error, "DescribeTaskDefinition")
 
 
 async def test_a_fresh_look_is_not_repeated(api, client):

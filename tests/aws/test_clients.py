@@ -167,7 +167,7 @@ def assume_role_denied() -> Any:
         "Error": {"Code": "AccessDenied", "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": 403},
     }
-    raise ClientError(response, "AssumeRole")  # type: ignore[arg-type]
+    raise ClientError(response, "AssumeRole")
 
 
 @pytest.mark.parametrize("callers", [1, 2, 50, 500])
@@ -256,7 +256,7 @@ async def test_a_fault_says_whether_the_same_has_worked_before(world):
     def refuse(code: str):
         def work(client: Any) -> Any:
             response = {"Error": {"Code": code, "Message": "no"}}
-            raise ClientError(response, "DescribeTasks")  # type: ignore[arg-type]
+            raise ClientError(response, "DescribeTasks")
 
         return work
 
@@ -280,7 +280,7 @@ async def test_a_refusal_shows_that_the_credentials_work(world):
         def work(client: Any) -> Any:
             metadata = {"HTTPStatusCode": status}
             response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata}
-            raise ClientError(response, "DescribeTasks")  # type: ignore[arg-type]
+            raise ClientError(response, "DescribeTasks")
 
         return work
 
@@ -585,7 +585,7 @@ async def test_a_log_group_is_read_in_its_region(world):
             asked.append((*call, params["region"]))
             return {"events": []}
 
-    logs = LogsApi(Recording())  # type: ignore[arg-type]
+    logs = LogsApi(Recording())
     await logs.get_log_events("g", "s", 0, None)
     await logs.in_region("eu-west-1").get_log_events("g", "s", 0, None)
     await logs.in_region("eu-west-1").filter_log_events("g", ["s"], 0, None)

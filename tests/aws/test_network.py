@@ -284,7 +284,7 @@ async def test_what_is_remembered_of_vpcs_is_bounded(api, clock, network):
 def test_the_subnets_that_run_task_names(code, message, missing):
     """By their ids; for any other refusal there are none."""
     response = {"Error": {"Code": code, "Message": message}}
-    fault = classify(ClientError(response, "RunTask"), "RunTask")  # type: ignore[arg-type]
+    fault = classify(ClientError(response, "RunTask"), "RunTask")
     assert missing_subnets(fault) == missing
 
 

@@ -89,7 +89,7 @@ def test_a_value_may_ask_for_another_when_it_goes():
         def __del__(self):
             values.get("last", Value)
 
-    values.get("asking", Asking)  # type: ignore[arg-type]
+    values.get("asking", Asking)
     values.get("other", Value)
     gc.collect()
     assert values.get("last", Value) is values.get("last", Value)

@@ -178,7 +178,7 @@ def test_who_prints_is_not_interrupted(capfd, monkeypatch):
     """A line every now and then is enough; a command that reports by itself is unchanged."""
     minute = Minute(monkeypatch)
     with console.reporting():
-        waiting._report(minute)  # type: ignore[arg-type]
+        waiting._report(minute)
     assert capfd.readouterr().err == ""
 
 
@@ -186,7 +186,7 @@ def test_it_is_said_less_often_when_it_goes_on(capfd, monkeypatch):
     """For 20 s a wait is said every 2 s, then every 15 s."""
     minute = Minute(monkeypatch)
     with activity.waiting_for("a long time"):
-        waiting._report(minute)  # type: ignore[arg-type]
+        waiting._report(minute)
     times = re.findall(r"^waiting for a long time \((\d+) s\)$", capfd.readouterr().err, re.M)
     assert times == [*map(str, range(2, 20, 2)), "33", "48"]
 

@@ -123,7 +123,7 @@ def _read_models() -> None:
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local")
     share_models(session)
     for service in ("ecs", "ec2"):
-        session.client(service, "us-east-1")  # type: ignore[call-overload]
+        session.client(service, "us-east-1")
 
 
 def _host() -> None:

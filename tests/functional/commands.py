@@ -99,7 +99,7 @@ def _import() -> None:
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local")
     share_models(session)
     for service in ("ecs", "ec2"):
-        session.client(service, "us-east-1")  # type: ignore[call-overload]
+        session.client(service, "us-east-1")
     gc.collect()
     gc.freeze()  # what has been imported stays shared between the forks
 
