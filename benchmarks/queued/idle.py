@@ -64,7 +64,10 @@ else:
         BaseWorkerResult,
     )
 
-    class IdleWorker(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
+    # The base is generic in Prefect 3 only.
+    class IdleWorker(
+        BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]  # type: ignore[type-arg, unused-ignore]
+    ):
         """A worker that starts nothing."""
 
         type = WORKER_TYPE
