@@ -50,10 +50,10 @@ def drawing(about: str, figures: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
         f' font-family="system-ui, sans-serif" fill="{_INK}">',
-        "<title>200 flow runs started at once, before and after</title>",
+        "<title>200 flow runs started at the same time, before and after</title>",
         f"<metadata>{json.dumps({'about': about, 'figures': figures})}</metadata>",
         f'<rect width="{_WIDTH}" height="{height}" rx="12" fill="#f7f9fa"/>',
-        _text(_MARGIN, 36, "200 flow runs, started at once", 24, bold=True),
+        _text(_MARGIN, 36, "200 flow runs, started at the same time", 24, bold=True),
     ]
     for row, (title, before, after) in enumerate(PAIRS):
         top = _TOP + row * _PAIR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EADDRINUSE
 from typing import TYPE_CHECKING
 
 import typer
@@ -90,7 +91,9 @@ def _listen(
     try:
         return LocalECS(settings, host, port, access_key or None, allow_host)
     except (OSError, ValueError) as error:
-        hint = "--host, --port" if isinstance(error, OSError) else "pinned-ecs local --help"
+        hint = "give another --host or --port" if isinstance(error, OSError) else "see --help"
+        if isinstance(error, OSError) and error.errno == EADDRINUSE:
+            hint = "stop the other `pinned-ecs local`, or give another --port; 0 for a free one"
         raise ConfigurationError(
             f"cannot serve an embedded ECS on {host}:{port}", str(error), hint
         ) from error

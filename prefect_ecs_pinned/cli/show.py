@@ -51,11 +51,13 @@ def show(
 
 
 def _say_nothing_is_there() -> None:
+    from prefect_ecs_pinned.operations.saved import prefect_server
+
     if prefect_major() == 2:
-        console.say("There are no saved blocks of type pinned-ecs-task.")
+        console.say(f"There are no blocks of type pinned-ecs-task on {prefect_server()}.")
         console.suggest("pinned-ecs migrate ecs-task/NAME")
     else:
-        console.say("There are no work pools of type pinned-ecs.")
+        console.say(f"There are no work pools of type pinned-ecs on {prefect_server()}.")
         console.suggest("prefect work-pool create NAME --type pinned-ecs")
 
 

@@ -14,11 +14,9 @@ from contextlib import contextmanager
 from prefect_ecs_pinned import activity
 from prefect_ecs_pinned.cli import console
 
-#: Seconds of silence after which it is said what is waited for: at first, and once that
-#: has taken `LONG_SECONDS`.
+#: Seconds of silence after which it is said what is waited for, and again. No command is silent for
+#: longer than 3 s, a busy machine included.
 SILENCE_SECONDS = 2.0
-LONG_SECONDS = 20.0
-LONG_SILENCE_SECONDS = 15.0
 
 #: Seconds between two looks.
 _LOOK_SECONDS = 0.25
@@ -47,6 +45,5 @@ def _report(over: threading.Event) -> None:
     began = time.monotonic()
     while not over.wait(min(_LOOK_SECONDS, SILENCE_SECONDS / 4)):
         elapsed = time.monotonic() - began
-        pause = SILENCE_SECONDS if elapsed < LONG_SECONDS else LONG_SILENCE_SECONDS
-        if console.silent_seconds() >= pause:
+        if console.silent_seconds() >= SILENCE_SECONDS:
             console.say(f"waiting for {activity.current()} ({elapsed:.0f} s)", "dim")

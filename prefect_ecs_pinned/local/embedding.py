@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ from prefect_ecs_pinned.local.settings import (
     SECRET_ACCESS_KEY,
     Settings,
     client_environment,
+    unconfigured,
 )
 
 #: Seconds for the server to start, and to end.
@@ -221,7 +223,7 @@ class LocalECS:
 
 
 def serve(ecs: LocalECS, write: Callable[[str], None] | None = None) -> None:
-    """Be an embedded ECS until SIGINT or SIGTERM.
+    """Be an embedded ECS until SIGINT or SIGTERM, whatever this machine's AWS clients use.
 
     Args:
         ecs: The ECS.
@@ -240,7 +242,17 @@ def serve(ecs: LocalECS, write: Callable[[str], None] | None = None) -> None:
                 looking.cancel()
                 lines.look()
 
-    asyncio.run(until_signal())
+    before = dict(os.environ)
+    _set(unconfigured(before))
+    try:
+        asyncio.run(until_signal())
+    finally:
+        _set(before)
+
+
+def _set(environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 __all__: Sequence[str] = ["LocalECS", "serve"]

@@ -7,13 +7,15 @@ read is held against botocore's model of the service: wrong types are such bodie
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-import botocore.session
 import orjson
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
 
 from prefect_ecs_pinned.local.errors import AwsRefusal, invalid
 
@@ -143,7 +145,9 @@ def _check_depth(value: Any, left: int) -> None:
 
 @functools.cache
 def _model(service: str) -> Any:
-    return botocore.session.get_session().get_service_model(service)
+    """botocore's model of a service, whatever is configured for clients of AWS."""
+    loader = create_loader(os.environ.get("AWS_DATA_PATH"))
+    return ServiceModel(loader.load_service_model(service, "service-2"), service)
 
 
 #: Shapes of botocore's models that are no containers: what JSON may give for them.

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx
 from prefect import get_client
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, ServerType
 from prefect.client.schemas.objects import BlockDocument
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -48,19 +48,26 @@ class Deployment:
     by_worker: bool = False
 
 
+def prefect_server() -> str:
+    """What answers as the Prefect API, as it is called in messages."""
+    url = PREFECT_API_URL.value()
+    return str(plain(url)) if url else "this machine's own database (PREFECT_API_URL is not set)"
+
+
 @asynccontextmanager
 async def prefect_api() -> AsyncIterator[PrefectClient]:
     """A client of the Prefect API, whose failures are errors with a hint.
 
     Raises:
+        ConfigurationError: Prefect's settings name no API.
         Unavailable: The API can not be reached, or fails.
         PinnedECSError: It refuses.
     """
-    where = str(plain(PREFECT_API_URL.value() or "the ephemeral API"))
+    where = prefect_server()
     hint = "check PREFECT_API_URL and PREFECT_API_KEY: `prefect config view`"
     try:
         with waiting_for(f"the Prefect API at {where}"):
-            async with get_client() as client:
+            async with _client(hint) as client:
                 yield client
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
@@ -71,6 +78,20 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
     except (httpx.HTTPError, OSError) as error:
         why = f"{where}: {type(error).__name__} {plain(str(error))}".rstrip()
         raise Unavailable("cannot reach the Prefect API", why, hint) from error
+
+
+def _client(hint: str) -> PrefectClient:
+    """Prefect's own client.
+
+    Raises:
+        ConfigurationError: Prefect's settings name no API, or no URL.
+    """
+    try:
+        return get_client()
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            "cannot use the Prefect API", str(plain(str(error))), hint
+        ) from error
 
 
 async def read_document(client: PrefectClient, reference: str, slug: str = SLUG) -> BlockDocument:
@@ -96,11 +117,36 @@ async def read_document(client: PrefectClient, reference: str, slug: str = SLUG)
         with readable():
             return await client.read_block_document_by_name(name=name, block_type_slug=slug)
     except ObjectNotFound as error:
-        raise ConfigurationError(
-            f"cannot use block '{slug}/{name}'",
-            "there is no such block on this Prefect server",
-            "see `prefect block ls`, and PREFECT_API_URL",
-        ) from error
+        await check_api(client)
+        raise no_such(f"cannot use block '{slug}/{name}'", "block", "prefect block ls") from error
+
+
+async def check_api(client: PrefectClient) -> None:
+    """Refuse an address that is not of a Prefect API: a 404 there is not about a name.
+
+    Raises:
+        PinnedECSError: It has no health check. (Prefect Cloud is not asked: it documents none.)
+    """
+    if client.server_type is not ServerType.CLOUD and await client.api_healthcheck() is not None:
+        raise PinnedECSError(
+            "cannot use the Prefect API",
+            f"{prefect_server()} is not the address of one",
+            "correct PREFECT_API_URL: it ends with /api; `prefect config view`",
+        )
+
+
+def no_such(what: str, thing: str, listing: str) -> ConfigurationError:
+    """The error for a name that the Prefect API does not have.
+
+    Args:
+        what: What could not be done.
+        thing: ``block`` or ``work pool``.
+        listing: The command that shows those that are there.
+    """
+    hint = f"see `{listing}`, and PREFECT_API_URL"
+    if not PREFECT_API_URL.value():
+        hint = "set PREFECT_API_URL, for example to http://127.0.0.1:4200/api"
+    return ConfigurationError(what, f"there is no such {thing} on {prefect_server()}", hint)
 
 
 async def read_documents(client: PrefectClient, slug: str = SLUG) -> list[BlockDocument]:

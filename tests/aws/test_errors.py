@@ -51,7 +51,12 @@ def test_every_refusal_is_told(row):
         (
             boto.SSLError(**ENDPOINT, error="certificate verify failed: self-signed certificate"),
             errors.AwsError,
-            "check verify and the CA bundle",
+            "check the CA bundle",
+        ),
+        (
+            boto.SSLError(**ENDPOINT, error="wrong version number"),
+            errors.Unavailable,
+            "the endpoint uses HTTPS",
         ),
         (boto.ReadTimeoutError(**ENDPOINT, error="x"), errors.Unavailable, "try again later"),
         (
@@ -96,7 +101,7 @@ def test_a_hint_of_ones_own_goes_first():
 def test_the_cause_decides_the_hint_and_not_the_call(cause, hint, allow):
     """Whatever a call would say of a refusal: of another cause it says what goes with that."""
     fault = SAMPLES[cause]
-    assert cause_of(fault.kind, fault.code, fault.message) is cause
+    assert cause_of(fault.kind, fault.code, fault.message, fault.called) is cause
     told = as_error(fault, "cannot", hint, allow=allow).hint
     assert told == as_error(fault, "cannot").hint
     assert told
@@ -114,6 +119,8 @@ SAMPLES = {
     ),
     Cause.NO_REGION: classify(boto.NoRegionError(), "DescribeVpcs"),
     Cause.WRONG_PROFILE: classify(boto.ProfileNotFound(profile="x"), "client"),
+    Cause.WRONG_SETTINGS: Fault(Kind.REFUSED, "client ecs", "ValueError", "Invalid endpoint: x"),
+    Cause.NO_TLS: classify(boto.SSLError(**ENDPOINT, error="wrong version number"), "RunTask"),
     Cause.WRONG_ACCOUNT: Fault(
         Kind.REFUSED,
         "DescribeTasks",

@@ -89,7 +89,12 @@ def _nobody() -> str:
 
 @pytest.fixture
 def meet(
-    prefect: None, ecs: LocalECS, bare: None, silent: str, hurry: Callable[[Cause], None]
+    prefect: None,
+    ecs: LocalECS,
+    bare: None,
+    silent: str,
+    hurry: Callable[[Cause], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Cause], None]:
     """Save a block, and have AWS be of no use for a cause."""
 
@@ -108,6 +113,12 @@ def meet(
             access.aws_access_key_id = access.aws_secret_access_key = None
         elif cause is Cause.NO_REGION:
             access.region_name = None
+        elif cause is Cause.WRONG_PROFILE:
+            monkeypatch.setenv("AWS_PROFILE", "missing")
+        elif cause is Cause.WRONG_SETTINGS:
+            access = credentials(ecs.endpoint_url.removeprefix("http://"))
+        elif cause is Cause.NO_TLS:
+            access = credentials(ecs.endpoint_url.replace("http:", "https:"))
         elif cause is Cause.UNREACHABLE:
             access = credentials(_nobody())
         elif cause is Cause.NO_ANSWER:
@@ -127,8 +138,11 @@ MET = (
     Cause.NO_CREDENTIALS,
     Cause.EXPIRED,
     Cause.NO_REGION,
+    Cause.WRONG_PROFILE,
+    Cause.WRONG_SETTINGS,
     Cause.DENIED,
     Cause.UNREACHABLE,
+    Cause.NO_TLS,
     Cause.NO_ANSWER,
     Cause.THROTTLED,
     Cause.WRONG_ACCOUNT,
@@ -161,6 +175,16 @@ def test_the_hint_goes_with_the_cause(pinned_ecs, meet, ecs, cause):
     _compare(cause, rows)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_configuration_file_that_cannot_be_read_is_an_error(pinned_ecs, meet, tmp_path, command):
+    """It is nobody's answer: the message names the file, and the hint is about settings."""
+    meet(Cause.NO_CREDENTIALS)
+    (tmp_path / "missing").write_text("no section\n")
+    row = _row(command, pinned_ecs(*COMMANDS[command]))
+    assert f"Unable to parse config file: {tmp_path / 'missing'}" in row.message or command == "iam"
+    assert HINTS[Cause.WRONG_SETTINGS] in row.hint
+
+
 @pytest.mark.parametrize("cause", [Cause.UNREACHABLE, Cause.NO_ANSWER], ids=lambda c: c.value)
 def test_a_command_gives_up_within_ten_seconds(pinned_ecs, meet, monkeypatch, cause):
     """With the patience that it has in fact; an agent's is not touched by it."""
@@ -184,7 +208,10 @@ def _check(cause: Cause, row: Row) -> None:
     if cause is Cause.DENIED:
         assert "allow " in row.hint, row
         return
-    assert HINTS[cause].partition(":")[0] in row.hint or cause is Cause.WRONG_ACCOUNT, row
+    if cause is Cause.WRONG_SETTINGS:  # the hint is about the setting
+        assert "check endpoint_url" in row.hint, row
+    elif cause is not Cause.WRONG_ACCOUNT:
+        assert HINTS[cause].partition(":")[0] in row.hint, row
     if cause is Cause.WRONG_ACCOUNT:
         assert "222222222222" in row.hint
     assert "subnets" not in row.hint
@@ -202,18 +229,21 @@ def _row(command: str, said: Said) -> Row:
     if command == "iam":
         message = f"prints a policy with placeholders: {lines[at + 1].rpartition(': ')[2]}"
     hints = [line for line in lines[at:] if line.startswith("hint: ")]
-    return Row(command, _PORT.sub(":PORT", message), hints[0].removeprefix("hint: "), said.code)
+    message = _OPENSSL.sub(" ...", _PORT.sub(":PORT", message))
+    return Row(command, message, hints[0].removeprefix("hint: "), said.code)
 
 
 _WRONG = re.compile(r"(error: |FAIL +|warning: )")
 _PORT = re.compile(r":\d{4,5}\b")
+#: OpenSSL's words differ from version to version.
+_OPENSSL = re.compile(r" \[SSL.*")
 
 HEAD = """# When AWS cannot be used
 
 This page lists the message of each command, by cause. The hint depends on the cause, not on the
-call that failed first. A waiting command prints on stderr after 2 s what it waits for, and again
-every 2 s for the first 20 s. It gives up an endpoint that does not connect, or does not answer,
-within 10 s. It waits out throttles for up to 2 minutes. Nothing is changed in any of these cases.
+call that failed first. A waiting command prints on stderr every 2 s what it waits for. It gives up
+an endpoint that does not connect, or does not answer, within 10 s. It waits out throttles for up to
+2 minutes. Nothing is changed in any of these cases.
 
 `migrate`, `local` and `demo` do not call AWS.
 
@@ -229,7 +259,7 @@ def _section(cause: Cause, rows: list[Row]) -> str:
         "|---|---|---|---|---|",
     ]
     for row in rows:
-        slow = cause in (Cause.UNREACHABLE, Cause.NO_ANSWER, Cause.THROTTLED)
+        slow = cause in (Cause.UNREACHABLE, Cause.NO_TLS, Cause.NO_ANSWER, Cause.THROTTLED)
         cells = (f"`{row.command}`", row.message, row.hint, str(row.code))
         first = "within 3 s" if slow else "immediately"
         lines.append(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} | {first} |")

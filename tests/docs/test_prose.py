@@ -105,8 +105,10 @@ wants = "tells"
     Inside of a note.
 
 - an entry
+
+![A picture at once](picture.svg)
 """
-    assert [(p.kind, p.text, p.line) for p in texts.markdown(page) if p.text != "X"] == [
+    assert [(p.kind, p.text, p.line) for p in texts.markdown(page) if p.text not in ("", "X")] == [
         ("heading", "A heading", 1),
         ("text", "A paragraph with X on two lines.", 3),
         ("cell", "head", 10),
@@ -114,6 +116,7 @@ wants = "tells"
         ("cell", "cell", 12),
         ("text", "Inside of a note.", 14),
         ("text", "an entry", 17),
+        ("text", "A picture at once", 19),
     ]
 
 

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.core.utils import utcnow
 
+from prefect_ecs_pinned.errors import PinnedECSError
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.access import check_access_key, new_access_key
 from prefect_ecs_pinned.local.hosts import Hosts
@@ -288,6 +289,27 @@ def test_the_demo_hides_the_key_in_the_end_of_a_log():
         key = stage._access_key
         (stage.home / "ecs.log").write_text(f"export AWS_ACCESS_KEY_ID={key}\nno\n")
         assert stage.log_tail("ecs") == "export AWS_ACCESS_KEY_ID=***\nno"
+
+
+def test_a_demo_whose_ecs_cannot_start_says_why_at_once(tmp_path):
+    """With what it printed: the wait is for an answer, and there will be none."""
+    script = tmp_path / "pinned-ecs"
+    script.write_text("#!/bin/sh\necho hint: install it\nexit 1\n")
+    script.chmod(0o755)
+    (tmp_path / "prefect").symlink_to("/bin/true")
+    with Stage(tmp_path) as stage, pytest.raises(PinnedECSError) as raised:
+        stage.start_servers()
+    assert raised.value.text == "ecs did not start: hint: install it"
+
+
+def test_a_demo_has_its_own_configuration_of_aws(tmp_path, monkeypatch):
+    """A profile of the person who plays it plays no part."""
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "of-the-profile")
+    with Stage() as stage:
+        code = "import os; print(*sorted(name for name in os.environ if name.startswith('AWS_')))"
+        stage.run("shown", [sys.executable, "-c", code])
+        assert stage.log_tail("shown") == "AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE"
 
 
 # -- keys and principals ---------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import html
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -138,6 +140,21 @@ def test_no_page_loads_anything_from_another_host(
     page.close()
     assert elsewhere == set()
     assert sum(drawn.values()) >= 4
+
+
+#: Markup that was left as text: "{ .lead }", "!!! note", "=== "Prefect 3"", "- [ ] ".
+_MARKUP = re.compile(r"\{:? ?[.#][\w-]+|(?m:^\s*(?:!!!|[?]{3}\+?|===) \S)|\[[ x]\] ")
+_CODE = re.compile(r"(?s)<(pre|code|script|style|svg)\b.*?</\1>|<[^>]+>")
+
+
+def test_no_page_shows_markup(site: Path) -> None:
+    """In the text of a page, code apart."""
+    shown = {}
+    for found in sorted(site.rglob("index.html")):
+        text = html.unescape(_CODE.sub("", found.read_text()))
+        if marks := _MARKUP.findall(text):
+            shown[found.parent.relative_to(site).as_posix()] = marks
+    assert shown == {}
 
 
 def test_the_home_page_has_a_way_for_each_reader(window: Page, address: str) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from prefect import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 from prefect_aws import AwsClientParameters, AwsCredentials
 from pydantic import SecretStr
@@ -193,7 +194,8 @@ def test_an_ecs_pool_is_planned_and_examined(pools: Pools) -> None:
     [kind] = [f for f in said.data if f["check"] == "type"]
     assert kind["status"] == "WARN"
     assert "pinned-ecs migrate --pool legacy" in kind["hint"]
-    assert pools.cli("show").err.splitlines()[0] == "There are no work pools of type pinned-ecs."
+    first = pools.cli("show").err.splitlines()[0]
+    assert first == f"There are no work pools of type pinned-ecs on {PREFECT_API_URL.value()}."
 
 
 @pytest.mark.parametrize("command", ["plan", "pin", "prune --keep 1", "iam", "migrate"])
@@ -214,6 +216,19 @@ def test_a_pool_that_is_not_there_is_one_sentence(pools: Pools, command: str) ->
     error, hint, _ = said.err.splitlines()
     assert error.startswith("error: cannot use work pool 'nowhere': there is no such work pool")
     assert "prefect work-pool ls" in hint
+
+
+@pytest.mark.parametrize("command", ["plan", "pin", "prune --keep 1", "iam", "doctor", "show"])
+def test_a_url_without_api_is_not_about_the_pool(pools: Pools, command: str) -> None:
+    """The server answers 404 there, whatever the name is."""
+    pools.make("etl")
+    url = str(PREFECT_API_URL.value()).removesuffix("/api")
+    with temporary_settings({PREFECT_API_URL: url}):
+        said = pools.cli(*command.split(), "--pool", "etl")
+    assert said.code == 1
+    error, hint, _ = said.err.splitlines()
+    assert error == f"error: cannot use the Prefect API: {url} is not the address of one"
+    assert "it ends with /api" in hint
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def plain(text: str) -> str:
 
 
 def markdown(source: str) -> Iterator[Passage]:
-    """Paragraphs, headings, entries of lists and cells of tables."""
+    """Paragraphs, headings, entries of lists, cells of tables and texts of images."""
     kind, line = "text", 1
     lines = source.splitlines()
     for token in MarkdownIt("commonmark").enable("table").parse(source):
@@ -76,6 +76,9 @@ def markdown(source: str) -> Iterator[Passage]:
                 else ""
                 for child in token.children or ()
             )
+            for child in token.children or ():
+                if child.type == "image":  # its alternative text
+                    yield Passage(plain(child.content), line, "text")
             words = _ATTRIBUTES.sub("", _ADMONITION.sub("", words))
             yield Passage(plain(words), line, kind)
         elif token.type == "code_block":  # the body of an admonition or a tab

@@ -24,9 +24,11 @@ class Cause(Enum):
     WRONG_CLOCK = "wrong clock"
     NO_REGION = "no Region"
     WRONG_PROFILE = "unknown profile"
+    WRONG_SETTINGS = "unusable settings"
     WRONG_ACCOUNT = "wrong account"
     DENIED = "permission missing"
     UNREACHABLE = "unreachable"
+    NO_TLS = "no secure connection"
     THROTTLED = "throttled"
     NO_ANSWER = "no usable answer"
     REFUSED = "anything else that AWS refuses"
@@ -43,12 +45,16 @@ HINTS: Mapping[Cause, str] = {
     Cause.WRONG_CLOCK: "set the clock of this machine: AWS refuses requests whose time is off by "
     "more than 5 minutes",
     Cause.NO_REGION: "set region_name in the AWS credentials of the block or work pool, or "
-    "AWS_DEFAULT_REGION",
+    "AWS_DEFAULT_REGION (boto3 does not read AWS_REGION)",
     Cause.WRONG_PROFILE: "check profile_name in the AWS credentials of the block or work pool, and "
     "AWS_PROFILE",
+    Cause.WRONG_SETTINGS: "correct the AWS credentials and aws_client_parameters of the block or "
+    "work pool, or the AWS variables and files of this machine",
     Cause.WRONG_ACCOUNT: "use credentials of the account that is named, or correct the ARN",
     Cause.UNREACHABLE: "check the network, the proxy, region_name, endpoint_url and "
     "AWS_ENDPOINT_URL",
+    Cause.NO_TLS: "check the CA bundle (AWS_CA_BUNDLE, or verify in aws_client_parameters), the "
+    "proxy, and that the endpoint uses HTTPS",
     Cause.THROTTLED: "try again later: AWS limits the calls of this account and Region",
     Cause.NO_ANSWER: "try again later; if this continues, check the proxy, endpoint_url and "
     "AWS_ENDPOINT_URL",
@@ -61,6 +67,7 @@ _BY_NAME: Mapping[str, Cause] = {
     "NoRegionError": Cause.NO_REGION,
     "InvalidRegionError": Cause.NO_REGION,
     "ProfileNotFound": Cause.WRONG_PROFILE,
+    "SSLError": Cause.NO_TLS,
 }
 
 _BY_KIND: Mapping[Kind, Cause] = {
@@ -88,13 +95,14 @@ _DENIED_ACROSS = re.compile(
 _ROLE_ACROSS = "Cross-account pass role"
 
 
-def cause_of(kind: Kind, code: str, message: str) -> Cause:
+def cause_of(kind: Kind, code: str, message: str, called: bool = True) -> Cause:
     """The cause of a fault.
 
     Args:
         kind: What it means.
         code: AWS's error code, or the name of botocore's exception.
         message: AWS's own words.
+        called: Whether there was a client to call AWS with.
     """
     if code in _BY_NAME:
         return _BY_NAME[code]
@@ -102,7 +110,7 @@ def cause_of(kind: Kind, code: str, message: str) -> Cause:
         return Cause.WRONG_CLOCK
     if accounts_of(message) or _ROLE_ACROSS in message:
         return Cause.WRONG_ACCOUNT
-    return _BY_KIND.get(kind, Cause.REFUSED)
+    return _BY_KIND.get(kind, Cause.REFUSED if called else Cause.WRONG_SETTINGS)
 
 
 def accounts_of(message: str) -> tuple[str, str] | None:

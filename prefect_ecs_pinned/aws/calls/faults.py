@@ -37,12 +37,16 @@ __all__ = [
 _UNPLACED = frozenset({Kind.CAPACITY, Kind.VCPU_QUOTA, Kind.NO_INSTANCES, Kind.NO_PLACE})
 
 
+#: What is made before any call; the ``operation`` of a fault when that fails.
+SESSION, CLIENT = "session", "client"
+
+
 class Fault(Exception):
     """An answer that is not what was asked for.
 
     Attributes:
         kind: What it means.
-        operation: The API action, such as ``RunTask``.
+        operation: The API action, such as ``RunTask``; or `SESSION`, or `CLIENT` and a service.
         code: AWS's error code, or the name of botocore's exception.
         message: AWS's own words.
         resource_ids: ``resourceIds`` of a ConflictException.
@@ -81,6 +85,11 @@ class Fault(Exception):
         if self.kind in PASSING or self.unknown or is_skewed(self.code, self.message):
             return True
         return self.worked and self.kind in PASSING_ONCE_WORKED
+
+    @property
+    def called(self) -> bool:
+        """Whether there was a session and a client to call AWS with."""
+        return self.operation.partition(" ")[0] not in (SESSION, CLIENT)
 
     @property
     def unknown(self) -> bool:
@@ -167,8 +176,13 @@ def _in_band_kind(reasons: Sequence[str]) -> Kind:
 #: identity-based policy allows the iam:PassRole action"
 _DENIED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
 
-#: Causes for which botocore's exceptions have more than one kind (`hints`, by code).
-_SEVERAL_HINTS = (Cause.NO_CREDENTIALS, Cause.NO_REGION, Cause.UNREACHABLE)
+#: Causes for which botocore's exceptions have more than one kind (`hints`).
+_SEVERAL_HINTS = (
+    Cause.NO_CREDENTIALS,
+    Cause.NO_REGION,
+    Cause.UNREACHABLE,
+    Cause.WRONG_SETTINGS,
+)
 
 #: Where nothing better is known.
 _CORRECT_IT = "correct what AWS names, then run again"
@@ -211,8 +225,8 @@ def as_error(fault: Fault, what: str, hint: str = "", allow: str = "") -> errors
         allow: What to do when a permission is missing; by default what AWS names.
     """
     why = f"{fault.code}: {fault.message}" if fault.code not in fault.message else fault.message
-    cause = cause_of(fault.kind, fault.code, fault.message)
-    of_cause = hint_of(fault.code, "") if cause in _SEVERAL_HINTS else ""
+    cause = cause_of(fault.kind, fault.code, fault.message, fault.called)
+    of_cause = hint_of(fault.code, fault.message) if cause in _SEVERAL_HINTS else ""
     of_cause = of_cause or hint_for(cause, fault.message)
     if fault.kind is Kind.DENIED:
         return errors.AccessDenied(what, why, of_cause or allow or _denied(fault), fault.code)

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 #: By AWS's error code, botocore's exception, or the reason inside a 200.
 _BY_CODE: Mapping[str, str] = {
     "PartialCredentialsError": "give both the access key ID and the secret access key",
-    "InvalidRegionError": "correct region_name in the AWS credentials of the block or work pool",
+    "InvalidRegionError": "correct region_name in the AWS credentials of the block or work pool, "
+    "or AWS_DEFAULT_REGION",
     "ConnectTimeoutError": "check the network, the proxy, and the subnets' route to AWS",
     "ProxyConnectionError": "check the proxy, and that it is running",
-    "SSLError": "check verify and the CA bundle in aws_client_parameters, and the proxy",
     "PlatformUnknownException": "check platformVersion in task_customizations",
     "PlatformTaskDefinitionIncompatibilityException": "check platformVersion and runtimePlatform",
     "UnsupportedFeatureException": "the feature is not available in this Region",
@@ -28,6 +28,12 @@ _BY_CODE: Mapping[str, str] = {
 
 #: (codes, fragment of the message, hint) of final refusals; the first match counts.
 _BY_MESSAGE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    # "Invalid endpoint: 127.0.0.1:4510"
+    (
+        ("ValueError",),
+        "Invalid endpoint:",
+        "write a URL, with http:// or https://: check endpoint_url and AWS_ENDPOINT_URL",
+    ),
     # "No Fargate configuration exists for given values: 256 CPU, 4096 memory. ..."
     (
         ("ClientException", "InvalidParameterException"),

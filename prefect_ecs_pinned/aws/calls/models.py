@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import botocore
-import botocore.session
-from botocore.loaders import Loader
+from botocore.loaders import Loader, create_loader
 from botocore.model import ServiceModel
 
 #: The oldest botocore that this is made for. No requirement says it: see pyproject.toml.
@@ -177,8 +177,8 @@ def share_models(session: Any) -> None:
 
 def _model(service: str) -> Mapping[str, Any]:
     """A service's model: botocore's JSON, kept by the loader; empty when there is none."""
-    if not _loaders:
-        _loaders.append(ModelLoader(botocore.session.get_session().get_component("data_loader")))
+    if not _loaders:  # not that of a session: it reads a configuration that may be wrong
+        _loaders.append(ModelLoader(create_loader(os.environ.get("AWS_DATA_PATH"))))
     try:
         model: Mapping[str, Any] = _loaders[0].load_service_model(service, "service-2")
     except Exception:  # noqa: BLE001 - no such service, or a loader that is no more

@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
+from prefect_ecs_pinned.aws.calls.faults import CLIENT, SESSION, Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.hiding import hide
 from prefect_ecs_pinned.aws.calls.models import share_models
 from prefect_ecs_pinned.aws.calls.ports import Clock
@@ -166,7 +166,7 @@ class Sessions:
         of_boto3 = await session.boto3.get("", self._make_session)
         try:
             client = await self._make(
-                f"client {service}",
+                f"{CLIENT} {service}",
                 lambda: of_boto3.client(service, **self._parameters(purpose, region)),
             )
         except Fault:
@@ -184,7 +184,7 @@ class Sessions:
             raise Fault(failure.kind, failure.operation, failure.code, failure.message)
         self._made += 1
         self._next_at = now + (backoff(self._made - 2) if self._made > 1 else 0.0)
-        session = await self._make("session", self._access.session)
+        session = await self._make(SESSION, self._access.session)
         share_models(session)
         return session
 

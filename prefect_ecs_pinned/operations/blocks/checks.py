@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_AGENT_QUERY_INTERVAL
 
 from prefect_ecs_pinned.operations.blocks.reads import candidates
 from prefect_ecs_pinned.operations.doctor.findings import Answer, Said, fail, ok, warn
-from prefect_ecs_pinned.operations.saved import SLUG, Deployment, read_deployments
+from prefect_ecs_pinned.operations.saved import SLUG, Deployment, prefect_server, read_deployments
 from prefect_ecs_pinned.operations.sources import Candidate
 
 #: Seconds between two looks of an agent up to which nothing is said; Prefect's default is 15.
@@ -47,7 +47,8 @@ async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said]
     found = await candidates(client, reference)
     said: list[Said] = []
     if not found:
-        said.append(("loads", SLUG, warn("no block is saved", "save one: see the quickstart")))
+        hint = "save one: see the quick start"
+        said.append(("loads", SLUG, warn(f"no block is saved on {prefect_server()}", hint)))
     ids = {candidate.deployment_id for candidate in found}
     deployments = [d for d in await read_deployments(client) if d.id in ids]
     if any(not deployment.by_worker for deployment in deployments):

@@ -95,25 +95,26 @@ class Stage:
         Raises:
             PinnedECSError: One of them does not.
         """
-        self._start_ecs()
-        self._start_server()
-        self._await_ready()
+        ecs, server = self._start_ecs(), self._start_server()
+        self._await("ecs", ecs, self.ecs_request("calls"))
+        self._await("server", server, urllib.request.Request(f"{self.api_url}/health"))
 
-    def _start_ecs(self) -> None:
+    def _start_ecs(self) -> subprocess.Popen[bytes]:
         """Start the embedded ECS as `pinned-ecs local` does."""
         port = _free_port()
         self.ecs_url = f"http://127.0.0.1:{port}"
         command = [self._script("pinned-ecs"), "local", "--quiet", "--port", str(port), "--execute"]
         # By a variable: other users can see a command line.
-        self.start("ecs", command, {"PINNED_ECS_LOCAL_ACCESS_KEY": self._access_key})
+        process = self.start("ecs", command, {"PINNED_ECS_LOCAL_ACCESS_KEY": self._access_key})
         self.environment.update(
             AWS_ENDPOINT_URL=self.ecs_url,
             AWS_DEFAULT_REGION="us-east-1",
             AWS_ACCESS_KEY_ID=self._access_key,
             AWS_SECRET_ACCESS_KEY="local",
         )
+        return process
 
-    def _start_server(self) -> None:
+    def _start_server(self) -> subprocess.Popen[bytes]:
         """Start a Prefect server with a database of its own."""
         port = _free_port()
         self.api_url = f"http://127.0.0.1:{port}/api"
@@ -129,21 +130,21 @@ class Stage:
             "--port",
             str(port),
         ]
-        self.start("server", command)
+        return self.start("server", command)
 
-    def _await_ready(self) -> None:
-        """Wait until both servers answer."""
-        for name, request in (
-            ("ecs", self.ecs_request("calls")),
-            ("server", urllib.request.Request(f"{self.api_url}/health")),
-        ):
-            deadline = time.monotonic() + _READY_SECONDS
-            while not _answers(request):
-                if time.monotonic() > deadline:
-                    raise PinnedECSError(
-                        f"{name} did not start within {_READY_SECONDS:.0f} s", self.log_tail(name)
-                    )
-                time.sleep(0.2)
+    def _await(
+        self, name: str, process: subprocess.Popen[bytes], request: urllib.request.Request
+    ) -> None:
+        """Wait until a server answers; one that has ended never will."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while not _answers(request):
+            if process.poll() is not None:
+                raise PinnedECSError(f"{name} did not start", self.log_tail(name))
+            if time.monotonic() > deadline:
+                raise PinnedECSError(
+                    f"{name} did not start within {_READY_SECONDS:.0f} s", self.log_tail(name)
+                )
+            time.sleep(0.2)
 
     def start_agent(self) -> None:
         """Start `prefect agent`, on the queue `prod`.
@@ -172,7 +173,7 @@ class Stage:
             process = subprocess.Popen(
                 command,
                 cwd=self.flows,
-                env={**os.environ, **self.environment, **(settings or {})},
+                env={**_inherited(), **self.environment, **(settings or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -258,6 +259,12 @@ class Stage:
                 process.wait()
         self._processes.clear()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _inherited() -> dict[str, str]:
+    """The variables of this process, without a configuration of AWS: the demo has its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -26,6 +26,7 @@ from prefect_ecs_pinned.operations.pools.reading import (
 )
 from prefect_ecs_pinned.operations.pools.reads import candidates
 from prefect_ecs_pinned.operations.prune.rules import ago
+from prefect_ecs_pinned.operations.saved import prefect_server
 from prefect_ecs_pinned.operations.sources import Candidate
 
 #: Names of the distributions whose versions are shown, where Prefect has them.
@@ -49,7 +50,7 @@ async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said]
     found: list[Candidate] = []
     if not pools:
         hint = f"make one: `prefect work-pool create NAME --type {OURS}`"
-        said.append(("type", OURS, warn("there is no work pool of this type", hint)))
+        said.append(("type", OURS, warn(f"there is no such work pool on {prefect_server()}", hint)))
     for pool in pools:
         name = called(pool)
         kind = _type(pool)

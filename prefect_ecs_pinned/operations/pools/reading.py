@@ -21,6 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.faces.pages import all_pages, for_all, readable
+from prefect_ecs_pinned.operations.saved import check_api, no_such
 from prefect_ecs_pinned.worker import PinnedECSWorker
 
 #: The type that this package's worker serves, and prefect-aws's.
@@ -55,16 +56,15 @@ async def read_pool(client: PrefectClient, name: str) -> WorkPool:
 
     Raises:
         ConfigurationError: There is none of this name.
+        PinnedECSError: This is not the Prefect API.
     """
     try:
         with readable():
             return await client.read_work_pool(name)
     except ObjectNotFound as error:
-        raise ConfigurationError(
-            f"cannot use work pool '{named(name)}'",
-            "there is no such work pool on this Prefect server",
-            "see `prefect work-pool ls`, and PREFECT_API_URL",
-        ) from error
+        await check_api(client)
+        what = f"cannot use work pool '{named(name)}'"
+        raise no_such(what, "work pool", "prefect work-pool ls") from error
 
 
 async def read_pools(client: PrefectClient) -> list[WorkPool]:
