@@ -37,7 +37,7 @@ from prefect_ecs_pinned.core.patches import patched
 from prefect_ecs_pinned.core.placement import check_fields, check_strategy
 from prefect_ecs_pinned.core.showable import DEFINITION, REQUEST
 from prefect_ecs_pinned.core.shown import named, part, shown
-from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, TaskNotFound
+from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, PinnedECSError, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.runs import run as running
@@ -287,7 +287,13 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         """Run the configured task on ECS. See `prefect_ecs_pinned.runs.run`."""
         spec = run_spec(self)
         host = PrefectHost(run_logger(self.logger.name), spec.flow_run_id, spec.name, task_status)
-        result = await running.run(spec, self._control_plane(), host)
+        try:
+            result = await running.run(spec, self._control_plane(), host)
+        except PinnedECSError as error:
+            if task_status is None:  # called from Python, by somebody who may need the cause
+                raise
+            # An agent logs its traceback: without what led to it, the hint is in a dozen lines.
+            raise error.with_traceback(None) from None
         return prefect_aws.ecs.ECSTaskResult(
             identifier=result.identifier, status_code=result.status_code
         )

@@ -19,7 +19,7 @@ from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.core.arn import TaskIdentifier, region_of
-from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, TaskNotFound
+from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, PinnedECSError, TaskNotFound
 from prefect_ecs_pinned.faces import events
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.runs.spec import RunSpec
@@ -122,6 +122,9 @@ class PinnedECSWorker(
         self._turns.give_back(flow_run.id)  # what waits from now on waits for AWS
         try:
             await self._launch(host, configuration, claims.get(flow_run.id) if claims else None)
+        except PinnedECSError as error:
+            # Prefect logs its traceback: without what led to it, the hint is in a dozen lines.
+            raise error.with_traceback(None) from None
         finally:
             if host.has_started and task_status is not None:
                 task_status.started(host.attempt.identifier)

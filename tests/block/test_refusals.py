@@ -18,7 +18,7 @@ from prefect_ecs_pinned.errors import (
     PinnedECSError,
 )
 from prefect_ecs_pinned.local.faults import Fault
-from tests.block.conftest import World, a_definition, messages
+from tests.block.conftest import Status, World, a_definition, messages
 
 
 async def refusal(world: World, **fields) -> PinnedECSError:
@@ -291,3 +291,14 @@ async def test_no_region_anywhere(world: World, monkeypatch, tmp_path, fresh):
     error = await refusal(world, aws_credentials=credentials)
     assert isinstance(error, AwsError)
     assert "region_name" in error.hint
+
+
+@pytest.mark.parametrize("by_agent", [True, False])
+async def test_an_agent_logs_no_chain_of_tracebacks(world: World, by_agent):
+    """It logs the traceback of what it gets; a caller of Python gets the cause."""
+    world.ecs.faults(Fault("error", "RunTask", code="AccessDeniedException", message="no"))
+    with pytest.raises(AccessDenied) as error:
+        await world.block().run(task_status=Status() if by_agent else None)
+    printed = "".join(traceback.format_exception(error.value))
+    assert ("direct cause" in printed) is not by_agent
+    assert "hint: allow ecs:RunTask" in printed

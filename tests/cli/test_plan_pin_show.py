@@ -217,6 +217,27 @@ def test_an_override_is_pinned_before_it_is_deployed(pinned_ecs, etl, deploy, ec
     assert ecs.count("RegisterTaskDefinition") == 1
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("imge=flows:3", "write image"), ("env_A=1", "write env"), ("qwertz=1", "use one of: ")],
+)
+def test_an_override_that_would_be_ignored_is_refused(pinned_ecs, etl, ecs, word, hint):
+    """Prefect keeps values of a block that are no fields of it."""
+    said = pinned_ecs("plan", etl, "--override", word)
+    assert said.code == 1
+    assert "has nothing of this name" in said.err
+    assert f"hint: {hint}" in said.err
+
+
+def test_an_override_of_a_deployment_that_is_ignored_is_reported(pinned_ecs, etl, deploy):
+    """By doctor."""
+    deploy("flow/typo", "etl", {"memry": 4096, "env.A": "1"})
+    said = pinned_ecs("doctor", etl)
+    assert "WARN  overrides: 'memry' is ignored" in said.out
+    assert "hint: write memory" in said.out
+    assert said.out.count("is ignored") == 1
+
+
 def test_an_override_without_a_value_is_refused(pinned_ecs, etl):
     """With an example."""
     said = pinned_ecs("plan", etl, "--override", "image")

@@ -37,6 +37,18 @@ def test_every_block_says_what_it_is(snippet: Snippet) -> None:
         assert len(snippet.argument) > 10, "a reason is missing"
 
 
+#: Commands that install this package: a reader needs one of them.
+INSTALLERS = ("uv tool install ", "pipx install ", "pip install ", "uv pip install ", "uv add ")
+
+
+@pytest.mark.parametrize("snippet", [s for s in ALL if s.language in RUN], ids=lambda s: s.place)
+def test_a_block_can_be_copied_as_a_whole(snippet: Snippet) -> None:
+    """Its button copies all of it: a choice is made between blocks, such as those of tabs."""
+    words = snippet.text.replace("uv pip install ", "uv add ").splitlines()
+    used = {name for name in INSTALLERS for line in words if name in line and "pinned" in line}
+    assert len(used) <= 1, used
+
+
 @pytest.mark.parametrize("snippet", [s for s in ALL if s.language in PARSED], ids=lambda s: s.place)
 def test_data_can_be_parsed(snippet: Snippet) -> None:
     parse = {"yaml": yaml.safe_load, "json": json.loads}

@@ -6,7 +6,6 @@ its place. What the pages run is run by `tests/docs` in the environment of the t
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.docs.session import Session
-from tests.docs.snippets import RUN, Snippet, snippets
+from tests.docs.snippets import RUN, snippets
 from tests.packaging.release import ROOT
 
 pytestmark = pytest.mark.timeout(600)
 
 NAME = "prefect-ecs-pinned"
-
-
-def lines_for_uv(install: Snippet) -> str:
-    """Those below ``# uv``, up to the next tool's."""
-    found = re.search(r"^# uv\n(.+?)\n\n", install.text, re.DOTALL | re.MULTILINE)
-    assert found, f"{install.place} has no lines for uv"
-    return found[1]
 
 
 @pytest.mark.parametrize("major", [2, 3])
@@ -43,16 +35,17 @@ def test_a_newcomer_gets_to_the_end(
         "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
         "UV_PYTHON": sys.executable,
     }
-    install, *rest = [
+    page = [
         snippet
         for snippet in snippets(ROOT / "docs" / f"quickstart-prefect{major}.md")
         if snippet.language in RUN or snippet.title
     ]
-    typed = lines_for_uv(install).replace(f"'{NAME}[local]'", f"'{NAME}[local] @ file://{ROOT}'")
+    [install] = [snippet for snippet in page if snippet.text.startswith("uv tool install")]
+    typed = install.text.replace(f"'{NAME}[local]'", f"'{NAME}[local] @ file://{ROOT}'")
     session = Session(folder, environment)
     try:
-        session.run(replace(install, text=f"{typed}\n", mark=""))
-        for snippet in rest:
+        session.run(replace(install, text=typed, mark=""))
+        for snippet in page:
             if snippet.mark != "not run":
                 session.run(snippet)
     finally:

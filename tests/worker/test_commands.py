@@ -17,6 +17,8 @@ from pydantic import SecretStr
 from prefect_ecs_pinned.aws.calls.causes import HINTS, Cause
 from prefect_ecs_pinned.local import LocalECS
 from prefect_ecs_pinned.local.faults import Fault
+from prefect_ecs_pinned.operations.pools.variables import check_value, typed
+from prefect_ecs_pinned.worker import PinnedECSWorker
 from tests.worker.commands import THREE, Pools
 
 
@@ -100,6 +102,71 @@ def test_one_deployment_is_chosen_and_overridden(pools: Pools) -> None:
     assert said.code == 1
     assert "no deployment of this name runs on work pool 'etl'" in said.err
     assert all(name in said.err for name in NAMES)
+
+
+def test_words_of_the_command_line_are_read_by_the_schema(pools: Pools) -> None:
+    """Numbers are numbers, texts stay texts, and objects are JSON."""
+    pools.make("etl")
+    words = ("cpu=2048", "memory=4096", "image=1.4", "env.LEVEL=5", 'subnets=["subnet-1"]')
+    said = pools.cli(
+        *("plan", "--pool", "etl", "--deployment", "extract/hourly", "--json"),
+        *(part for word in words for part in ("--override", word)),
+    )
+    assert said.code == 0, said.err
+    [step] = said.data
+    sent = step["per_run"]["extract/hourly"]
+    assert (sent["cpu"], sent["memory"], step["image"]) == ("2048", "4096", "1.4")
+    assert sent["environment"] == ["LEVEL", "SECRET_TOKEN"]
+    assert "subnet-1" in json.dumps(sent)
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("imge=flows:9", "has nothing of this name\nhint: write image"),
+        ("qwertz=1", "has nothing of this name\nhint: use one of: "),
+        ("cpu=hunter2", "needs the type integer or the type null"),
+        ("memory=2GB", "needs the type integer"),
+        ("env=hunter2", "needs the type object"),
+        ("launch_type=FARGAT", "needs EC2 or EXTERNAL or FARGATE"),
+        ("registration=nevr", "needs never or on-change"),
+        ("env.A.B=1", ""),
+    ],
+)
+def test_an_override_that_no_deployment_could_have_is_refused(
+    pools: Pools, word: str, says: str
+) -> None:
+    """Prefect's server refuses such values, and ignores such names."""
+    pools.make("etl")
+    said = pools.cli("plan", "--pool", "etl", "--deployment", "extract/nightly", "--override", word)
+    assert says in said.err
+    assert said.code == (1 if says else said.code)
+    assert "hunter2" not in said.err
+    assert "Traceback" not in said.err
+    assert pools.calls("RegisterTaskDefinition") == 0
+
+
+def test_every_variable_reads_its_own_default_as_a_word() -> None:
+    """As `--override` would be typed: the kind is that of the schema."""
+    template = PinnedECSWorker.get_default_base_job_template()
+    tried = 0
+    for name, schema in template["variables"]["properties"].items():
+        if (default := schema.get("default")) is None or "$ref" in json.dumps(schema):
+            continue
+        word = default if isinstance(default, str) else json.dumps(default)
+        assert typed(template, name, word) == default, name
+        check_value(template, name, default)
+        tried += 1
+    assert tried > 5
+
+
+def test_a_job_variable_that_is_ignored_is_reported(pools: Pools) -> None:
+    """By doctor: Prefect saves it, and no worker reads it."""
+    pools.make("etl", deployments={"typo": {"image": "flows:1", "memry": 4096}})
+    said = pools.cli("doctor", "--pool", "etl", "--json")
+    [found] = [f for f in said.data if f["check"] == "job variables"]
+    assert (found["status"], found["hint"]) == ("WARN", "write memory")
+    assert "'memry' is ignored" in found["detail"]
 
 
 def test_blocks_in_a_template_are_resolved(pools: Pools) -> None:

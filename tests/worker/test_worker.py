@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
+from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.runs.watch import CANCELLED_REASON
 from prefect_ecs_pinned.worker import flow_runs, live_tasks
 from tests.worker.world import World, live, submit, true
@@ -184,3 +187,17 @@ async def test_a_run_whose_process_ends_without_ending_it_is_cancelled(
         await cancel(world, run)
         seen = await world.until(run, lambda seen: seen.state.is_cancelled())
         assert f"code {code}" in seen.state.message
+
+
+async def test_the_log_of_a_run_that_was_not_launched_is_short(world: World, caplog):
+    """Prefect logs the traceback; the message and its hint are not below what led to it."""
+    world.ecs.faults(Fault("error", "RunTask", code="AccessDeniedException", message="no"))
+    async with world.worker() as worker:
+        [run] = await world.schedule(await world.deployment())
+        await submit(worker)
+        await world.crashed(run)
+    [record] = [r for r in caplog.records if r.exc_info and "Failed to submit" in r.message]
+    lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
+    assert "AccessDenied: cannot launch" in "\n".join(lines)
+    assert any(line.startswith("hint: allow ecs:RunTask") for line in lines)
+    assert len(lines) <= 12

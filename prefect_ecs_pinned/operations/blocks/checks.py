@@ -8,8 +8,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_AGENT_QUERY_INTERVAL
 
+from prefect_ecs_pinned.block import PinnedECSTask
+from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.operations.blocks.reads import candidates
 from prefect_ecs_pinned.operations.doctor.findings import Answer, Said, fail, ok, warn
+from prefect_ecs_pinned.operations.overriding import unknown
 from prefect_ecs_pinned.operations.saved import SLUG, Deployment, prefect_server, read_deployments
 from prefect_ecs_pinned.operations.sources import Candidate
 
@@ -56,6 +59,10 @@ async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said]
     for deployment in deployments:
         answers = await queue(client, deployment)
         said += [("picked up", deployment.name, answer) for answer in answers]
+        said += [
+            ("overrides", deployment.name, warn(f"{named(name)!r} is ignored", nearest))
+            for name, nearest in unknown(deployment.overrides, PinnedECSTask.__fields__).items()
+        ]
     return said, found
 
 

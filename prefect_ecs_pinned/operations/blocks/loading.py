@@ -23,6 +23,7 @@ from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_conta
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.operations.configuration import Configuration
+from prefect_ecs_pinned.operations.overriding import check_names
 from prefect_ecs_pinned.operations.saved import SLUG, Deployment
 
 
@@ -116,6 +117,7 @@ def configuration(
         ConfigurationError: The agent could not make a block of it either; the reason is the
             validation's own.
     """
+    check_names(more or (), PinnedECSTask.__fields__, f"the type {SLUG!r}")
     data = overridden_data(document, deployment, more)
     name = data.get("container_name") or PREFECT_CONTAINER
     container = prefect_container(data.get("task_definition") or {}, name) or {}

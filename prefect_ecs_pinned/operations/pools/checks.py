@@ -13,6 +13,8 @@ from prefect_ecs_pinned import __version__
 from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.faces.pages import all_pages, readable
 from prefect_ecs_pinned.operations.doctor.findings import Answer, Said, fail, ok, warn
+from prefect_ecs_pinned.operations.overriding import unknown
+from prefect_ecs_pinned.operations.pools.loading import template_of
 from prefect_ecs_pinned.operations.pools.queues import queues_of
 from prefect_ecs_pinned.operations.pools.reading import (
     HOW_TO_MOVE,
@@ -25,6 +27,7 @@ from prefect_ecs_pinned.operations.pools.reading import (
     read_pools,
 )
 from prefect_ecs_pinned.operations.pools.reads import candidates
+from prefect_ecs_pinned.operations.pools.variables import names_of
 from prefect_ecs_pinned.operations.prune.rules import ago
 from prefect_ecs_pinned.operations.saved import prefect_server
 from prefect_ecs_pinned.operations.sources import Candidate
@@ -101,11 +104,16 @@ def _picked_up(kind: str, holder: WorkPool | WorkQueue) -> list[Answer]:
 
 
 async def _queues(client: PrefectClient, pool: WorkPool) -> list[Said]:
-    """The queues that deployments are in."""
+    """The queues that deployments are in, and job variables that mean nothing."""
     queues = await queues_of(client, pool)
     said: list[Said] = []
+    known = names_of(template_of(pool))
     for deployment in await deployments_of(client, pool):
         said += [("picked up", deployment.name, a) for a in _queue_of(deployment, queues)]
+        said += [
+            ("job variables", deployment.name, warn(f"{named(name)!r} is ignored", nearest))
+            for name, nearest in unknown(deployment.job_variables, known).items()
+        ]
     return said
 
 

@@ -20,7 +20,9 @@ from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.operations.calls import Calls
 from prefect_ecs_pinned.operations.configuration import Configuration
 from prefect_ecs_pinned.operations.families import describe
+from prefect_ecs_pinned.operations.overriding import check_names
 from prefect_ecs_pinned.operations.pools.reading import Deployment, called
+from prefect_ecs_pinned.operations.pools.variables import check_value, names_of, typed
 from prefect_ecs_pinned.runs.spec import RunSpec
 from prefect_ecs_pinned.worker import PinnedECSWorker
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
@@ -52,7 +54,7 @@ class Loading:
         Args:
             pool: The work pool.
             deployment: Whose job variables are applied; None for the template alone.
-            more: Further job variables, by dotted path, which win.
+            more: Further job variables, by dotted path, which win; words are read by the schema.
 
         Raises:
             ConfigurationError: The worker could not make a job of it either.
@@ -85,11 +87,20 @@ class Loading:
         more: Mapping[str, Any],
     ) -> PinnedECSJobConfiguration:
         variables = deployment.job_variables if deployment is not None else {}
+        template = template_of(pool)
+        check_names(more, names_of(template), called(pool))
+        more = {path: typed(template, path, value) for path, value in more.items()}
+        try:
+            values = _with(variables, more)
+        except _DOES_NOT_LOAD as error:
+            raise ConfigurationError(what, _reason(error), _CORRECT) from error
+        for name in {path.partition(".")[0] for path in more}:
+            check_value(template, name, values[name])
         try:
             job: PinnedECSJobConfiguration = (
                 await PinnedECSJobConfiguration.from_template_and_values(
-                    base_job_template=_template(pool),
-                    values=_with(variables, more),
+                    base_job_template=template,
+                    values=values,
                     client=self._client,
                 )
             )
@@ -113,7 +124,7 @@ class Loading:
 _CORRECT = "correct the pool's base job template, or the deployment's job variables"
 
 
-def _template(pool: WorkPool) -> dict[str, Any]:
+def template_of(pool: WorkPool) -> dict[str, Any]:
     """A pool's template; of a pool without one, what the worker gives it when it begins to poll."""
     if not pool.base_job_template:
         return PinnedECSWorker.get_default_base_job_template()
