@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from prefect_ecs_pinned import __version__
-from prefect_ecs_pinned.cli import console
+from prefect_ecs_pinned.cli import console, prefect_settings
 from prefect_ecs_pinned.cli.demo import demo
 from prefect_ecs_pinned.cli.doctor import doctor
 from prefect_ecs_pinned.cli.iam import iam
@@ -102,6 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = console.INTERRUPTED
     except PinnedECSError as error:
         console.fail(error)
+        return console.FAILED
+    except ValueError as error:
+        if (wrong := prefect_settings.as_error(error)) is None:
+            raise
+        console.fail(wrong)
         return console.FAILED
     except BrokenPipeError:  # who reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
