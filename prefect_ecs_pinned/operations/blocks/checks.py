@@ -59,9 +59,10 @@ async def look(client: PrefectClient, reference: str | None) -> tuple[list[Said]
     for deployment in deployments:
         answers = await queue(client, deployment)
         said += [("picked up", deployment.name, answer) for answer in answers]
+        plain = [path for path in deployment.overrides if "." not in path]  # others do not load
         said += [
             ("overrides", deployment.name, warn(f"{named(name)!r} is ignored", nearest))
-            for name, nearest in unknown(deployment.overrides, PinnedECSTask.__fields__).items()
+            for name, nearest in unknown(plain, PinnedECSTask.__fields__).items()
         ]
     return said, found
 
