@@ -25,13 +25,10 @@ KINDS = {
 #: Those of this package, of which every flow run has to complete.
 OURS = ("pinned-ecs-task", "pinned-ecs")
 
-#: Settings of the worker, and of its flow runs, for 100 runs on a small machine.
+#: Settings of the worker that make 100 runs quick to pick up on a small machine.
 WORKER_SETTINGS: Mapping[str, str] = {
     # Seconds between looks at the work pool; 10 by default.
     "PREFECT_WORKER_QUERY_SECONDS": "2",
-    # 5 by default. SQLite is locked during many writes, the server answers 503 then,
-    # and Prefect's worker reports a run as crashed whose labels it could not set.
-    "PREFECT_CLIENT_MAX_RETRIES": "20",
 }
 
 _EXECUTION_ROLE = "arn:aws:iam::123456789012:role/ecsTaskExecutionRole"

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from prefect_ecs_pinned import majors
 from prefect_ecs_pinned.errors import PinnedECSError
 
 #: Agent and server settings that make 100 runs quick to pick up on a small machine.
@@ -39,6 +40,15 @@ _SERVER_SETTINGS: Mapping[str, str] = {
     "PREFECT_API_REQUEST_TIMEOUT": "120",
     "PREFECT_UI_ENABLED": "true",
     "NO_COLOR": "1",
+}
+
+#: Prefect 3's server, with its database in memory: it has one connection then (prefect 3.9,
+#: ``AioSqliteConfiguration.engine``), and its transactions take turns. On a file, one that has
+#: read before another has written fails immediately, whatever the timeouts. The server answers
+#: 503 then, and clients wait for 2, 4, 8 … seconds.
+_SERVER_OF_PREFECT_3: Mapping[str, str] = {
+    "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///file::memory:"
+    "?cache=shared&uri=true&check_same_thread=false",
 }
 
 #: Seconds for a server to answer for the first time: Prefect's makes its database first.
@@ -130,7 +140,8 @@ class Stage:
             "--port",
             str(port),
         ]
-        return self.start("server", command)
+        own = _SERVER_OF_PREFECT_3 if majors.face() is majors.WORKER else {}
+        return self.start("server", command, own)
 
     def _await(
         self, name: str, process: subprocess.Popen[bytes], request: urllib.request.Request
