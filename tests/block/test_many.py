@@ -90,7 +90,7 @@ async def test_three_hundred_runs_at_once_need_few_threads(endpoint, fresh):
         assert not any(run.done() for run in runs), [r.exception() for r in runs if r.done()]
         numbers = await plane.snapshot()
         watching = numbers["watching"]
-        rate = max(rate, *(lane["rate"] for lane in numbers["launching"].values()), 0.0)
+        rate = max(rate, *(queue["rate"] for queue in numbers["launching"].values()), 0.0)
         await asyncio.sleep(0.05)
     introspect(endpoint, "settings", "PATCH", {"task_seconds": 0})
     results = await asyncio.gather(*runs)
