@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from typing import Any
 
 import botocore.session
@@ -9,6 +11,7 @@ import orjson
 import pytest
 from botocore.parsers import create_parser
 
+from prefect_ecs_pinned.aws.calls.garbage import no_collections
 from prefect_ecs_pinned.aws.calls.responses import BEFORE_TASKS_ARE_READ, trim_tasks
 from prefect_ecs_pinned.aws.watching.descriptions import by_arn
 from prefect_ecs_pinned.core.task_state import snapshot
@@ -173,3 +176,76 @@ class _Answer:
         self.headers: dict[str, str] = {}
         self.content = content
         self.raw = None
+
+
+def collections_while(work: Any) -> int:
+    """How often Python looks for garbage during a piece of work."""
+    seen = []
+    gc.callbacks.append(lambda phase, _: seen.append(phase) if phase == "start" else None)
+    gc.collect()
+    before = len(seen)
+    try:
+        work()
+    finally:
+        gc.callbacks.pop()
+    return len(seen) - before
+
+
+def test_a_large_answer_starts_no_search_for_garbage():
+    """Its thousands of objects are freed before Python counts them as old ones."""
+    task = described(3.5)["tasks"][0]
+    body = orjson.dumps({"tasks": [task] * 100, "failures": []})
+    response = {"status_code": 200, "body": body}
+    assert collections_while(lambda: orjson.loads(body)) >= 3
+    assert collections_while(lambda: trim_tasks(response, {})) <= 1
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b'{"tasks": [7]}', b'{"tasks": {"a": 1}}'])
+def test_garbage_is_looked_for_after_an_odd_answer(body):
+    """And botocore judges the answer, which is left as it was."""
+    added: dict[str, Any] = {}
+    response = {"status_code": 200, "body": body}
+    trim_tasks(response, added)
+    assert gc.isenabled()
+    assert (response["body"], added) == (body, {})
+
+
+def test_the_last_pause_ends_the_pause_of_the_collector():
+    """Whichever began first: threads read answers at the same time."""
+    first, second = no_collections(), no_collections()
+    with first:
+        second.__enter__()
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
+
+
+def test_a_collector_that_somebody_has_stopped_stays_so():
+    """It is not this package's to start."""
+    gc.disable()
+    try:
+        with no_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_garbage_is_looked_for_after_answers_on_several_threads():
+    """Whichever of them ends last, in a thousand answers."""
+    body = orjson.dumps({"tasks": [described(3.5)["tasks"][0]]})
+    together = threading.Barrier(8)
+
+    def read() -> None:
+        together.wait()
+        for _ in range(125):
+            trim_tasks({"status_code": 200, "body": body}, {})
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert gc.isenabled()

@@ -9,7 +9,6 @@ which Python's garbage collector would look for the rest of the process's life (
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -18,6 +17,8 @@ from typing import Any
 import botocore
 from botocore.loaders import Loader, create_loader
 from botocore.model import ServiceModel
+
+from prefect_ecs_pinned.aws.calls.garbage import no_collections
 
 #: The oldest botocore that this is made for. No requirement says it: see pyproject.toml.
 _OLDEST = (1, 34)
@@ -104,23 +105,8 @@ class ModelLoader:
     def _reader(self) -> Iterator[Any]:
         """A loader that is thrown away, for each keeps all that it has read."""
         paths = list(self._loader.search_paths)
-        with _no_collections():
+        with no_collections():
             yield Loader(extra_search_paths=paths, include_default_search_paths=False)
-
-
-@contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """Pause the garbage collector while many objects are made, most of which are dropped soon.
-
-    It would count those as old ones, and look at all objects of the process so much the sooner.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def cut(model: Mapping[str, Any], called: frozenset[str]) -> Mapping[str, Any]:

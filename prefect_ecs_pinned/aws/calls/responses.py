@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind
+from prefect_ecs_pinned.aws.calls.garbage import no_collections
 
 #: botocore's events that are given the raw answer to a client's call. RunTask's has the same shape.
 BEFORE_TASKS_ARE_READ = ("before-parse.ecs.DescribeTasks", "before-parse.ecs.RunTask")
@@ -59,16 +60,27 @@ def trim_tasks(
     if response_dict.get("status_code") != 200 or customized_response_dict is None:
         return
     try:
-        answer = orjson.loads(response_dict["body"])
-        described = answer["tasks"]
-        tasks = [_trimmed(task) for task in described if isinstance(task, dict)]
-        readable = isinstance(described, list) and bool(tasks or not described)
-        body = orjson.dumps({**answer, "tasks": []})
+        with no_collections():
+            tasks, body = _read(response_dict["body"])
     except (ValueError, KeyError, TypeError):
         return
-    if readable:
-        response_dict["body"] = body
-        customized_response_dict["tasks"] = tasks
+    response_dict["body"] = body
+    customized_response_dict["tasks"] = tasks
+
+
+def _read(body: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """The tasks of an answer, and the answer without them.
+
+    Raises:
+        ValueError: It is not JSON, or its tasks are not a list of objects.
+        KeyError, TypeError: It has no tasks.
+    """
+    answer = orjson.loads(body)
+    described = answer["tasks"]
+    tasks = [_trimmed(task) for task in described if isinstance(task, dict)]
+    if not isinstance(described, list) or (described and not tasks):
+        raise ValueError("the tasks are not a list of objects")
+    return tasks, orjson.dumps({**answer, "tasks": []})
 
 
 def _trimmed(task: dict[str, Any]) -> dict[str, Any]:
