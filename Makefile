@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: publish-docs pictures-worker
 .PHONY: faults coverage drawing prose
 .PHONY: demo-worker test-prefect3 test-all types-prefect3 lock
-.PHONY: test-ui test-docs test-docs-prefect2 test-docs-prefect3 test-walkthroughs test-packaging rehearse-release test-wheel test-matrix screenshots
+.PHONY: test-ui test-docs test-walkthroughs test-packaging rehearse-release test-wheel test-matrix screenshots
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,12 +82,8 @@ publish-docs: .venv/.docs ## Commit this version's site to the branch gh-pages (
 drawing: .venv/.dev ## Renew the drawing of the imports in docs/concepts/layers.md
 	$(BIN)/python docs/hooks/imports.py
 
-test-docs: test-docs-prefect2 test-docs-prefect3 ## Run every snippet of the documentation that is not marked
-
-test-docs-prefect2: .venv/.docs
+test-docs: .venv/.docs .venv3/.dev ## Run every snippet of the documentation that is not marked
 	$(BIN)/pytest tests/docs
-
-test-docs-prefect3: .venv3/.dev
 	$(BIN3)/pytest tests/docs/test_snippets.py
 
 test-walkthroughs: .venv/.dev ## Play the demo, the CI/CD guide and what else takes long
