@@ -83,7 +83,8 @@ class Session:
     def _until(self, condition: str, snippet: Snippet) -> None:
         deadline = time.monotonic() + PATIENCE
         while self._start(condition, "until").wait() != 0:
-            assert time.monotonic() < deadline, f"{snippet.place}: not yet: {condition}"
+            late = time.monotonic() > deadline
+            assert not late, f"{snippet.place}: not yet: {condition}\n{self._all_output()}"
             time.sleep(0.5)
 
     def _start(self, script: str, name: str) -> subprocess.Popen[bytes]:
@@ -112,6 +113,11 @@ class Session:
             _kill(process)
             code = -1
         assert code == 0, f"{snippet.place} ended with {code}:\n{self._output(snippet.place)}"
+
+    def _all_output(self) -> str:
+        """What each snippet has printed so far: what one waits for is done by another one."""
+        names = sorted(path.stem for path in self.folder.glob("*.log"))
+        return "\n".join(f"--- {name}\n{self._output(name)}" for name in names)
 
     def _output(self, name: str) -> str:
         text = (self.folder / f"{name}.log").read_text(errors="replace")

@@ -65,8 +65,11 @@ def test_python_compiles_even_if_it_is_not_run(snippet: Snippet) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", sorted({s.page for s in OURS}), ids=_name)
 def test_a_page_works_from_top_to_bottom(page: Path, stage: Stage, tmp_path: Path) -> None:
-    (tmp_path / "healthcheck.py").write_bytes((stage.flows / "healthcheck.py").read_bytes())
-    session = Session(tmp_path, _environment(page, stage, tmp_path))
+    # A deployment copies its whole folder: Prefect's home, where files come and go, is beside it.
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "healthcheck.py").write_bytes((stage.flows / "healthcheck.py").read_bytes())
+    session = Session(folder, _environment(page, stage, tmp_path / "home"))
     try:
         for snippet in (s for s in OURS if s.page == page):
             session.run(snippet)
@@ -74,7 +77,7 @@ def test_a_page_works_from_top_to_bottom(page: Path, stage: Stage, tmp_path: Pat
         session.close()
 
 
-def _environment(page: Path, stage: Stage, folder: Path) -> dict[str, str]:
+def _environment(page: Path, stage: Stage, home: Path) -> dict[str, str]:
     """The stage's; for a quick start, what somebody has who has started nothing yet."""
     if not page.name.startswith("quickstart"):
         return stage.environment
@@ -83,7 +86,7 @@ def _environment(page: Path, stage: Stage, folder: Path) -> dict[str, str]:
         for name, value in stage.environment.items()
         if not name.startswith("AWS_") and name != "PREFECT_API_URL"
     }
-    return {**settings, "PREFECT_HOME": str(folder / "prefect")}
+    return {**settings, "PREFECT_HOME": str(home)}
 
 
 def test_most_of_what_can_be_run_is_run() -> None:
