@@ -125,6 +125,23 @@ def test_a_module_of_prefect_is_forked(stand_in, spawner):
     assert spawner.children() == []
 
 
+@pytest.mark.parametrize(
+    "variable", ["PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_LOGGERS_PREFECT_LEVEL", "config"]
+)
+def test_the_levels_of_its_loggers_are_its_own(variable, stand_in, spawner, tmp_path):
+    """Set by a setting, by an override of a logger, or by a configuration file."""
+    file = tmp_path / "logging.yml"
+    file.write_text("version: 1\nloggers: {prefect: {level: CRITICAL}, prefect.engine: {}}\n")
+    given = {"PREFECT_LOGGING_SETTINGS_PATH": str(file)} if variable == "config" else {}
+    given = given or {variable: "CRITICAL"}
+    process = start(
+        stand_in, "-m", "prefect.engine", PREFECT_API_URL="http://127.0.0.1:9/api", **given
+    )
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert "xecution of flow run" not in said
+
+
 def test_signals_are_forwarded_and_ends_are_the_same(stand_in, spawner, silent):
     """SIGTERM ends the fork, and the stand-in by the same signal or exit code."""
     process = start(stand_in, "-m", "prefect.engine", PREFECT_API_URL=silent)
