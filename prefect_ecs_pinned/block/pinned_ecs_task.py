@@ -55,22 +55,8 @@ _MOST_LEVELS = 50
 #: Of Secrets Manager or of SSM (API_Secret, "valueFrom").
 _SECRET_ARN = re.compile(r"arn:[^:]+:(secretsmanager|ssm):")
 
-#: Fields that may hold null in a saved block, and have a default.
-_NULL_IS_DEFAULT = (
-    "registration",
-    "secrets",
-    "container_name",
-    "enable_ecs_managed_tags",
-    "enable_execute_command",
-    "task_definition_tags",
-)
-
-#: Fields that hold null after their number was cleared in the UI, and have a default.
-_NUMBERS_WITH_DEFAULTS = (
-    "task_start_timeout_seconds",
-    "task_watch_poll_interval",
-    "launch_timeout_seconds",
-)
+#: Fields that cannot be null. The UI stores null for one that was cleared.
+_NULL_IS_DEFAULT = tuple(name for name, each in OwnFields.__fields__.items() if not each.allow_none)
 
 
 class PinnedECSTask(OwnFields, prefect_aws.ecs.ECSTask):  # type: ignore[misc]
@@ -135,11 +121,6 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
         ]
 
     # -- validation ----------------------------------------------------------------------------
-
-    @validator(*_NUMBERS_WITH_DEFAULTS, pre=True)
-    def _default_for_cleared(cls, value: Any, field: Any) -> Any:  # noqa: N805
-        """The UI stores null when a number is cleared."""
-        return field.default if value is None else value
 
     @validator(*_NULL_IS_DEFAULT, pre=True)
     def _default_for_null(cls, value: Any, field: Any) -> Any:  # noqa: N805

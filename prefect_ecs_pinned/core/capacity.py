@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -34,28 +34,6 @@ class Dimension(str, Enum):
     GPU = "gpu"
     PORTS = "ports"
     ENI = "eni"
-
-
-class Scope(Enum):
-    """Which requests a refusal is about: those that agree in these attributes of a `Demand`."""
-
-    BUCKET = ("bucket",)
-    SUBNETS = ("bucket", "subnets", "platform")
-    PROVIDER = ("cluster", "provider")
-    PLACEMENT = ("cluster", "provider", "placement")
-    REVISION = ("cluster", "provider", "placement", "revision")
-    EQUAL = (
-        "cluster",
-        "provider",
-        "placement",
-        "revision",
-        "subnets",
-        "platform",
-        "cpu",
-        "memory",
-        "gpu",
-        "ports",
-    )
 
 
 @dataclass(frozen=True)
@@ -105,6 +83,17 @@ class Demand:
 
     def __hash__(self) -> int:
         return self._hash
+
+
+class Scope(Enum):
+    """Which requests a refusal is about: those that agree in these attributes of a `Demand`."""
+
+    BUCKET = ("bucket",)
+    SUBNETS = ("bucket", "subnets", "platform")
+    PROVIDER = ("cluster", "provider")
+    PLACEMENT = ("cluster", "provider", "placement")
+    REVISION = ("cluster", "provider", "placement", "revision")
+    EQUAL = tuple(each.name for each in fields(Demand))
 
 
 @dataclass(frozen=True)

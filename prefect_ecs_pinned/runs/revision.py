@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -13,7 +14,7 @@ from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.patches import patched
 from prefect_ecs_pinned.core.plan import Desired, differences
 from prefect_ecs_pinned.errors import ConfigurationError
-from prefect_ecs_pinned.runs.spec import RunSpec
+from prefect_ecs_pinned.runs.spec import ASKED, RunSpec
 
 #: Member of the Prefect container -> the field that changes it, for messages.
 _FIELD_OF_MEMBER = (
@@ -22,6 +23,8 @@ _FIELD_OF_MEMBER = (
     ("secrets", "secrets"),
     ("environment", "env"),
 )
+
+_CAPITAL = re.compile(r"[A-Z]")
 
 #: Attributes of a definition's spec that are a run's, unchanged.
 _SHARED = tuple(
@@ -168,7 +171,8 @@ def _field_of(spec: RunSpec, path: str) -> str:
     if path.split(".")[0].split("[")[0] == "tags":
         return "task_definition_tags"
     if not path.startswith("containerDefinitions"):
-        return path
+        field = _CAPITAL.sub(lambda found: f"_{found[0].lower()}", path)
+        return field if field in ASKED else path
     member = path.removeprefix(f"containerDefinitions.{spec.container_name}.")
     field = next((field for start, field in _FIELD_OF_MEMBER if member.startswith(start)), "image")
     if field == "cloudwatch_logs_options" and not spec.cloudwatch_logs:

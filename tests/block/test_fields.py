@@ -12,6 +12,7 @@ from prefect.utilities.dispatch import lookup_type
 from pydantic.v1 import ValidationError
 
 from prefect_ecs_pinned import PinnedECSTask
+from prefect_ecs_pinned.block.fields import OwnFields
 from tests.block.conftest import EXECUTION_ROLE, World
 
 ECSTask = prefect_aws.ecs.ECSTask
@@ -63,23 +64,11 @@ def test_these_defaults_differ():
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "default"),
-    [
-        ("task_start_timeout_seconds", 600),
-        ("task_watch_poll_interval", 5.0),
-        ("launch_timeout_seconds", 900),
-        ("registration", "on-change"),
-        ("secrets", {}),
-        ("cpu", None),
-        ("memory", None),
-        ("subnets", None),
-        ("assign_public_ip", None),
-    ],
-)
-def test_null_means_the_default(name, default):
-    """The UI stores null for a number that was cleared."""
-    assert getattr(PinnedECSTask(**{name: None}), name) == default
+@pytest.mark.parametrize("name", ["cpu", "memory", *OwnFields.__fields__])
+def test_null_means_the_default(name):
+    """The UI stores null for a field that was cleared. For the launch type, null is a choice."""
+    default = None if name == "launch_type" else PinnedECSTask.__fields__[name].get_default()
+    assert getattr(PinnedECSTask(image="flows:1", **{name: None}), name) == default
 
 
 @pytest.mark.parametrize(

@@ -242,24 +242,6 @@ async def test_patches_are_counted_before_anything_is_changed(world: World, fiel
     assert world.revisions(world.family(block)) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "default"),
-    [
-        ("capacity_provider_strategy", None),
-        ("platform_version", None),
-        ("ephemeral_storage", None),
-        ("container_name", "prefect"),
-        ("task_definition_tags", {}),
-        ("propagate_tags", None),
-        ("enable_ecs_managed_tags", False),
-        ("enable_execute_command", False),
-    ],
-)
-def test_a_field_that_was_cleared_has_its_default(name, default):
-    """The UI stores null."""
-    assert getattr(PinnedECSTask(image="flows:1", **{name: None}), name) == default
-
-
 # -- tags of the definition -----------------------------------------------------------------------
 
 

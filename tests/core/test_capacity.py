@@ -43,7 +43,7 @@ ROWS = [
     ("RESOURCE:PORTS_TCP", {"ports": frozenset({(80, "tcp")})}, [], [{"ports": frozenset()}]),
     ("RESOURCE:ENI", {"eni": 1}, [{"eni": 1, "cpu": 1.0}], [{"eni": 0}]),
     ("RESOURCE:NEW", {}, [], [{"cpu": 2048.0}, {"revision": "g:1"}]),
-    ("AGENT", {}, [], [{"cpu": 2048.0}, {"revision": "g:1"}, {"cluster": "b"}]),
+    ("AGENT", {}, [], [{"cpu": 2048.0}, {"revision": "g:1"}, {"cluster": "b"}, {"eni": 1}]),
     (UNAVAILABLE, {"subnets": frozenset("ab")},
      [{"subnets": frozenset("ab"), "cpu": 1024.0, "memory": 4096.0, "cluster": "b"}],
      [{"subnets": frozenset("ab"), "cpu": 512.0, "memory": 4096.0},

@@ -10,7 +10,7 @@ import pytest
 from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.definition import DefinitionSpec
-from prefect_ecs_pinned.runs.revision import definition_spec
+from prefect_ecs_pinned.runs.revision import _field_of, definition_spec
 from prefect_ecs_pinned.runs.spec import FIELDS, RUN, RunSpec
 
 CANARY = "canary-4711"
@@ -123,3 +123,16 @@ def test_a_block_says_all_that_it_asks_for():
     assert not spec.may_register
     assert spec.inherited_env == block._base_environment()
     assert run_spec(block.copy(update={"configure_cloudwatch_logs": False})).cloudwatch_logs is None
+
+
+@pytest.mark.parametrize(
+    ("member", "named"),
+    [
+        ("tags.team", "task_definition_tags"),
+        ("executionRoleArn", "execution_role_arn"),
+        ("networkMode", "networkMode"),
+    ],
+)
+def test_a_message_names_the_field_of_a_member(member, named):
+    """A member without a field keeps its own name."""
+    assert _field_of(RunSpec("f", "run"), member) == named
