@@ -21,8 +21,7 @@ from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
 from prefect_ecs_pinned.aws.events import Listener, ignore
 from prefect_ecs_pinned.aws.launching.clusters import Strategy
 from prefect_ecs_pinned.aws.launching.handover import Launch
-from prefect_ecs_pinned.aws.launching.permit import Permit
-from prefect_ecs_pinned.aws.launching.submission import Submission
+from prefect_ecs_pinned.aws.launching.submission import Permit, Submission
 from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, ThreadsafeQueue
 from prefect_ecs_pinned.aws.loop.registry import Registry
 from prefect_ecs_pinned.aws.output.followed import Followed
@@ -108,9 +107,9 @@ class ControlPlane:
             ConfigurationError: It can not become a definition.
         """
         key = spec.key()
-        if (known := self._verbs.definitions.remembered(key)) is not None:
+        if (known := self._verbs.pinning.remembered_definition(key)) is not None:
             return known
-        return await self._loop.run(self._verbs.definitions.build(key, spec))
+        return await self._loop.run(self._verbs.pinning.definition(key, spec))
 
     async def linked(self, identifier: str, tags: bool = False) -> LinkedRevision:
         """See `Pinning.linked`."""

@@ -22,7 +22,6 @@ from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.aws.measuring import Measuring
 from prefect_ecs_pinned.aws.output.streams import Output
-from prefect_ecs_pinned.aws.pinning.definitions import Definitions
 from prefect_ecs_pinned.aws.pinning.resolving import Pinning
 from prefect_ecs_pinned.aws.stopping import Stopping
 from prefect_ecs_pinned.aws.watching.watcher import Watching
@@ -40,7 +39,6 @@ class Verbs:
 
     clients: Clients
     ecs: EcsApi
-    definitions: Definitions
     pinning: Pinning
     launching: Launching
     stopping: Stopping
@@ -88,7 +86,6 @@ class Verbs:
         return cls(
             clients=clients,
             ecs=ecs,
-            definitions=Definitions(),
             pinning=Pinning(ecs, reads, clock, pinned, waits),
             launching=launching,
             stopping=stopping,

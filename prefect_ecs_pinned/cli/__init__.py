@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from prefect_ecs_pinned import __version__
-from prefect_ecs_pinned.cli import console, prefect_settings
+from prefect_ecs_pinned.cli import console
 from prefect_ecs_pinned.cli.demo import demo
 from prefect_ecs_pinned.cli.doctor import doctor
 from prefect_ecs_pinned.cli.iam import iam
@@ -28,7 +28,7 @@ from prefect_ecs_pinned.cli.prune import prune
 from prefect_ecs_pinned.cli.reconcile import reconcile
 from prefect_ecs_pinned.cli.show import show
 from prefect_ecs_pinned.cli.waiting import reported
-from prefect_ecs_pinned.errors import PinnedECSError
+from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError
 
 #: In the order in which ``--help`` lists them.
 COMMANDS = (
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.fail(error)
         return console.FAILED
     except ValueError as error:
-        if (wrong := prefect_settings.as_error(error)) is None:
+        if (wrong := _settings_error(error)) is None:
             raise
         console.fail(wrong)
         return console.FAILED
@@ -135,3 +135,27 @@ def _usage_error(error: Any) -> PinnedECSError:
     if message.startswith(_EXTRA):  # they may be the values of options that need an "="
         message = message.partition(" (")[0]
     return PinnedECSError(message, hint=f"{path or 'pinned-ecs'} --help")
+
+
+def _settings_error(error: Any) -> ConfigurationError | None:
+    """What is wrong with Prefect's settings, which it reads when it is imported; None otherwise.
+
+    Args:
+        error: A ``ValidationError`` of pydantic 2 (Prefect 3) has a title, one of its v1 API
+            (Prefect 2) a model.
+    """
+    name = getattr(error, "title", "") or getattr(getattr(error, "model", None), "__name__", "")
+    if not str(name).endswith("Settings") or not hasattr(error, "errors"):
+        return None
+    wrong = [each for each in error.errors() if each["type"] != "default_factory_not_called"]
+    return ConfigurationError(
+        "cannot import Prefect",
+        "; ".join(_setting(each) for each in wrong),
+        "correct this PREFECT_ variable, or the setting of the active profile (`profiles.toml`)",
+    )
+
+
+def _setting(wrong: Any) -> str:
+    """Setting and message, without the value, which may be a key."""
+    where = ".".join(str(part) for part in wrong["loc"] if part != "__root__")
+    return f"{where}: {wrong['msg']}" if where else f"settings: {wrong['msg']}"

@@ -16,7 +16,7 @@ import yaml
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.aws.launching.outcomes import MAY_RUN
-from prefect_ecs_pinned.aws.launching.permit import Permit
+from prefect_ecs_pinned.aws.launching.submission import Permit
 from prefect_ecs_pinned.aws.pinning.resolving import Pin
 from prefect_ecs_pinned.core.arn import TaskIdentifier, cluster_name, console_url
 from prefect_ecs_pinned.core.showable import REQUEST

@@ -346,7 +346,7 @@ async def test_a_denied_registration_names_the_former_family(api, clock, given):
 
 async def test_all_that_is_remembered_is_bounded(api, clock, monkeypatch):
     """Ten thousand families, links and dead revisions leave as much as a few hundred."""
-    for bound in ("_PINS", "_FAMILIES"):
+    for bound in ("_PINS", "_FAMILIES", "_DEFINITIONS"):
         monkeypatch.setattr(pinning_module, bound, 20)
     monkeypatch.setattr(linked_module, "_REMEMBERED", 20)
     monkeypatch.setattr(revisions_module, "_REMEMBERED", 20)
@@ -358,9 +358,11 @@ async def test_all_that_is_remembered_is_bounded(api, clock, monkeypatch):
         await clock.run(one.linked(pin.arn))
         api.deregister(pin.arn)
         await clock.run(one.renew(wanted, pin.arn))
+        spec = DefinitionSpec(f"family-{number}", "us-east-1", image="flows:1")
+        await clock.run(one.definition(spec.key(), spec))
     parts = (one, one._links, one._revisions)
     held = [v for part in parts for v in vars(part).values() if isinstance(v, Bounded | Once)]
-    assert len(held) == 9
+    assert len(held) == 10
     assert all(len(items) <= 20 for items in held)
     again = await clock.run(one.resolve(desired(explicit_family="family-0")))
     assert api.calls["RegisterTaskDefinition"] == 200

@@ -22,10 +22,8 @@ from prefect_ecs_pinned.aws.calls.retrying import warn_of_unknown
 from prefect_ecs_pinned.aws.events import LaunchEnded, Measure, ignore
 from prefect_ecs_pinned.aws.launching import outcomes
 from prefect_ecs_pinned.aws.launching.outcomes import NotStopped
-from prefect_ecs_pinned.aws.launching.permit import Permit
 from prefect_ecs_pinned.aws.launching.queues import QuotaQueue
-from prefect_ecs_pinned.aws.launching.renewing import renew
-from prefect_ecs_pinned.aws.launching.submission import Renewal, Submission
+from prefect_ecs_pinned.aws.launching.submission import Permit, Renewal, Submission
 from prefect_ecs_pinned.aws.launching.task_lookup import find
 from prefect_ecs_pinned.aws.launching.withdrawing import Withdrawing, seen
 from prefect_ecs_pinned.aws.stopping import Stopping
@@ -204,7 +202,7 @@ class Launching:
                 case Wait():
                     queue.refused(submission, reaction.shortage, said.message)
                 case Renew():
-                    await renew(submission, reaction.member, said, self._clock)
+                    await submission.replace(reaction.member, said, self._clock)
                     queue.line.leave(submission)  # it may demand something else now
                 case Fail(in_time=True):
                     raise outcomes.refused(submission.what(), said)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from prefect_ecs_pinned.aws.calls.pacing import RUN_TASK, Concurrency, Pacer
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.launching.submission import Submission
-from prefect_ecs_pinned.aws.loop.waiting import first_of
+from prefect_ecs_pinned.aws.loop.control_loop import first_of
 from prefect_ecs_pinned.core.breakers import RESERVED_SECONDS, Breaker
 from prefect_ecs_pinned.core.capacity import Shortage
 from prefect_ecs_pinned.core.queueing import LiveKey, Queue

@@ -7,23 +7,48 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from prefect_ecs_pinned.aws.calls.faults import Fault
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import backoff
+from prefect_ecs_pinned.aws.launching.network import missing_subnets
 from prefect_ecs_pinned.aws.launching.outcomes import cancelled
-from prefect_ecs_pinned.aws.launching.permit import Permit
-from prefect_ecs_pinned.aws.loop.waiting import first_of
+from prefect_ecs_pinned.aws.loop.control_loop import first_of
 from prefect_ecs_pinned.core.breakers import Breaker
 from prefect_ecs_pinned.core.capacity import Demand
 from prefect_ecs_pinned.core.groups import Spent
 from prefect_ecs_pinned.core.history import History
-from prefect_ecs_pinned.core.reaction import Fail, Known, Renew, Retry, Wait
+from prefect_ecs_pinned.core.reaction import REFUSED_PAUSE, Fail, Known, Renew, Retry, Wait
 from prefect_ecs_pinned.core.request import SUBMISSION_ID_LENGTH
 from prefect_ecs_pinned.core.task_state import Snapshot
 
 #: Finds another value of a request's member, given the one that ECS does not accept any more.
 Renewal = Callable[[Any], Awaitable[Any]]
+
+
+class Permit(Protocol):
+    """Leave to launch a task that somebody else may launch; asked before each RunTask call.
+
+    Attributes:
+        id: Becomes the submission's id, which its task carries.
+        retracted: It was taken back: nothing is launched any more, and a task that was started
+            before is kept.
+    """
+
+    @property
+    def id(self) -> str:
+        """See above."""
+
+    @property
+    def retracted(self) -> bool:
+        """See above."""
+
+    def used_by(self, retract: Callable[[], None], /) -> None:
+        """Is given what has to be called, on the caller's event loop, when it is retracted."""
+
+    async def granted(self) -> bool:
+        """Whether the call may be made; awaited on the control loop. False is final."""
 
 
 @dataclass(eq=False, slots=True)
@@ -136,6 +161,33 @@ class Submission:
             self.new_token()
         if self.withdrawn and not self.uncertain:
             raise cancelled(self.what())
+
+    async def replace(self, member: str, said: Fault, clock: Clock) -> None:
+        """Find another revision, or other subnets: ECS does not accept its own any more.
+
+        Args:
+            member: ``taskDefinition``, or else the subnets.
+            said: ECS's refusal.
+            clock: Time.
+
+        Raises:
+            PinnedECSError: There is none.
+        """
+        self.renewals += 1
+        if member == "taskDefinition":
+            assert self.renew is not None
+            stale = str(self.request["taskDefinition"])
+            self.request["taskDefinition"] = await self.renew(stale)
+            if self.request["taskDefinition"] == stale:
+                self.renewals -= 1  # it is new, and was waited for
+            return
+        assert self.heal is not None
+        network = self.request["networkConfiguration"]["awsvpcConfiguration"]
+        subnets = list(await self.heal(missing_subnets(said) or network["subnets"]))
+        healed = {**network, "subnets": subnets}
+        self.request["networkConfiguration"] = {"awsvpcConfiguration": healed}
+        if set(subnets) == set(network["subnets"]):  # EC2 still lists one that is gone
+            await self.pause(REFUSED_PAUSE, clock)
 
     def known(self, demand: Demand, now: float) -> Known:
         """What is known when there is to be a reaction."""

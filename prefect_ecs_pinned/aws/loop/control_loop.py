@@ -14,13 +14,20 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from prefect_ecs_pinned.aws.loop.posting import LoopClosed, ThreadsafeCalls
 
-__all__ = ["ControlLoop", "LoopClock", "LoopClosed", "ThreadsafeCalls", "ThreadsafeQueue"]
+__all__ = [
+    "ControlLoop",
+    "LoopClock",
+    "LoopClosed",
+    "ThreadsafeCalls",
+    "ThreadsafeQueue",
+    "first_of",
+]
 
 T = TypeVar("T")
 
@@ -194,3 +201,13 @@ class ThreadsafeQueue(Generic[T]):
             finally:
                 self._waiting = None
         return self._items.popleft()
+
+
+async def first_of(*awaited: Awaitable[Any]) -> None:
+    """Return when the first of these is done; the others, futures too, are cancelled."""
+    futures = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in futures:
+            future.cancel()

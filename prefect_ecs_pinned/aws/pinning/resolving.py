@@ -25,7 +25,9 @@ from prefect_ecs_pinned.aws.pinning.describing import Describing
 from prefect_ecs_pinned.aws.pinning.family import Family
 from prefect_ecs_pinned.aws.pinning.linked_revision import LinkedRevision, Links
 from prefect_ecs_pinned.aws.pinning.pin import Pin, warn_of_difference
+from prefect_ecs_pinned.aws.pinning.registrable import make
 from prefect_ecs_pinned.aws.pinning.revisions import NEW_SECONDS, Revisions
+from prefect_ecs_pinned.core.definition import DefinitionSpec
 from prefect_ecs_pinned.core.plan import Desired
 
 __all__ = ["NEW_SECONDS", "Pin", "Pinning"]
@@ -33,6 +35,9 @@ __all__ = ["NEW_SECONDS", "Pin", "Pinning"]
 #: Pins and families that are remembered.
 _PINS = 4096
 _FAMILIES = 256
+
+#: Built definitions that are remembered; a deployment needs one or two.
+_DEFINITIONS = 1024
 
 Key = tuple[str, str]
 
@@ -61,6 +66,7 @@ class Pinning:
         self._clock = clock
         self._waits = waits
         self._describing = Describing(api, reads, clock, waits.reads)
+        self._definitions: Bounded[str, Desired] = Bounded(_DEFINITIONS)
         self._links = Links(self._describing, clock)
         #: By key and `may_register`: a caller that may not register gets this answer, whatever
         #: others ask for.
@@ -69,6 +75,21 @@ class Pinning:
         self._families: Bounded[str, Family] = Bounded(_FAMILIES, Family.is_busy)
         #: Pins to be resolved again: the revision that was found inactive.
         self._replaced: Bounded[Key, str] = Bounded(_PINS)
+
+    def remembered_definition(self, key: str) -> Desired | None:
+        """The definition of a spec with this key, if it was built. Safe from any thread."""
+        return self._definitions.get(key)
+
+    async def definition(self, key: str, spec: DefinitionSpec) -> Desired:
+        """The definition of a configuration, built once.
+
+        Raises:
+            ConfigurationError: It can not become one.
+        """
+        if (desired := self._definitions.get(key)) is None:
+            desired = make(spec)  # its fingerprint is computed, once, before others share it
+            self._definitions[key] = desired
+        return desired
 
     def remembered(self, desired: Desired) -> Pin | None:
         """The pin of a desired definition if it has been resolved. Safe from any thread."""
