@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from prefect_ecs_pinned import errors
 from prefect_ecs_pinned.aws.calls.faults import Kind
+from tests.aws.client_errors import client_error
 
 ROLE = "arn:aws:iam::123456789012:role/task"
 USER = "arn:aws:sts::123456789012:assumed-role/agent/session"
@@ -33,7 +34,7 @@ class Refusal(NamedTuple):
             "Error": {"Code": self.code, "Message": self.message},
             "ResponseMetadata": {"HTTPStatusCode": self.status},
         }
-        return ClientError(response, self.operation)
+        return client_error(response, self.operation)
 
 
 def _passing(operation: str, code: str, message: str, kind: Kind, status: int = 400) -> Refusal:

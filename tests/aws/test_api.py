@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from prefect_ecs_pinned.aws.calls import api as module
 from prefect_ecs_pinned.aws.calls.api import EcsApi, registrable_members
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
+from tests.aws.client_errors import client_error
 
 DEFINITION = {"family": "f", "containerDefinitions": []}
 
@@ -71,12 +72,12 @@ def newest(revision: int) -> Callable[..., Any]:
 def none(**_: Any) -> Any:
     message = "Unable to describe task definition."
     error = {"Error": {"Code": "ClientException", "Message": message}}
-    raise ClientError(error, "DescribeTaskDefinition")
+    raise client_error(error, "DescribeTaskDefinition")
 
 
 def throttled(**_: Any) -> Any:
     error = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
-    raise ClientError(error, "DescribeTaskDefinition")
+    raise client_error(error, "DescribeTaskDefinition")
 
 
 async def test_a_fresh_look_is_not_repeated(api, client):

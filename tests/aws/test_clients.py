@@ -15,7 +15,7 @@ import boto3
 import psutil
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError, ParamValidationError, ProfileNotFound
+from botocore.exceptions import ParamValidationError, ProfileNotFound
 
 from prefect_ecs_pinned.aws.calls.api import EcsApi, LogsApi
 from prefect_ecs_pinned.aws.calls.clients import Access, Clients, share_models
@@ -26,6 +26,7 @@ from prefect_ecs_pinned.aws.calls.sessions import MOST_REGIONS
 from prefect_ecs_pinned.aws.loop.threads import Threads
 from prefect_ecs_pinned.core.request import submission_ids, with_submission_id
 from prefect_ecs_pinned.local import LocalECS, Phases, Settings
+from tests.aws.client_errors import client_error
 
 
 class FakeClient:
@@ -68,7 +69,7 @@ class World:
     def answer(self, number: int) -> dict[str, Any]:
         if number <= self.expired:
             response = {"Error": {"Code": "ExpiredTokenException", "Message": "expired"}}
-            raise ClientError(response, "DescribeTasks")
+            raise client_error(response, "DescribeTasks")
         return {"tasks": []}
 
     async def describe(self) -> Any:
@@ -167,7 +168,7 @@ def assume_role_denied() -> Any:
         "Error": {"Code": "AccessDenied", "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": 403},
     }
-    raise ClientError(response, "AssumeRole")
+    raise client_error(response, "AssumeRole")
 
 
 @pytest.mark.parametrize("callers", [1, 2, 50, 500])
@@ -243,7 +244,7 @@ async def test_what_other_credentials_may_help_against(world, code, message, ses
     """A key and a secret that do not fit may have been read while somebody wrote them."""
 
     def refuse(client: Any) -> Any:
-        raise ClientError({"Error": {"Code": code, "Message": message}}, "DescribeTasks")
+        raise client_error({"Error": {"Code": code, "Message": message}}, "DescribeTasks")
 
     with pytest.raises(Fault):
         await world.clients.do("ecs", "DescribeTasks", refuse)
@@ -256,7 +257,7 @@ async def test_a_fault_says_whether_the_same_has_worked_before(world):
     def refuse(code: str):
         def work(client: Any) -> Any:
             response = {"Error": {"Code": code, "Message": "no"}}
-            raise ClientError(response, "DescribeTasks")
+            raise client_error(response, "DescribeTasks")
 
         return work
 
@@ -280,7 +281,7 @@ async def test_a_refusal_shows_that_the_credentials_work(world):
         def work(client: Any) -> Any:
             metadata = {"HTTPStatusCode": status}
             response = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata}
-            raise ClientError(response, "DescribeTasks")
+            raise client_error(response, "DescribeTasks")
 
         return work
 
@@ -584,6 +585,9 @@ async def test_a_log_group_is_read_in_its_region(world):
         async def call(self, *call: Any, **params: Any) -> dict[str, Any]:
             asked.append((*call, params["region"]))
             return {"events": []}
+
+        async def do(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("a read is a call by its name")
 
     logs = LogsApi(Recording())
     await logs.get_log_events("g", "s", 0, None)

@@ -26,7 +26,7 @@ from prefect_ecs_pinned.errors import AccessDenied, PinnedECSError, TaskFateUnkn
 from prefect_ecs_pinned.local import LocalECS, Settings
 from prefect_ecs_pinned.local.faults import Fault
 
-QUIET = {"quota_scale": None, "latencies": {"*": 0.0}, "task_seconds": 1000.0}
+QUIET: dict[str, Any] = {"quota_scale": None, "latencies": {"*": 0.0}, "task_seconds": 1000.0}
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,12 @@ async def test_a_stop_of_a_task_that_ecs_has_shown_outlasts_refusals(ecs):
     """A policy that IAM has not spread yet; of a task that it has not shown, a denial is final."""
     plane = shared(access(ecs))
     task = await (await launch(plane)).outcome
-    no = {"action": "StopTask", "code": "AccessDeniedException", "message": "no", "times": 2}
+    no: dict[str, Any] = {
+        "action": "StopTask",
+        "code": "AccessDeniedException",
+        "message": "no",
+        "times": 2,
+    }
     ecs.faults(Fault("error", **no))
     await plane.stop("default", task.task_arn, "cancelled", shown=True)
     other = await (await launch(plane)).outcome

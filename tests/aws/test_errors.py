@@ -49,12 +49,14 @@ def test_every_refusal_is_told(row):
             "check the proxy",
         ),
         (
-            boto.SSLError(**ENDPOINT, error="certificate verify failed: self-signed certificate"),
+            boto.SSLError(
+                **ENDPOINT, error=OSError("certificate verify failed: self-signed certificate")
+            ),
             errors.AwsError,
             "check the CA bundle",
         ),
         (
-            boto.SSLError(**ENDPOINT, error="wrong version number"),
+            boto.SSLError(**ENDPOINT, error=OSError("wrong version number")),
             errors.Unavailable,
             "the endpoint uses HTTPS",
         ),
@@ -120,7 +122,9 @@ SAMPLES = {
     Cause.NO_REGION: classify(boto.NoRegionError(), "DescribeVpcs"),
     Cause.WRONG_PROFILE: classify(boto.ProfileNotFound(profile="x"), "client"),
     Cause.WRONG_SETTINGS: Fault(Kind.REFUSED, "client ecs", "ValueError", "Invalid endpoint: x"),
-    Cause.NO_TLS: classify(boto.SSLError(**ENDPOINT, error="wrong version number"), "RunTask"),
+    Cause.NO_TLS: classify(
+        boto.SSLError(**ENDPOINT, error=OSError("wrong version number")), "RunTask"
+    ),
     Cause.WRONG_ACCOUNT: Fault(
         Kind.REFUSED,
         "DescribeTasks",

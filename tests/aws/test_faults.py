@@ -5,7 +5,6 @@ from __future__ import annotations
 import botocore.session
 import pytest
 from botocore import exceptions as boto
-from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from prefect_ecs_pinned.aws.calls.faults import (
@@ -16,6 +15,7 @@ from prefect_ecs_pinned.aws.calls.faults import (
     in_band,
     presentable,
 )
+from tests.aws.client_errors import client_error
 from tests.aws.refusals import REFUSALS
 
 
@@ -57,7 +57,7 @@ def test_a_namespace_in_front_of_a_code_makes_no_difference():
     """Some protocols send one."""
     response = {"Error": {"Code": "com.amazonaws.ecs#ClientException", "Message": "TaskDefinition "
                 "not found."}}  # fmt: skip
-    assert classify(ClientError(response, "RunTask"), "RunTask").kind is Kind.NO_DEFINITION
+    assert classify(client_error(response, "RunTask"), "RunTask").kind is Kind.NO_DEFINITION
 
 
 ENDPOINT = {"endpoint_url": "https://ecs.us-east-1.amazonaws.com"}
@@ -82,8 +82,11 @@ ENDPOINT = {"endpoint_url": "https://ecs.us-east-1.amazonaws.com"}
         (boto.NoRegionError(), Kind.REFUSED),
         (boto.PartialCredentialsError(provider="env", cred_var="x"), Kind.REFUSED),
         (boto.ProfileNotFound(profile="x"), Kind.REFUSED),
-        (boto.SSLError(**ENDPOINT, error="certificate verify failed"), Kind.REFUSED),
-        (boto.SSLError(**ENDPOINT, error="EOF occurred in violation"), Kind.OUTCOME_UNKNOWN),
+        (boto.SSLError(**ENDPOINT, error=OSError("certificate verify failed")), Kind.REFUSED),
+        (
+            boto.SSLError(**ENDPOINT, error=OSError("EOF occurred in violation")),
+            Kind.OUTCOME_UNKNOWN,
+        ),
         (RuntimeError("can't start new thread"), Kind.UNREACHABLE),
         (AttributeError("'str' object has no attribute 'get'"), Kind.OUTCOME_UNKNOWN),
     ],
@@ -101,7 +104,7 @@ def test_no_answer_at_all(exception, kind):
 )
 def test_a_refusal_of_the_call_that_fetches_the_credentials(code, kind):
     """AssumeRole was refused: RunTask was never sent, and ecs:RunTask is not what is missing."""
-    error = ClientError({"Error": {"Code": code, "Message": "no"}}, "AssumeRole")
+    error = client_error({"Error": {"Code": code, "Message": "no"}}, "AssumeRole")
     fault = classify(error, "RunTask")
     assert (fault.kind, fault.message) == (kind, "AssumeRole: no")
 
@@ -157,7 +160,7 @@ def test_ec2s_encoded_message_is_left_out():
     """A kilobyte that only sts:DecodeAuthorizationMessage can read."""
     message = "You are not authorized to perform this operation. Encoded authorization failure "
     response = {"Error": {"Code": "UnauthorizedOperation", "Message": message + "message: aGV5"}}
-    fault = classify(ClientError(response, "DescribeVpcs"), "DescribeVpcs")
+    fault = classify(client_error(response, "DescribeVpcs"), "DescribeVpcs")
     assert fault.message == "You are not authorized to perform this operation."
 
 
@@ -165,7 +168,7 @@ def test_the_tasks_that_a_conflict_names():
     """ECS puts them beside the error."""
     arn = "arn:aws:ecs:us-east-1:123456789012:task/default/0"
     response = {"Error": {"Code": "ConflictException", "Message": "x"}, "resourceIds": [arn]}
-    fault = classify(ClientError(response, "RunTask"), "RunTask")
+    fault = classify(client_error(response, "RunTask"), "RunTask")
     assert (fault.kind, fault.resource_ids) == (Kind.CONFLICT, (arn,))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_ecs_pinned.aws.calls.codes import _COMMON_CLIENT_CODES, _EC2_CLIENT_CODES
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
+from tests.aws.client_errors import client_error
 from tests.aws.refusals import REFUSALS
 
 ACTIONS = {
@@ -34,7 +34,7 @@ def fault(service: str, action: str, code: str, message: str = "no", status: int
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    error = ClientError(response, action)
+    error = client_error(response, action)
     read = classify(error, action, service)
     assert read.kind is classify(error, action).kind, "the service can be guessed"
     assert (read.operation, read.code) == (action, code)
@@ -79,7 +79,7 @@ def test_what_passes_by_itself(service, action, status, code, kind):
 
 def _without_code(action: str, status: int) -> Fault:
     response = {"ResponseMetadata": {"HTTPStatusCode": status}}
-    read = classify(ClientError(response, action), action)
+    read = classify(client_error(response, action), action)
     assert read.code == str(status)
     return read
 
@@ -250,7 +250,7 @@ def test_client_exceptions_are_told_apart_by_their_words(code, message, kind):
 def test_whatever_refuses_credentials_that_have_never_worked_is_final(code):
     """AssumeRole refused: the call itself was never made."""
     response = {"Error": {"Code": code, "Message": "no"}}
-    read = classify(ClientError(response, "AssumeRole"), "RunTask")
+    read = classify(client_error(response, "AssumeRole"), "RunTask")
     assert (read.kind, read.passing) == (Kind.EXPIRED, False)
     read.worked = True
     assert read.passing
@@ -265,7 +265,7 @@ def test_whoever_has_the_credentials_may_be_out_of_reach(code, status):
         "Error": {"Code": code, "Message": "no"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    read = classify(ClientError(response, "AssumeRole"), "RunTask")
+    read = classify(client_error(response, "AssumeRole"), "RunTask")
     assert (read.kind, read.passing) == (Kind.UNREACHABLE, True)
 
 

@@ -19,7 +19,7 @@ from prefect_ecs_pinned.aws.calls.hiding import hidden_of_request, hide
 from prefect_ecs_pinned.aws.loop.threads import THREAD_NAMES, Threads
 from tests.canaries import canary, everything_of, found
 
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "taskDefinition": "etl:1",
     "overrides": {
         "containerOverrides": [

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.ports import Clock
@@ -19,6 +18,7 @@ from prefect_ecs_pinned.errors import (
     PinnedECSError,
     Unavailable,
 )
+from tests.aws.client_errors import client_error
 
 
 class FakeNetwork:
@@ -284,7 +284,7 @@ async def test_what_is_remembered_of_vpcs_is_bounded(api, clock, network):
 def test_the_subnets_that_run_task_names(code, message, missing):
     """By their ids; for any other refusal there are none."""
     response = {"Error": {"Code": code, "Message": message}}
-    fault = classify(ClientError(response, "RunTask"), "RunTask")
+    fault = classify(client_error(response, "RunTask"), "RunTask")
     assert missing_subnets(fault) == missing
 
 

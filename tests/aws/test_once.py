@@ -42,7 +42,7 @@ async def test_fifty_who_ask_at_once_cost_one_look_up():
 async def test_keys_have_nothing_to_do_with_each_other():
     """One fails, the other does not."""
     source = Source("a", OSError("no"))
-    once: Once[str, Any] = Once()
+    once: Once[int, Any] = Once()
     found = await asyncio.gather(
         once.get(1, source.ask), once.get(2, source.ask), return_exceptions=True
     )
@@ -158,7 +158,7 @@ async def test_what_is_forgotten_while_it_is_looked_up_is_not_remembered():
 async def test_what_is_remembered_is_bounded():
     """Those used longest ago go first, and are released."""
     released: list[Any] = []
-    once: Once[str, Any] = Once(most=3, released=released.append)
+    once: Once[int, Any] = Once(most=3, released=released.append)
     for n in range(3):
         await once.get(n, Source(n).ask)
     await once.get(0, Source("never asked").ask)
@@ -173,8 +173,8 @@ async def test_what_is_remembered_is_bounded():
 
 async def test_another_thread_may_peek():
     """It sees a whole value, or none."""
-    once: Once[str, Any] = Once(most=2)
-    seen: set[str] = set()
+    once: Once[int, Any] = Once(most=2)
+    seen: set[Any] = set()
     done = threading.Event()
 
     def peek():

@@ -112,8 +112,8 @@ def planted(
     return api.add(forged, by=by)
 
 
-POLICY = {"restartPolicy": {"enabled": True}}  # nobody knows how ECS describes it
-CHECK = {"healthCheck": {"command": ["CMD", "evil"]}}
+POLICY: dict[str, Any] = {"restartPolicy": {"enabled": True}}  # nobody knows how ECS describes it
+CHECK: dict[str, Any] = {"healthCheck": {"command": ["CMD", "evil"]}}
 
 
 @pytest.mark.parametrize("members", [CHECK, POLICY], ids=["evidence", "no evidence"])

@@ -156,7 +156,7 @@ UDP = {"protocol": "udp"}
 FILES = [{"value": f"arn:aws:s3:::files/{n}.env", "type": "s3"} for n in range(2)]
 
 #: What is asked for, and a copy in which no member has a value that is new.
-SHAPES = {
+SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "values in other items": (
         {"portMappings": [{"containerPortRange": "80-90"}, {"containerPortRange": "1-9", **UDP}]},
         {"portMappings": [{"containerPortRange": "80-90", **UDP}, {"containerPortRange": "1-9"}]},

@@ -85,7 +85,7 @@ def test_a_value_may_ask_for_another_when_it_goes():
     """No lock is held while it does."""
     values = shared(kept=1)
 
-    class Asking:
+    class Asking(Value):
         def __del__(self):
             values.get("last", Value)
 

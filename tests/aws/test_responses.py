@@ -62,6 +62,7 @@ def parsed(body: bytes) -> Any:
     """A body as botocore takes it apart."""
     model = botocore.session.get_session().get_service_model("ecs")
     shape = model.operation_model("DescribeTasks").output_shape
+    assert shape is not None
     response = {"status_code": 200, "headers": {}, "body": body}
     return create_parser("json").parse(response, shape)
 
@@ -159,9 +160,11 @@ def test_the_installed_botocore_has_the_event():
     )
     heard = []
     client.meta.events.register(BEFORE_TASKS_ARE_READ[0], lambda **given: heard.append(set(given)))
-    client.meta.events.register(
-        "before-send.ecs.DescribeTasks", lambda **_: _Answer(b'{"tasks":[],"failures":[]}')
-    )
+
+    def answer(**_: Any) -> Any:
+        return _Answer(b'{"tasks":[],"failures":[]}')
+
+    client.meta.events.register("before-send.ecs.DescribeTasks", answer)
     client.describe_tasks(tasks=["t"])  # type: ignore[attr-defined]
     assert len(heard) == 1
     assert {"response_dict", "customized_response_dict"} <= heard[0]

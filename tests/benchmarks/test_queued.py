@@ -7,6 +7,7 @@ import shutil
 from importlib.metadata import distributions
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,13 @@ def test_the_table_of_queued_runs_has_only_them():
     assert list(report.calls(measured)) == [("measurement", "calls")]
 
 
-def stage(launches):
+def stage(launches) -> Any:
     world = SimpleNamespace(read=lambda path: {"launches": launches, "calls": {}}[path])
     return SimpleNamespace(world=world)
+
+
+def process(code: int | None) -> Any:
+    return SimpleNamespace(poll=lambda: code)
 
 
 def test_a_run_that_is_launched_twice_counts_once():
@@ -93,7 +98,8 @@ def test_what_does_nothing_writes_when_it_was_called(tmp_path, monkeypatch):
     monkeypatch.setenv(idle.LOG, str(log))
     idle._note()
     idle._note()
-    seen = _launched(SimpleNamespace(idle_log=log), "idle", 0.0)
+    idle_stage: Any = SimpleNamespace(idle_log=log)
+    seen = _launched(idle_stage, "idle", 0.0)
     assert (seen["launched"], seen["doubled"]) == (2, 0)
     assert seen["first_seconds"] <= seen["end_seconds"]
 
@@ -101,14 +107,14 @@ def test_what_does_nothing_writes_when_it_was_called(tmp_path, monkeypatch):
 def test_a_measurement_in_which_nothing_is_launched_any_more_ends(monkeypatch):
     monkeypatch.setattr(end_to_end, "_STALLED_SECONDS", 0.05)
     monkeypatch.setattr(end_to_end, "_LOOK_SECONDS", 0.01)
-    _until_launched(stage([]), "pinned", 1000, SimpleNamespace(poll=lambda: None))
+    _until_launched(stage([]), "pinned", 1000, process(None))
 
 
 def test_a_process_that_ends_by_itself_fails_the_measurement(tmp_path):
     (tmp_path / "subject.log").write_text("no such pool")
-    here = SimpleNamespace(**vars(stage([])), home=tmp_path)
+    here: Any = SimpleNamespace(**vars(stage([])), home=tmp_path)
     with pytest.raises(RuntimeError, match="no such pool"):
-        _until_launched(here, "pinned", 1000, SimpleNamespace(poll=lambda: 1))
+        _until_launched(here, "pinned", 1000, process(1))
 
 
 def test_prefect_finds_what_does_nothing_as_an_installed_package(tmp_path):
@@ -127,7 +133,11 @@ def test_costs_of_a_process_are_seen_from_outside():
 
 
 def test_states_are_counted_by_type():
-    runs = [{"state": {"type": "PENDING"}}, {"state": {"type": "PENDING"}}, {"state": None}]
+    runs: list[dict[str, Any]] = [
+        {"state": {"type": "PENDING"}},
+        {"state": {"type": "PENDING"}},
+        {"state": None},
+    ]
     assert server.states(runs) == {"PENDING": 2, "None": 1}
 
 

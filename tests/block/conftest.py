@@ -216,7 +216,7 @@ class Status:
     def __init__(self) -> None:
         self.identifier: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def started(self, value: str) -> None:
+    def started(self, value: str = "") -> None:
         self.identifier.set_result(value)
 
 

@@ -314,7 +314,10 @@ async def test_a_registration_is_an_event_without_values(world: World, monkeypat
     monkeypatch.setattr(worker, "PrefectEventsClient", AssertingEventsClient)
     AssertingEventsClient.reset()
     given, hidden = full(world)
-    on = {PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_EXPERIMENTAL_EVENTS: True}
+    on: dict[Any, Any] = {
+        PREFECT_API_URL: "http://127.0.0.1:1/api",
+        PREFECT_EXPERIMENTAL_EVENTS: True,
+    }
     with temporary_settings(on):
         await world.block(family=given["family"], launch_type="EC2", image="flows:0").run()
         block = PinnedECSTask(**given)
@@ -498,7 +501,7 @@ def test_a_block_within_another_model_is_refused_alike(world: World):
         block: PinnedECSTask
 
     with pytest.raises(ValidationError) as refused:
-        Outer(block={**world.fields(), "launch_type": canary("nested")})
+        Outer.parse_obj({"block": {**world.fields(), "launch_type": canary("nested")}})
     assert refused.value.errors()[0]["loc"] == ("block", "launch_type")
     assert_hidden(everything_of(refused.value), {"nested": canary("nested")})
 

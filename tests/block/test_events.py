@@ -36,7 +36,10 @@ def emitted(monkeypatch: pytest.MonkeyPatch):
         worker.EventsWorker.drain_all()
         return [event for client in AssertingEventsClient.all for event in client.events]
 
-    on = {PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_EXPERIMENTAL_EVENTS: True}
+    on: dict[Any, Any] = {
+        PREFECT_API_URL: "http://127.0.0.1:1/api",
+        PREFECT_EXPERIMENTAL_EVENTS: True,
+    }
     with temporary_settings(on):
         yield drain
         worker.EventsWorker.drain_all()

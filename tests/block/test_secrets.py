@@ -141,7 +141,10 @@ LIKE_A_NAME = "TOKEN=hunter2"
 
 async def test_a_value_in_the_place_of_a_name_is_not_quoted(world: World):
     """``TOKEN=value`` is what people write where ``TOKEN`` belongs; a name ends at the "="."""
-    fields = {"execution_role_arn": EXECUTION_ROLE, "secrets": {LIKE_A_NAME: SECRET}}
+    fields: dict[str, Any] = {
+        "execution_role_arn": EXECUTION_ROLE,
+        "secrets": {LIKE_A_NAME: SECRET},
+    }
     refused = [
         lambda: world.block(secrets={LIKE_A_NAME: "x"}),
         lambda: world.block(env={LIKE_A_NAME: "x"}, **fields),

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,7 +23,7 @@ from tests.block.conftest import (
 #: What tells one registration of the same definition from another.
 OF_THE_REGISTRATION = {"taskDefinitionArn", "revision", "status", "registeredAt", "deregisteredAt"}
 
-LOGS = {"configure_cloudwatch_logs": True, "execution_role_arn": EXECUTION_ROLE}
+LOGS: dict[str, Any] = {"configure_cloudwatch_logs": True, "execution_role_arn": EXECUTION_ROLE}
 
 
 def flow_run(number: int) -> SimpleNamespace:

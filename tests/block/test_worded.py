@@ -227,7 +227,7 @@ async def test_tags_that_may_not_be_read_refuse_nothing(world: World, restart):
     described = world.ecs.model.definitions("us-east-1").find(first.definition["taskDefinitionArn"])
     described["registeredBy"] = world.ecs.client("sts").get_caller_identity()["Arn"]  # type: ignore[index]
     restart()
-    once = {"code": "AccessDeniedException", "message": denied, "times": 1}
+    once: dict[str, Any] = {"code": "AccessDeniedException", "message": denied, "times": 1}
     world.ecs.faults(Fault("error", "DescribeTaskDefinition", **once))
     assert (await world.run(block)).revision == first.revision
     assert world.calls("RegisterTaskDefinition") == 1

@@ -155,10 +155,11 @@ def test_the_newest_that_is_waited_for_is_said():
     assert activity.current() == "the second"
 
 
-class Minute:
+class Minute(threading.Event):
     """A minute of virtual time, and the event that is set at its end."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
         self.now = time.monotonic()
         self._end = self.now + 60.0
         monkeypatch.setenv("NO_COLOR", "1")
@@ -169,8 +170,8 @@ class Minute:
     def monotonic(self) -> float:
         return self.now
 
-    def wait(self, seconds: float) -> bool:
-        self.now += seconds
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now += timeout or 0.0
         return self.now > self._end
 
 

@@ -203,6 +203,6 @@ def test_two_refusals_that_cover_the_same_keep_back_both():
     """An agent that is not connected, and a resource that nobody knows, of one request."""
     breakers = Breakers()
     for reason in ("AGENT", "RESOURCE:NEW"):
-        breakers.record_failure(shortage([reason], demand()), 0.0, 2.5)
+        breakers.record_failure(of([reason], demand()), 0.0, 2.5)
     assert len(breakers.nearest(demand())) == 2
     assert breakers.keeps_back(demand())

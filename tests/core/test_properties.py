@@ -137,12 +137,12 @@ ORDERED = {"command", "entryPoint", "extraHosts", "dnsServers"}
 
 #: What ECS fills in: by container, by item of a list of a container, by structure of a container.
 CONTAINER_DEFAULTS = {"cpu": 0, "essential": True, "readonlyRootFilesystem": False}
-ITEM_DEFAULTS = {
+ITEM_DEFAULTS: dict[str, dict[str, Any]] = {
     "portMappings": {"protocol": "tcp"},
     "mountPoints": {"readOnly": False},
     "volumesFrom": {"readOnly": False},
 }
-STRUCTURE_DEFAULTS = {
+STRUCTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "healthCheck": {"interval": 30, "timeout": 5, "retries": 3},
     "linuxParameters": {"devices": [], "tmpfs": [], "initProcessEnabled": False},
     "logConfiguration": {"secretOptions": [], "options": {}},

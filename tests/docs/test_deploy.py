@@ -128,6 +128,7 @@ def _short_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> object:
         return {tag: loader.construct_scalar(node)}
     if isinstance(node, yaml.SequenceNode):
         return {tag: loader.construct_sequence(node, deep=True)}
+    assert isinstance(node, yaml.MappingNode)
     return {tag: loader.construct_mapping(node, deep=True)}
 
 

@@ -127,6 +127,7 @@ def serving(side: PrefectSide) -> Iterator[None]:
         server.side = side
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/api"
-        with temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        settings: dict[Any, Any] = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}
+        with temporary_settings(settings):
             yield
         server.shutdown()

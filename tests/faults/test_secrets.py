@@ -122,14 +122,13 @@ def a_block(ecs: LocalECS, **fields: Any) -> PinnedECSTask:
 
 
 def settings_of_an_agent():
-    return temporary_settings(
-        {
-            PREFECT_API_KEY: API_KEY,
-            PREFECT_API_URL: "http://127.0.0.1:9/api",
-            PREFECT_CLIENT_MAX_RETRIES: 0,
-            PREFECT_LOGGING_TO_API_ENABLED: False,
-        }
-    )
+    settings: dict[Any, Any] = {
+        PREFECT_API_KEY: API_KEY,
+        PREFECT_API_URL: "http://127.0.0.1:9/api",
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+        PREFECT_LOGGING_TO_API_ENABLED: False,
+    }
+    return temporary_settings(settings)
 
 
 def assert_no_secret(text: str) -> None:

@@ -109,5 +109,5 @@ class Status:
 
     identifier: str | None = None
 
-    def started(self, value: str) -> None:
+    def started(self, value: str = "") -> None:
         self.identifier = value

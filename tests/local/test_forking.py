@@ -65,7 +65,7 @@ def spawner(_spawner: psutil.Process) -> Iterator[psutil.Process]:
 def stand_in(spawner: psutil.Process) -> Iterator[str]:
     """The path of what forks take for their interpreter; afterwards it is what it was."""
     (path,) = {c.laddr for c in spawner.net_connections("unix") if c.laddr}
-    script = Path(path).with_name("python")
+    script = Path(str(path)).with_name("python")
     before = script.read_text()
     yield str(script)
     script.write_text(before)

@@ -68,7 +68,7 @@ def prefect_harness(
             thread.start()
             authority = tmp_path_factory.mktemp("tls") / "one-authority.pem"
             authority.write_text(certifi.contents().partition(_LAST_LINE)[0] + _LAST_LINE)
-            settings = {
+            settings: dict[Any, Any] = {
                 PREFECT_API_URL: url,
                 PREFECT_API_SSL_CERT_FILE: str(authority),
                 PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,  # each client would ask for a token
@@ -140,7 +140,9 @@ def deploy(prefect: None) -> Callable[..., None]:
     """``deploy("flow/name", "BLOCK", {path: value})`` makes a deployment with overrides."""
 
     def deploy(name: str, block: str, overrides: Mapping[str, Any] | None = None) -> None:
-        asyncio.run(_deploy(*name.split("/"), block.rsplit("/", 1)[-1], dict(overrides or {})))  # type: ignore[call-arg]
+        flow, deployment = name.split("/")
+        block_name = block.rsplit("/", 1)[-1]
+        asyncio.run(_deploy(flow, deployment, block_name, dict(overrides or {})))
 
     return deploy
 

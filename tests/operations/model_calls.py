@@ -7,10 +7,9 @@ from datetime import datetime, timezone
 from email.utils import format_datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from prefect_ecs_pinned.aws.calls.faults import Kind, classify
 from prefect_ecs_pinned.local import AwsRefusal, EmbeddedECS
+from tests.aws.client_errors import client_error
 from tests.aws.virtual import VirtualClock
 
 
@@ -47,7 +46,7 @@ class ModelCaller:
             answer = self._model.call(operation, params)
         except AwsRefusal as refusal:
             error = {"Error": {"Code": refusal.code, "Message": refusal.message}}
-            fault = classify(ClientError(error, operation), operation)
+            fault = classify(client_error(error, operation), operation)
             self.throttled[operation] += fault.kind is Kind.THROTTLED
             raise fault from refusal
         if not self.dated:

@@ -48,7 +48,7 @@ def deploy_plain(prefect):
                 parameters={"x": 1},
                 tags=["kept"],
                 work_queue_name="prod",
-                schedule=IntervalSchedule(interval=3600),
+                schedule=IntervalSchedule.parse_obj({"interval": 3600}),
                 path="/",
                 entrypoint="flow.py:flow",
             ).apply()
@@ -190,7 +190,7 @@ def test_patches_that_have_fields_now_are_kept(save_plain):
     assert (block.propagate_tags, block.ephemeral_storage) == (None, None)
 
 
-FIELDS_OF_CHANGES = {
+FIELDS_OF_CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "defaults": (
         {},
         [

@@ -47,6 +47,7 @@ from prefect_ecs_pinned.operations.reconcile import survey as look
 from prefect_ecs_pinned.operations.reconcile.evidence import Place
 from prefect_ecs_pinned.operations.reconcile.facts import ByPid
 from prefect_ecs_pinned.operations.reconcile.flow_runs import end, read_clock, unfinished
+from tests.operations.authorising import AuthorisingFront
 from tests.operations.fixtures import ACCOUNT, credentials
 from tests.operations.shifted import ShiftedECS
 
@@ -346,7 +347,7 @@ async def test_a_second_attempt_that_ran_and_was_killed(world):
     assert actions(await look(now=later(minutes=10))) == {flow_run: CRASH}
 
 
-async def shifted(front: ShiftedECS) -> None:
+async def shifted(front: ShiftedECS | AuthorisingFront) -> None:
     """Have the block reach ECS through a front."""
     block = PinnedECSTask(
         aws_credentials=credentials(front.endpoint_url), image="flows:1", launch_timeout_seconds=900

@@ -68,7 +68,8 @@ def build(tools: Path, folder: Path) -> Path:
     """
     run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", folder / "clone"])
     epoch = run(["git", "-C", folder / "clone", "log", "-1", "--format=%ct"]).strip()
-    command = [tools / "python", "-m", "build", "--outdir", folder / "dist", folder / "clone"]
+    command: list[str | Path] = [tools / "python", "-m", "build", "--outdir"]
+    command += [folder / "dist", folder / "clone"]
     run(command, SOURCE_DATE_EPOCH=epoch)
     return folder / "dist"
 
@@ -89,7 +90,8 @@ def index(tools: Path, folder: Path) -> Iterator[str]:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     options = ["--interface", "127.0.0.1", "--port", str(port), "--disable-fallback"]
-    command = [tools / "pypi-server", "run", *options, "-a", ".", "-P", ".", folder]
+    command: list[str | Path] = [tools / "pypi-server", "run", *options]
+    command += ["-a", ".", "-P", ".", folder]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             _wait_for(url)
@@ -116,7 +118,8 @@ def upload(tools: Path, distributions: Path, url: str) -> None:
     files = sorted(distributions.iterdir())
     run([tools / "twine", "check", "--strict", *files])
     login = {"TWINE_USERNAME": "nobody", "TWINE_PASSWORD": "nothing"}
-    command = [tools / "twine", "upload", "--non-interactive", "--repository-url", url, *files]
+    command: list[str | Path] = [tools / "twine", "upload", "--non-interactive"]
+    command += ["--repository-url", url, *files]
     run(command, **login)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from botocore.exceptions import ParamValidationError
 from botocore.validate import ParamValidator
 
-from prefect_ecs_pinned.aws.calls.clients import Clients
 from prefect_ecs_pinned.aws.calls.faults import Fault, Kind, classify, presentable
 from prefect_ecs_pinned.aws.calls.models import input_shape
+from prefect_ecs_pinned.aws.calls.ports import Caller
 from prefect_ecs_pinned.aws.calls.responses import items, member
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -114,7 +114,7 @@ def _newest(client: Any, family: str) -> int:
 class EcsApi:
     """`ports.TaskDefinitionApi`, `ports.LaunchApi`, `ports.WatchApi` and `ports.ClusterApi`."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Caller) -> None:
         self._clients = clients
         #: Guards the table below: calls are made on several threads.
         self._lock = threading.Lock()
@@ -267,7 +267,7 @@ class EcsApi:
 class Ec2Api:
     """`ports.NetworkApi`."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Caller) -> None:
         self._clients = clients
 
     async def describe_vpcs(self, vpc_id: str | None) -> Sequence[Mapping[str, Any]]:
@@ -293,7 +293,7 @@ class LogsApi:
     Events are read by `core.log_events`: one that is odd spoils no page.
     """
 
-    def __init__(self, clients: Clients, region: str = "") -> None:
+    def __init__(self, clients: Caller, region: str = "") -> None:
         self._clients = clients
         self._region = region
 

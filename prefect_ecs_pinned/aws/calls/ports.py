@@ -6,7 +6,7 @@ of the API members named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -18,6 +18,23 @@ class Clock(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Return after that many seconds."""
+
+
+class Caller(Protocol):
+    """Makes calls by their name: what `api` needs of `clients.Clients`."""
+
+    async def call(self, service: str, operation: str, purpose: str = "", **params: Any) -> Any:
+        """See `Clients.call`."""
+
+    async def do(
+        self,
+        service: str,
+        operation: str,
+        work: Callable[[Any], Any],
+        purpose: str = "",
+        about: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """See `Clients.do`."""
 
 
 class TaskDefinitionApi(Protocol):
