@@ -117,7 +117,7 @@ def _watching(measured: Measured) -> list[Check]:
     size = figures["bytes_per_task"]
     return [
         Check("answers of at least 2.5 KB a task", f"{size / 1000:.2f} KB", size >= 2500),
-        exactly("tasks heard of", figures["heard"], 10_000),
+        exactly("ends received", figures["received"], 10_000),
         at_most("DescribeTasks", figures["calls_per_second"], 10.0, "/s"),
         at_most("CPU", figures["cores"], 0.2, " cores"),
     ]

@@ -143,11 +143,11 @@ async def watch(task: dict[str, Any]) -> dict[str, Any]:
         plane.watch(snapshot(one), WATCH_INTERVAL, 1e6, queue)
         waiting.append(asyncio.create_task(queue.get()))
     await asyncio.sleep(WATCH_SECONDS)
-    heard = sum(one.done() for one in waiting)
+    received = sum(one.done() for one in waiting)
     cost = meter.end()
     return {
         "runs": len(described),
-        "heard": heard,
+        "received": received,
         "bytes_per_task": answers[0] / _TASKS_PER_CALL,
         **cost.as_json(),
     }
@@ -185,7 +185,7 @@ def _variables() -> list[dict[str, str]]:
 
 
 def begin_together() -> None:
-    """Say that this process is ready, and block until it is told to begin."""
+    """Say that this process is ready, and block until it is to begin."""
     print("ready", flush=True)
     sys.stdin.readline()
 

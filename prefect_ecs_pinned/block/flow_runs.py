@@ -45,14 +45,14 @@ def on_state(
         What ends it.
     """
 
-    def heard(state: str | None) -> None:
+    def on_state(state: str | None) -> None:
         if state is None or state in states:
             call()
 
     id_ = parse_id(flow_run_id)
     if id_ is None:  # the API would refuse all of a call that has it
         return lambda: None
-    return PrefectApi.here().following.follow(str(id_), heard)
+    return PrefectApi.here().following.follow(str(id_), on_state)
 
 
 def parse_id(flow_run_id: str) -> UUID | None:

@@ -1,4 +1,4 @@
-"""An embedded ECS for one machine: unmodified AWS clients talk to it, and it runs their tasks.
+"""An embedded ECS for one machine: unmodified AWS clients use it, and it runs their tasks.
 
 It replaces AWS in the demo, in tests and in benchmarks, so it is true to ECS where that
 hurts: request quotas, refusal of concurrent registrations, client tokens that replay refusals,

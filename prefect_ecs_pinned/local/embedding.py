@@ -157,7 +157,7 @@ class LocalECS:
     def client(
         self, service: str, region: str = DEFAULT_REGION, user: str = "", **parameters: Any
     ) -> Any:
-        """An unmodified boto3 client that talks to this AWS.
+        """An unmodified boto3 client of this AWS.
 
         Args:
             service: As boto3 names it.

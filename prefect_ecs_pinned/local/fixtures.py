@@ -26,7 +26,7 @@ def local_ecs_settings() -> Settings:
 
 @pytest.fixture
 def local_ecs(local_ecs_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalECS]:
-    """An embedded ECS that every boto3 client talks to for the length of a test."""
+    """An embedded ECS that every boto3 client uses for the length of a test."""
     with LocalECS(local_ecs_settings, access_key=_ACCESS_KEY) as ecs:
         for name, value in ecs.environment.items():
             monkeypatch.setenv(name, value)

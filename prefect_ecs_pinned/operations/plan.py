@@ -220,7 +220,7 @@ def readable(found: Sequence[Change]) -> tuple[Difference, ...]:
             _in_words(change.path, change.after),
         )
         for change in found
-        if not (_is_empty(change) or _is_told_by_others(change, found))
+        if not (_is_empty(change) or _is_shown_by_others(change, found))
     )
 
 
@@ -228,7 +228,7 @@ def _is_empty(change: Change) -> bool:
     return change.before in (None, []) and change.after in (None, [])
 
 
-def _is_told_by_others(change: Change, found: Sequence[Change]) -> bool:
+def _is_shown_by_others(change: Change, found: Sequence[Change]) -> bool:
     """It is the name of an item that other changes show by name."""
     item, _, member = change.path.rpartition(".")
     return member == "name" and any(

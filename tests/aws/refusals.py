@@ -17,7 +17,7 @@ USER = "arn:aws:sts::123456789012:assumed-role/agent/session"
 class Refusal(NamedTuple):
     """One row: AWS's answer, what it means, and what is made of it.
 
-    ``error`` None: it passes, and nobody is told before patience is at an end.
+    ``error`` None: it passes, and no caller gets it before patience is at an end.
     """
 
     operation: str

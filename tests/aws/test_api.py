@@ -89,7 +89,7 @@ async def test_a_fresh_look_is_not_repeated(api, client):
 
 
 @pytest.mark.parametrize(("found", "expected"), [(newest(8), 8), (none, 0)])
-async def test_an_old_look_is_repeated_in_the_same_breath(api, client, found, expected):
+async def test_an_old_look_is_repeated_immediately(api, client, found, expected):
     """On a busy machine another process may have registered in between; it has not."""
     client.answers["describe_task_definition"] = found
     assert await api.register_task_definition(DEFINITION, expected) == {"revision": 9}
@@ -193,6 +193,6 @@ async def test_an_answer_of_somebody_else_is_no_answer(api, client, monkeypatch,
 
 
 def test_what_can_be_registered_is_what_botocore_accepts():
-    """What ECS only tells is not in it."""
+    """Members that ECS only describes are not in it."""
     assert {"family", "containerDefinitions", "tags"} <= registrable_members()
     assert not {"taskDefinitionArn", "registeredAt", "status"} & registrable_members()

@@ -105,7 +105,7 @@ async def test_the_old_clients_are_closed(world):
     assert [c.closed for session in world.sessions for c in session.clients] == [True, False]
 
 
-async def test_credentials_that_stay_expired_are_told(world):
+async def test_credentials_that_stay_expired_are_an_error(world):
     """After one renewal, not after a hundred."""
     world.expired = 10**6
     with pytest.raises(Fault) as fault:

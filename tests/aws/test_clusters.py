@@ -47,7 +47,7 @@ def clusters(api, clock):
 
 @pytest.mark.parametrize(("cluster", "strategy"), [("etl", SPOT), ("bare", []), ("none", None)])
 async def test_a_hundred_askers_share_one_look(api, clock, clusters, cluster, strategy):
-    """A cluster that has no default is told from one that is not there."""
+    """A cluster that has no default is distinguished from one that is not there."""
     asked = (clusters.default_strategy(cluster) for _ in range(100))
     assert await clock.run(asyncio.gather(*asked)) == [strategy] * 100
     assert api.calls == 1

@@ -129,7 +129,7 @@ async def test_a_thousand_renewals_leak_nothing(ecs):
 
 
 async def test_one_with_a_run_in_it_lives_until_that_has_ended(ecs):
-    """Its key has changed long since: the run hears of its task's end all the same."""
+    """Its key has changed long since: the run gets its task's end anyway."""
     plane = shared(access(ecs, "old"))
     task = await (await launch(plane)).outcome
     queue: ThreadsafeQueue[Any] = ThreadsafeQueue()

@@ -15,7 +15,7 @@ from tests.aws.test_faults import ENDPOINT, name
 
 
 @pytest.mark.parametrize("row", REFUSALS, ids=name)
-def test_every_refusal_is_told(row):
+def test_every_refusal_is_an_error(row):
     """The class that a caller may branch on, AWS's own words, and what to do."""
     error = as_error(classify(row.exception(), row.operation), "cannot do it")
     assert type(error) is (row.error or errors.Unavailable)
@@ -69,11 +69,11 @@ def test_every_refusal_is_told(row):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_what_botocore_itself_refuses_is_told(exception, error, hint):
+def test_what_botocore_itself_refuses_is_an_error(exception, error, hint):
     """With a hint as well."""
-    told = as_error(classify(exception, "RunTask"), "cannot do it")
-    assert type(told) is error
-    assert hint in told.hint
+    raised = as_error(classify(exception, "RunTask"), "cannot do it")
+    assert type(raised) is error
+    assert hint in raised.hint
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_botocore_itself_refuses_is_told(exception, error, hint):
         ("ATTRIBUTE", "no instance has the attributes"),
     ],
 )
-def test_lasting_refusals_inside_a_200_are_told(reason, hint):
+def test_lasting_refusals_inside_a_200_are_errors(reason, hint):
     """They are an AwsError with that reason."""
     error = as_error(in_band({"failures": [{"reason": reason}]}), "cannot launch f:1")
     assert (type(error), error.why) == (errors.AwsError, reason)
@@ -104,11 +104,11 @@ def test_the_cause_decides_the_hint_and_not_the_call(cause, hint, allow):
     """Whatever a call would say of a refusal: of another cause it says what goes with that."""
     fault = SAMPLES[cause]
     assert cause_of(fault.kind, fault.code, fault.message, fault.called) is cause
-    told = as_error(fault, "cannot", hint, allow=allow).hint
-    assert told == as_error(fault, "cannot").hint
-    assert told
-    assert "subnets" not in told
-    assert "ec2:" not in told
+    shown = as_error(fault, "cannot", hint, allow=allow).hint
+    assert shown == as_error(fault, "cannot").hint
+    assert shown
+    assert "subnets" not in shown
+    assert "ec2:" not in shown
 
 
 #: A fault of each cause that has a hint.
@@ -159,7 +159,7 @@ SAMPLES = {
         ("Rate exceeded", None),
     ],
 )
-def test_two_accounts_are_told_from_one(message, accounts):
+def test_two_accounts_are_distinguished_from_one(message, accounts):
     """Denied is denied within the account; across accounts, other credentials are needed."""
     assert accounts_of(message) == accounts
 

@@ -240,7 +240,7 @@ def test_a_code_that_nobody_knows_is_not_final(where, code, status, message):
         ("something that nobody has seen before", Kind.REFUSED),
     ],
 )
-def test_client_exceptions_are_told_apart_by_their_words(code, message, kind):
+def test_client_exceptions_are_distinguished_by_their_words(code, message, kind):
     """ECS uses one code for what passes and what does not. Code and words stay as they are."""
     read = fault("ecs", "RunTask", code, message)
     assert (read.kind, read.code, read.message) == (kind, code, message)

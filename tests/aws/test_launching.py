@@ -1,4 +1,4 @@
-"""Launching: paced, in order, once; refusals waited out or told."""
+"""Launching: paced, in order, once; refusals waited out or raised."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_withdrawn_in_the_middle_of_run_task_is_stopped(api, clock, launch
 
 
 async def test_withdrawn_with_a_lost_answer_is_found_and_stopped(api, clock, launching):
-    """The task runs although nobody heard so: it is asked for by its token."""
+    """The task runs although the answer was lost: it is asked for by its token."""
     lost = [True]
     api.lose = lambda _: bool(lost and lost.pop())
     submission = launching.submit(request(), 900)

@@ -102,7 +102,7 @@ def test_each_loop_has_one_of_its_own():
 
 
 def test_a_loop_that_closes_before_it_takes_them_is_noticed():
-    """Whoever posts afterwards is told, and nothing is kept."""
+    """Who posts afterwards gets an error, and nothing is kept."""
 
     async def make():
         return ThreadsafeCalls.here()

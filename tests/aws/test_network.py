@@ -85,7 +85,7 @@ async def test_a_cancelled_asker_takes_nobody_along(api, clock, network):
 @pytest.mark.parametrize("kind", [Kind.THROTTLED, Kind.OUTCOME_UNKNOWN])
 @pytest.mark.parametrize("action", ["DescribeVpcs", "DescribeSubnets"])
 async def test_a_passing_fault_is_waited_out(api, clock, network, kind, action):
-    """RequestLimitExceeded, a timeout: the look-up is repeated, and nobody hears of it."""
+    """RequestLimitExceeded, a timeout: the look-up is repeated, and no caller gets the error."""
     api.fault = lambda a: Fault(kind, a) if a == action and api.calls[a] <= 3 else None
     assert await clock.run(network.subnets(None)) == ["a", "b"]
     assert api.calls[action] == 4
@@ -115,7 +115,7 @@ async def test_no_such_vpc(api, clock, network, vpc_id, words):
 
 
 async def test_a_vpc_without_subnets(api, clock, network):
-    """Everybody who shared the look-up hears of it."""
+    """Each caller that shared the look-up gets the error."""
     api.of_vpc["vpc-1"] = []
     results = await clock.run(
         asyncio.gather(*(network.subnets("vpc-1") for _ in range(3)), return_exceptions=True)
@@ -140,7 +140,7 @@ async def test_a_failure_is_not_remembered(api, clock, network):
 @pytest.mark.parametrize("odd", [[{}], [None], ["x"], [{"VpcId": None}], [{"VpcId": 7}], None, 7])
 @pytest.mark.parametrize("action", ["DescribeVpcs", "DescribeSubnets"])
 async def test_an_odd_answer_is_asked_for_again_and_poisons_nothing(api, clock, action, odd):
-    """Once or five times in a row: no run hears of it, and nothing of it is remembered."""
+    """Once or five times in a row: no run gets the error, and nothing of it is remembered."""
     odds = Odd(api, action, odd)
     network = Network(odds, clock)
     for times in (1, 5):
@@ -236,7 +236,7 @@ async def test_two_subnets_go_one_after_the_other(api, clock, network):
     assert await clock.run(network.replaced("vpc-1", ["a", "b"])) == ["c"]
 
 
-async def test_a_failed_look_up_is_told_to_all_and_forgotten(api, clock, network):
+async def test_a_failed_look_up_fails_for_all_and_is_forgotten(api, clock, network):
     """The VPC itself is gone; then it is there again."""
     await clock.run(network.subnets("vpc-1"))
     api.of_vpc["vpc-1"] = []

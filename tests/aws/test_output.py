@@ -276,7 +276,7 @@ async def test_without_filter_log_events_streams_are_read_one_by_one(clock, logs
     assert logs.calls["filter"] == 1
 
 
-async def test_a_denied_stream_is_told_once_and_ends(clock, logs, reader, caplog):
+async def test_a_denied_stream_is_logged_once_and_ends(clock, logs, reader, caplog):
     """Neither action is allowed: the run goes on without its output."""
     logs.fault = lambda *_: DENIED
     reader.follow("s")

@@ -1,4 +1,4 @@
-"""Output on bad days: nothing that a sink or CloudWatch does hangs a stream, or its neighbours."""
+"""Faults of output: nothing that a sink or CloudWatch does hangs a stream, or others."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Streams:
 )
 @pytest.mark.parametrize("times", [1, 10_000])
 async def test_a_sink_that_raises_keeps_nobody_waiting(error, times, caplog):
-    """Once or always: its stream ends, a neighbour loses nothing, and one WARNING says so."""
+    """Once or always: its stream ends, another one loses nothing, and there is one WARNING."""
     streams, left = Streams(), [times]
 
     def fail(line: str) -> None:
@@ -554,7 +554,7 @@ async def test_throttles_for_ever_end_by_the_deadline():
 
 
 async def test_a_line_of_the_future_hides_none_of_the_present():
-    """One machine's clock is an hour ahead: neither it nor a neighbour loses a line."""
+    """One machine's clock is an hour ahead: neither it nor another one loses a line."""
     streams = Streams()
     follows = streams.follow("a", "b")
     for second in range(180):

@@ -538,7 +538,7 @@ async def test_who_reports_a_revision_late_is_given_the_new_one_at_once(api, clo
 
 
 async def test_a_failed_look_at_a_new_revision_registers_nothing(api, clock):
-    """It is told, and the next report looks again."""
+    """It is raised, and the next report looks again."""
     one = pinning(api)
     arn = (await clock.run(one.resolve(desired()))).arn
     failing = [Fault(Kind.DENIED, "DescribeTaskDefinition", "AccessDeniedException", "no")]
@@ -620,7 +620,7 @@ async def test_a_look_that_is_denied_is_not_taken_for_a_denied_registration(api,
     assert api.calls["RegisterTaskDefinition"] == 0
 
 
-async def test_an_hour_without_network_is_told_after_two_minutes(api, clock):
+async def test_an_hour_without_network_is_an_error_after_two_minutes(api, clock):
     """And the next run asks again."""
     away = Fault(Kind.UNREACHABLE, "DescribeTaskDefinition", "EndpointConnectionError", "no route")
     api.before = lambda _: away if clock.now() < 3600 else None

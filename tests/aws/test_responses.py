@@ -158,16 +158,16 @@ def test_the_installed_botocore_has_the_event():
         aws_secret_access_key="y",
         endpoint_url="http://127.0.0.1:1",
     )
-    heard = []
-    client.meta.events.register(BEFORE_TASKS_ARE_READ[0], lambda **given: heard.append(set(given)))
+    named = []
+    client.meta.events.register(BEFORE_TASKS_ARE_READ[0], lambda **given: named.append({*given}))
 
     def answer(**_: Any) -> Any:
         return _Answer(b'{"tasks":[],"failures":[]}')
 
     client.meta.events.register("before-send.ecs.DescribeTasks", answer)
     client.describe_tasks(tasks=["t"])  # type: ignore[attr-defined]
-    assert len(heard) == 1
-    assert {"response_dict", "customized_response_dict"} <= heard[0]
+    assert len(named) == 1
+    assert {"response_dict", "customized_response_dict"} <= named[0]
 
 
 class _Answer:

@@ -64,7 +64,7 @@ async def test_a_stop_that_ecs_accepts(api, clock, stopping):
 
 @pytest.mark.parametrize("fault", [THROTTLED, DENIED, NO_CLUSTER, REFUSED, SKEWED, KeyError("x")])
 async def test_any_fault_of_a_task_that_ecs_has_shown_is_repeated(api, clock, stopping, fault):
-    """For thirty seconds a patient caller notices nothing; none of it is final."""
+    """For thirty seconds a caller that waits gets no error; none of it is final."""
     api.fault, api.until = fault, 30.0
     result = await clock.run(stopping.stop("c", "t", "enough", though_refused=True))
     assert result.outcome is Outcome.ACCEPTED

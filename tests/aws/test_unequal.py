@@ -486,7 +486,7 @@ DENIED = Fault(Kind.DENIED, "ListTasks", "AccessDeniedException", "no")
 async def test_a_lost_answer_that_cannot_be_looked_up_starts_no_second_task(
     api, clock, launching, list_fault
 ):
-    """For an hour no answer, and the token grows too old: it is found, or told as 'may run'."""
+    """For an hour no answer, and the token grows too old: it is found, or reported as 'may run'."""
     api.recall = False
     api.lose = lambda _: len(api.tasks) == 1
     api.answer = lambda _: LOST if 0.5 < clock.now() < 3400 else None
@@ -516,7 +516,7 @@ async def test_withdrawn_at_any_moment_its_task_is_stopped_and_not_live(
 
 @pytest.mark.parametrize("when", [0.1, 0.31, 50.0])
 async def test_a_task_that_cannot_be_stopped_is_handed_out(api, clock, launching, when):
-    """Nobody is told that it is cancelled."""
+    """No caller gets that it is cancelled."""
     api.stop_fault = lambda: Fault(Kind.DENIED, "StopTask", "AccessDeniedException", "no")
     submission = launching.submit(request(), 900)
     await clock.pass_time(when)

@@ -229,7 +229,7 @@ async def test_two_descriptions_of_one_task_that_contradict_each_other():
 
 @pytest.mark.parametrize("broken", [1, 2, 50])
 async def test_a_mailbox_that_refuses_news_gets_them_later(broken):
-    """And its neighbours in the batch get theirs in time."""
+    """And the others in the batch get theirs in time."""
     api = Api({"tasks": [described("a"), described("b")]})
     boxes = [Box(broken), Box()]
     _, clock, _ = started(api, "a", "b", boxes=boxes)

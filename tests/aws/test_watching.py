@@ -1,4 +1,4 @@
-"""Watching: a hundred tasks a call, and every run hears of its own."""
+"""Watching: a hundred tasks a call, and each run gets the state of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_hundred_and_one_live_tasks_cost_two_calls(api, clock, watching)
     assert api.calls["DescribeTasks"] == 2
 
 
-async def test_each_run_hears_of_its_own_task(api, clock, watching):
+async def test_each_run_gets_its_own_task(api, clock, watching):
     """Within one interval."""
     first, first_box = watch(watching, api)
     _, second_box = watch(watching, api)
@@ -50,7 +50,7 @@ async def test_each_run_hears_of_its_own_task(api, clock, watching):
 
 
 async def test_a_task_that_passes_through_running_between_two_polls(api, clock, watching):
-    """Its run hears of its end, with the exit code."""
+    """Its run gets its end, with the exit code."""
     task, box = watch(watching, api)
     api.set(task, "STOPPED", exit_code=3)
     end = await news(clock, box)
@@ -88,7 +88,7 @@ async def test_an_hour_of_faults_reaches_no_run(api, clock, watching, kind):
     assert (await news(clock, box)).exit_code == 0
 
 
-async def test_a_permission_that_was_never_there_is_told(api, clock, watching, caplog):
+async def test_a_permission_that_was_never_there_is_logged(api, clock, watching, caplog):
     """A WARNING at once; after two minutes the fate is unknown, and the hint names it."""
     _, box = watch(watching, api)
     api.describe_fault = lambda _: Fault(Kind.DENIED, "DescribeTasks", "AccessDeniedException")
@@ -246,7 +246,7 @@ async def test_polling_ends_with_the_last_task(api, clock, watching):
 
 
 async def test_an_hour_without_network_reaches_no_run(api, clock, watching, caplog):
-    """It is told once that tasks cannot be watched, and once that they can again."""
+    """It is logged once that tasks cannot be watched, and once that they can again."""
     caplog.set_level(logging.INFO, "prefect_ecs_pinned")
     task, box = watch(watching, api)
     away = Fault(Kind.UNREACHABLE, "DescribeTasks", "EndpointConnectionError", "no route to host")
@@ -256,8 +256,8 @@ async def test_an_hour_without_network_reaches_no_run(api, clock, watching, capl
     api.set(task, "STOPPED", exit_code=0)
     assert (await news(clock, box)).exit_code == 0
     assert clock.now() <= 3600 + 70
-    told = [record.message for record in caplog.records if record.levelno >= logging.INFO]
-    assert ["cannot be watched" in m for m in told] == [True, False]
+    logged = [record.message for record in caplog.records if record.levelno >= logging.INFO]
+    assert ["cannot be watched" in m for m in logged] == [True, False]
 
 
 async def test_an_hour_of_network_that_is_lost_ends_no_task(api, clock, watching):

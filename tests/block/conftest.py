@@ -1,4 +1,4 @@
-"""An embedded ECS for all tests of a process, and blocks that talk to it.
+"""An embedded ECS for all tests of a process, and blocks that use it.
 
 Tests keep apart by family: each makes blocks of its own name, so what a process remembers of
 one test says nothing about another.
@@ -34,7 +34,7 @@ _names = count()
 
 @dataclass(frozen=True)
 class Launched:
-    """A run that has ended, and what ECS was told for it."""
+    """A run that has ended, and what ECS was sent for it."""
 
     result: prefect_aws.ecs.ECSTaskResult
     request: dict[str, Any]
@@ -81,7 +81,7 @@ class World:
         )
 
     def fields(self, **fields: Any) -> dict[str, Any]:
-        """Fields of a block that talks to this ECS and polls quickly."""
+        """Fields of a block that uses this ECS and polls quickly."""
         region = fields.pop("region", "us-east-1")
         return {
             "aws_credentials": self.credentials(region),
@@ -129,7 +129,7 @@ class World:
         )
 
     def live_tasks(self) -> int:
-        """Tasks of this test that nobody and nothing has told to end."""
+        """Tasks of this test whose end nothing has asked for."""
         tasks = [str(launch["taskArn"]) for launch in self.ecs.launches]
         if not tasks:
             return 0
@@ -211,7 +211,7 @@ def messages(log: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[s
 
 
 class Status:
-    """A `TaskStatus` that waits to be told the identifier of the task."""
+    """A `TaskStatus` that waits for the identifier of the task."""
 
     def __init__(self) -> None:
         self.identifier: asyncio.Future[str] = asyncio.get_running_loop().create_future()

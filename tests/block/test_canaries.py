@@ -84,8 +84,8 @@ def full(world: World) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """All that is said: each logger from DEBUG up, asyncio's debug log, what Prefect is told."""
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """All that is said: each logger from DEBUG up, asyncio's debug log, what Prefect gets."""
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     text = io.StringIO()
     handler = logging.StreamHandler(text)
@@ -265,7 +265,7 @@ DAYS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("day", DAYS)
-async def test_a_run_says_nothing_that_is_hidden(world: World, told, fresh, day):
+async def test_a_run_says_nothing_that_is_hidden(world: World, written, fresh, day):
     """Whatever AWS says of the request, and however badly it ends."""
     given, hidden = full(world)
     call = "RegisterTaskDefinition" if day == "not registered" else "RunTask"
@@ -276,14 +276,14 @@ async def test_a_run_says_nothing_that_is_hidden(world: World, told, fresh, day)
             await PinnedECSTask(**given).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
             raised = error
-    text = told.getvalue() + everything_of(raised)
+    text = written.getvalue() + everything_of(raised)
     assert "Creating task run" in text or day == "not registered"
     assert "Task run payload" in text or day == "not registered"
     assert (raised is None) == (day in ("well", "throttled", "lost", "no room", "looked at late"))
     assert_hidden(text, hidden)
 
 
-async def test_reasons_of_ecs_are_shown_without_what_they_quote(world: World, told):
+async def test_reasons_of_ecs_are_shown_without_what_they_quote(world: World, written):
     """Docker quotes the command that it can not start."""
     given, hidden = full(world)
     reasons = [quoting(given, hidden, call) for call in ("RegisterTaskDefinition", "RunTask")]
@@ -296,7 +296,7 @@ async def test_reasons_of_ecs_are_shown_without_what_they_quote(world: World, to
         pytest.raises(TaskFailedToStart, match="CannotStartContainerError: exec") as failed,
     ):
         await block.run()
-    assert_hidden(told.getvalue() + everything_of(failed.value), hidden)
+    assert_hidden(written.getvalue() + everything_of(failed.value), hidden)
     assert "check the command" in str(failed.value)
 
 
@@ -337,7 +337,7 @@ async def test_a_registration_is_an_event_without_values(world: World, monkeypat
 _SLOW = "slow_callback_duration"
 
 
-async def test_asyncio_shows_nothing_of_what_is_under_way(world: World, told, monkeypatch):
+async def test_asyncio_shows_nothing_of_what_is_under_way(world: World, written, monkeypatch):
     """In its debug mode it writes the repr of each callback that is slow."""
     base = asyncio.base_events.BaseEventLoop
     always = property(lambda _: 0.0, lambda loop, seconds: vars(loop).update({_SLOW: seconds}))
@@ -346,8 +346,8 @@ async def test_asyncio_shows_nothing_of_what_is_under_way(world: World, told, mo
     with temporary_settings({PREFECT_API_KEY: canary("api key")}):
         given["aws_credentials"] = world.credentials(aws_session_token="another-plane")
         await PinnedECSTask(**given).run()
-    assert "Executing <" in told.getvalue()
-    assert_hidden(told.getvalue(), hidden)
+    assert "Executing <" in written.getvalue()
+    assert_hidden(written.getvalue(), hidden)
 
 
 # -- errors -------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_its_image_is_that_of_the_definition(names, image):
 
 
 @pytest.mark.parametrize(
-    ("overridden", "named", "bears"),
+    ("overridden", "named", "expected"),
     [
         (["etl"], "etl", "etl"),
         (["side", "etl"], "etl", "etl"),
@@ -130,12 +130,12 @@ def test_its_image_is_that_of_the_definition(names, image):
         ([], "gone", "side"),
     ],
 )
-def test_where_the_id_goes(overridden, named, bears):
+def test_where_the_id_goes(overridden, named, expected):
     """To the container that is named, if there is one: also when patches override another only."""
     request = {"overrides": {"containerOverrides": [{"name": name} for name in overridden]}}
     sent = with_submission_id(request, "a" * 24, definition("side", "etl"), named)
     with_id = [name for name, names in overrides(sent).items() if SUBMISSION_VARIABLE in names]
-    assert with_id == [bears]
+    assert with_id == [expected]
     assert set(overridden) <= overrides(sent).keys()
 
 
@@ -154,7 +154,7 @@ def described(exits: dict[str, int], own: str | None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("own", "code"), [("etl", 3), ("prefect", 5), (None, 5), ("side", 9), ("gone", None)]
 )
-def test_the_exit_code_is_that_of_the_container_that_bears_the_id(own, code):
+def test_the_exit_code_is_that_of_the_container_that_has_the_id(own, code):
     """Watchers and `reconcile` know the container by it; tasks without an id have `prefect`."""
     task = described({"side": 9, "etl": 3, "prefect": 5}, own)
     assert snapshot(task).exit_code == code

@@ -93,7 +93,7 @@ def test_a_revision_that_was_replaced_is_one_line(log):
     ]
 
 
-def test_what_cannot_be_told_ends_nothing(monkeypatch, log):
+def test_what_cannot_be_emitted_ends_nothing(monkeypatch, log):
     """Telling is no reason for a launch to fail."""
 
     def broken(**_):
@@ -120,14 +120,14 @@ async def test_a_registration_says_what_has_changed(world: World, log):
     assert not [m for m in messages(log) if "Registering" in m or "Pinned" in m]
 
 
-async def test_the_control_plane_tells_the_block(world: World, fresh, monkeypatch):
-    """One registration, told once, by way of the listener that the block hands over."""
-    told: list[Any] = []
-    monkeypatch.setattr(events, "emit", told.append)
+async def test_the_control_plane_emits_to_the_block(world: World, fresh, monkeypatch):
+    """One registration, emitted once, through the listener that the block hands over."""
+    emitted: list[Any] = []
+    monkeypatch.setattr(events, "emit", emitted.append)
     block = world.block()
     await world.run(block)
     await world.run(block)
-    (event,) = told
+    (event,) = emitted
     assert isinstance(event, RevisionPinned)
     assert (event.family, event.how) == (world.family(block), "registered")
 

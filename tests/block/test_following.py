@@ -1,4 +1,4 @@
-"""Flow runs that are followed, on virtual time: what their listeners are told, and when."""
+"""Flow runs that are followed, on virtual time: what their listeners get, and when."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ class Prefect:
 
 
 class World:
-    """What is told of flow runs, and when."""
+    """What is reported of flow runs, and when."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.prefect = Prefect(self.clock)
         self.following = Following(self.prefect, self.clock)
-        self.told: list[tuple[float, str, str | None]] = []
+        self.reported: list[tuple[float, str, str | None]] = []
         self.ends: dict[str, Callable[[], None]] = {}
 
     def follow(self, *ids: str) -> None:
         for id_ in ids:
-            self.ends[id_] = self.following.follow(id_, lambda s, i=id_: self.hear(i, s))  # type: ignore[misc]
+            self.ends[id_] = self.following.follow(id_, lambda s, i=id_: self.report(i, s))  # type: ignore[misc]
 
-    def hear(self, id_: str, state: str | None) -> None:
-        self.told.append((self.clock.now(), id_, state))
+    def report(self, id_: str, state: str | None) -> None:
+        self.reported.append((self.clock.now(), id_, state))
 
     def states(self, id_: str = ID) -> list[str | None]:
-        return [state for _, of, state in self.told if of == id_]
+        return [state for _, of, state in self.reported if of == id_]
 
-    def heard_at(self, state: str | None, id_: str = ID) -> float | None:
-        return next((at for at, of, s in self.told if (of, s) == (id_, state)), None)
+    def reported_at(self, state: str | None, id_: str = ID) -> float | None:
+        return next((at for at, of, s in self.reported if (of, s) == (id_, state)), None)
 
     async def pass_time(self, seconds: float) -> None:
         await self.clock.pass_time(seconds)
@@ -122,11 +122,11 @@ async def test_many_runs_are_looked_at_in_few_calls(world: World):
     world.follow(*ids_of(450))
     await world.pass_time(39.0)
     assert world.prefect.batches == [200, 200, 50] * 3
-    assert len(world.told) == 450 * 3
+    assert len(world.reported) == 450 * 3
     assert world.prefect.singles == []
 
 
-async def test_a_state_is_told_to_each_of_several_listeners_until_it_ends(world: World):
+async def test_a_state_is_reported_to_each_of_several_listeners_until_it_ends(world: World):
     """Ending twice is ending once, and ends nobody else's."""
     others: list[str | None] = []
     end = world.following.follow(ID, others.append)
@@ -166,7 +166,7 @@ async def test_a_listener_that_fails_harms_no_other(world: World, log):
 
 @pytest.mark.parametrize("exception", ODD, ids=repr)
 async def test_a_cancelled_run_is_noticed_in_time_after_an_odd_answer(world: World, exception):
-    """It is cancelled right before the look whose answer is odd; nothing else is told."""
+    """It is cancelled right before the look whose answer is odd; nothing else is reported."""
     world.follow(ID)
     world.failing(exception, 2, 2)
     await world.pass_time(11.0)
@@ -177,11 +177,11 @@ async def test_a_cancelled_run_is_noticed_in_time_after_an_odd_answer(world: Wor
 
 @pytest.mark.parametrize("exception", ODD, ids=repr)
 async def test_the_timer_outlives_an_hour_of_odd_answers(world: World, exception):
-    """Nobody is told anything meanwhile."""
+    """Nothing is reported meanwhile."""
     world.follow(ID)
     world.failing(exception, 1, float("inf"))
     await world.pass_time(3600.0)
-    assert world.told == []
+    assert world.reported == []
     world.failing(exception, 0, 0)
     world.prefect.now[ID] = "CANCELLED"
     await world.pass_time(DOCUMENTED + sum((1.0, 2.0)))
@@ -198,7 +198,7 @@ async def test_one_odd_answer_in_four_is_made_good(world: World):
 
     world.prefect.odd_states = odd
     await world.pass_time(601.0)
-    times = [at for at, *_ in world.told]
+    times = [at for at, *_ in world.reported]
     assert len(times) == 60
     assert max(b - a for a, b in pairwise(times)) <= DOCUMENTED + ONCE_MORE
 
@@ -241,9 +241,9 @@ async def test_answers_about_others_say_nothing(world: World):
     world.follow(*ids)
     world.prefect.odd_states = lambda n: {"another": "CANCELLED"} if n == 1 else None
     await world.pass_time(11.0)
-    assert {state for _, _, state in world.told} == {"PENDING"}
-    assert len(world.told) == 120
-    assert {id_ for _, id_, _ in world.told} == set(ids)
+    assert {state for _, _, state in world.reported} == {"PENDING"}
+    assert len(world.reported) == 120
+    assert {id_ for _, id_, _ in world.reported} == set(ids)
 
 
 async def test_an_answer_that_is_cut_short_is_completed(world: World):
@@ -258,11 +258,11 @@ async def test_an_answer_that_is_cut_short_is_completed(world: World):
     world.prefect.states = states  # type: ignore[method-assign]
     await world.pass_time(11.0)
     assert world.prefect.batches == [120, 70, 20]
-    assert (len(world.told), world.prefect.singles) == (120, [])
+    assert (len(world.reported), world.prefect.singles) == (120, [])
 
 
 async def test_a_run_without_a_state_is_wanted(world: World):
-    """It is told so, and is not taken for deleted."""
+    """It is reported so, and is not taken for deleted."""
     world.follow(ID)
     world.prefect.now[ID] = ""
     await world.pass_time(35.0)
@@ -274,7 +274,7 @@ async def test_a_run_without_a_state_is_wanted(world: World):
 
 
 async def test_a_run_that_is_missing_from_answers_but_can_be_read_is_there(world: World):
-    """A replica that lags: the run is told of as it was read."""
+    """A replica that lags: the run is reported as it was read."""
     world.follow(ID)
     world.prefect.odd_states = lambda n: {}
     await world.pass_time(100.0)
@@ -284,7 +284,7 @@ async def test_a_run_that_is_missing_from_answers_but_can_be_read_is_there(world
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
 async def test_404_must_come_twice(world: World, missing: int):
-    """Some seconds apart: the second look tells, the first does not."""
+    """Some seconds apart: the second look decides, the first does not."""
     world.follow(ID)
     world.prefect.now[ID] = None
     await world.pass_time(10.0 * missing + 5.0)
@@ -292,7 +292,7 @@ async def test_404_must_come_twice(world: World, missing: int):
 
 
 async def test_a_deleted_run_is_noticed_within_twenty_seconds(world: World):
-    """Two reads, however often it is told afterwards."""
+    """Two reads, however often it is reported afterwards."""
     world.follow(ID)
     await world.pass_time(10.5)
     world.prefect.now[ID] = None
@@ -324,7 +324,7 @@ async def test_an_odd_answer_is_no_404(world: World, exception):
 
     world.prefect.odd_state = odd
     await world.pass_time(600.0)
-    assert world.told == []
+    assert world.reported == []
     assert len(world.prefect.singles) > 50
 
 
@@ -349,7 +349,7 @@ async def test_a_thousand_deleted_runs_are_read_eight_at_a_time(world: World):
     await world.pass_time(41.0)
     assert most == 8
     assert len(world.states(ids[0])) == 4
-    assert sum(world.heard_at(None, id_) is not None for id_ in ids[1:]) == 1000
+    assert sum(world.reported_at(None, id_) is not None for id_ in ids[1:]) == 1000
 
 
 # -- an outage -------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ async def running(world: World, **fields: Any) -> tuple[Any, str, asyncio.Task[A
     ids=["positional", "identifier", "infrastructure_pid", "the block worker"],
 )
 async def test_a_task_is_stopped(world: World, how):
-    """Its run ends with SIGKILL's code, and StopTask is told why."""
+    """Its run ends with SIGKILL's code, and StopTask gets the reason."""
     block, pid, run = await running(world)
     arguments, keywords = how(pid)
     await block.kill(*arguments, **keywords)

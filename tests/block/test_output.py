@@ -1,4 +1,4 @@
-"""`stream_output` on bad days: no run waits for a pipe, a disk or a neighbour's stream."""
+"""Faults of `stream_output`: no run waits for a pipe, a disk or the stream of another."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ async def test_a_success_changes_no_state(world: World):
 
 @pytest.fixture
 def to_api(monkeypatch):
-    """Log lines go to the API; tells of the calls that have brought them there."""
+    """Log lines go to the API; gives the calls that have sent them."""
     calls, create_logs = [], PrefectClient.create_logs
 
     async def counted(self, logs):

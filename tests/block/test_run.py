@@ -259,7 +259,7 @@ async def test_a_run_that_is_cancelled_in_the_middle_of_run_task_leaves_no_task(
 
 
 async def test_a_run_that_is_cancelled_while_it_submits_leaves_no_task(world: World, log):
-    """RunTask is called before the run has heard of its own submission."""
+    """RunTask is called before the run has its own submission."""
     world.ecs.change(task_seconds=NEVER, latencies={"RunTask": 0.1, "*": 0.0})
     run = asyncio.create_task(world.block().run())
     while not any("Creating task run" in m for m in messages(log, logging.DEBUG)):  # noqa: ASYNC110
@@ -279,15 +279,15 @@ async def test_a_run_that_is_cancelled_while_it_submits_leaves_no_task(world: Wo
 async def test_one_that_is_cancelled_in_prefect_in_the_middle_of_run_task_ends_with_its_task(
     world: World, monkeypatch, log
 ):
-    """It was launched: Cancelled is told when its task has stopped, and not of a run that waits."""
+    """It was launched: Cancelled is reported when its task has stopped, not while it waits."""
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.1)
     latencies, phases = {"RunTask": 1.0, "*": 0.0}, Phases(0, 0, 0, 0.3, 0.3, 0.3)
     world.ecs.change(task_seconds=NEVER, latencies=latencies, phases=phases)
-    side, flow_run_id, told = PrefectSide(), str(uuid4()), []
+    side, flow_run_id, reported = PrefectSide(), str(uuid4()), []
 
     def on_state(_: str, state: str) -> None:
         arn = world.ecs.launches[0]["taskArn"]
-        told.append((state, world.ecs.model.call("DescribeTasks", {"tasks": [arn]})["tasks"]))
+        reported.append((state, world.ecs.model.call("DescribeTasks", {"tasks": [arn]})["tasks"]))
 
     side.on_state = on_state
     block, status = world.block(env={"PREFECT__FLOW_RUN_ID": flow_run_id}), Status()
@@ -297,7 +297,8 @@ async def test_one_that_is_cancelled_in_prefect_in_the_middle_of_run_task_ends_w
         side.states[flow_run_id] = "CANCELLING"
         result = await run
     assert (result.status_code, result.identifier) == (0, await status.identifier)
-    assert [(state, task["lastStatus"]) for state, (task,) in told] == [("CANCELLED", "STOPPED")]
+    ((state, (task,)),) = reported
+    assert (state, task["lastStatus"]) == ("CANCELLED", "STOPPED")
     assert any("and the task was stopped" in m for m in messages(log))
     assert not any("was not launched" in m for m in messages(log))
 

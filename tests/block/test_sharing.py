@@ -20,7 +20,7 @@ from tests.block.conftest import (
     a_definition,
 )
 
-#: What tells one registration of the same definition from another.
+#: Members in which two registrations of the same definition differ.
 OF_THE_REGISTRATION = {"taskDefinitionArn", "revision", "status", "registeredAt", "deregisteredAt"}
 
 LOGS: dict[str, Any] = {"configure_cloudwatch_logs": True, "execution_role_arn": EXECUTION_ROLE}

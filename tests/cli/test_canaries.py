@@ -1,4 +1,4 @@
-"""Commands on blocks with a canary in every field and member: none of them is told.
+"""Commands on blocks with a canary in every field and member: none of them is shown.
 
 What may be shown stands in `tests.core.test_shown`.
 """

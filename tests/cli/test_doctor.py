@@ -17,7 +17,7 @@ def seldom():
 
 
 def test_what_is_well_and_what_warns(pinned_ecs, save, deploy, seldom):
-    """Worst first, a hint below what is wrong, the sum as talk; a warning is no failure."""
+    """Worst first, a hint below what is wrong, the sum as a message; a warning is no failure."""
     deploy("flow/well", save("well", env=URL), {"cpu": 512, "memory": 1024})
     said = pinned_ecs("doctor", "well")
     lines = said.out.splitlines()

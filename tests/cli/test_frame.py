@@ -38,7 +38,7 @@ def test_wrong_usage_is_one_message_and_a_hint(pinned_ecs):
     assert hint == "hint: pinned-ecs demo --help"
 
 
-def test_no_command_shows_the_help_as_talk(pinned_ecs):
+def test_no_command_shows_the_help_as_a_message(pinned_ecs):
     """Nothing was asked for, so there is no data, and it is a failure."""
     said = pinned_ecs()
     assert (said.code, said.out) == (1, "")
@@ -73,7 +73,7 @@ def test_no_color_is_respected(capsys, monkeypatch, variable, coloured):
     assert ("\x1b[" in capsys.readouterr().err) is coloured
 
 
-def test_warnings_of_libraries_are_not_talk(capfd, monkeypatch):
+def test_warnings_of_libraries_are_not_messages(capfd, monkeypatch):
     """They are nobody's message to the user, unless Python is asked for them."""
 
     def noisy() -> None:

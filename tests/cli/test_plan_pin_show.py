@@ -1,4 +1,4 @@
-"""`plan`, `pin` and `show`: data on stdout, talk on stderr, exit codes."""
+"""`plan`, `pin` and `show`: data on stdout, messages on stderr, exit codes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_plan_shows_the_difference_from_the_newest_revision(pinned_ecs, save):
 
 
 @pytest.mark.parametrize("command", ["plan", "pin", "doctor"])
-def test_a_member_that_ecs_describes_otherwise_is_told(pinned_ecs, save, ecs, command):
+def test_a_member_that_ecs_describes_otherwise_is_shown(pinned_ecs, save, ecs, command):
     """Of a revision of one's own, where nobody knows how ECS describes the member."""
     policy = {"restartPolicy": {"enabled": True, "restartAttemptPeriod": 60}}
     definition = {"containerDefinitions": [{"name": "prefect", **policy}]}
@@ -82,7 +82,7 @@ def test_a_member_that_ecs_describes_otherwise_is_told(pinned_ecs, save, ecs, co
 
 @pytest.mark.parametrize("command", ["plan", "pin", "doctor"])
 @pytest.mark.parametrize("linked", [False, True], ids=["own", "linked"])
-def test_a_container_that_is_added_to_others_is_told(pinned_ecs, save, ecs, command, linked):
+def test_a_container_that_is_added_to_others_is_shown(pinned_ecs, save, ecs, command, linked):
     """Whose definition has one of another name runs two; one that lists it means it."""
     others = [{"name": "etl", "image": "e:1"}, {"name": "side", "image": "s:1"}]
     meant = [{"name": "prefect", "image": "e:1"}, *others]
@@ -169,7 +169,7 @@ def test_no_value_of_a_variable_is_shown(pinned_ecs, save, deploy):
 
 
 def test_pin_prints_nothing_but_arns(pinned_ecs, etl, ecs):
-    """One a line; who needs it, and why it was registered, is talk."""
+    """One a line; who needs it, and why it was registered, are messages."""
     said = pinned_ecs("pin", etl, "--all")
     assert said.out == f"{FAMILY_ARN}prefect-etl:1\n{FAMILY_ARN}prefect-etl:2\n"
     assert said.err == (
@@ -297,7 +297,7 @@ def test_an_unset_image_is_warned_of(pinned_ecs, save, prefect):
         assert "warning" not in said.out
 
 
-def test_wrong_names_are_told_from_wrong_blocks(pinned_ecs, etl):
+def test_wrong_names_are_distinguished_from_wrong_blocks(pinned_ecs, etl):
     """Each with a hint, exit code 1, no data."""
     cases = {
         ("plan", "nothing"): "see `prefect block ls`",
@@ -308,11 +308,11 @@ def test_wrong_names_are_told_from_wrong_blocks(pinned_ecs, etl):
     for arguments, hint in cases.items():
         said = pinned_ecs(*arguments)
         assert (said.code, said.out) == (1, "")
-        message, told, see = said.err.splitlines()
+        message, remedy, see = said.err.splitlines()
         assert see.startswith("see: ")
         assert message.startswith("error: cannot ")
-        assert told.startswith("hint: ")
-        assert hint in told
+        assert remedy.startswith("hint: ")
+        assert hint in remedy
 
 
 def test_a_deployment_that_does_not_load_is_named_before_anything_is_registered(
@@ -326,7 +326,7 @@ def test_a_deployment_that_does_not_load_is_named_before_anything_is_registered(
     assert ecs.count("RegisterTaskDefinition") == 0
 
 
-def test_an_api_that_is_not_there_is_told(pinned_ecs, prefect):
+def test_an_api_that_is_not_there_is_an_error(pinned_ecs, prefect):
     """With its address."""
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         said = pinned_ecs("plan", "etl")
@@ -335,7 +335,7 @@ def test_an_api_that_is_not_there_is_told(pinned_ecs, prefect):
     assert "hint: check PREFECT_API_URL" in said.err
 
 
-def test_show_tells_revisions_who_and_what_is_live(pinned_ecs, etl, ecs):
+def test_show_lists_revisions_who_and_what_is_live(pinned_ecs, etl, ecs):
     """Two revisions in use, two tasks of one of them, in any cluster."""
     pinned_ecs("pin", etl, "--all")
     client = ecs.client("ecs")

@@ -53,7 +53,7 @@ async def _state(flow_run: str) -> str:
 
 
 def test_a_dry_run_then_yes_then_nothing(pinned_ecs, lost):
-    """The table is data; how many, what was left and what comes next is talk."""
+    """The table is data; how many, what was left and what comes next are messages."""
     dry = pinned_ecs("reconcile")
     assert dry.code == 0
     heading, row = dry.out.splitlines()

@@ -183,7 +183,7 @@ def test_an_access_key_from_a_file_with_windows_line_ends_is_read(monkeypatch, c
 
 @pytest.mark.parametrize("command", READING)
 def test_redirected_data_has_no_control_characters(pinned_ecs, block, monkeypatch, command):
-    """Even where a terminal would get colours; and talk stays on stderr."""
+    """Even where a terminal would get colours; and messages stay on stderr."""
     monkeypatch.delenv("NO_COLOR")
     said = pinned_ecs(*READING[command])
     assert "\x1b" not in said.out + said.err

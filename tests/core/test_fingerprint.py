@@ -81,7 +81,7 @@ def test_the_label_travels_and_does_not_count():
 
 
 @pytest.mark.parametrize("name", ["prefect", "etl"])
-def test_a_definition_bears_one_label(name):
+def test_a_definition_has_one_label(name):
     """Of a pasted revision whose own label stood on another container, that would be read."""
     stale = {"prefect-ecs-pinned.fingerprint": "v1:old", "team": "data"}
     containers = [{"name": other, "dockerLabels": stale} for other in ("prefect", "side", "etl")]

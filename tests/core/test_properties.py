@@ -43,7 +43,7 @@ flags = st.booleans()
 
 
 def bag(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """A list of structures, told apart by their first member."""
+    """A list of structures, distinguished by their first member."""
     first = next(iter(members))
     return st.lists(
         st.fixed_dictionaries(members), max_size=4, unique_by=lambda item: str(item[first])

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from prefect_ecs_pinned.aws import events as notices
+from prefect_ecs_pinned.aws.events import LaunchesThrottled, RevisionPinned
 from prefect_ecs_pinned.block.form import FIELDS
 from prefect_ecs_pinned.cli import COMMANDS
 from prefect_ecs_pinned.faces import events
@@ -59,8 +59,8 @@ def test_every_event_is_there_with_its_payload() -> None:
     rows = dict(re.findall(r"^\| `prefect-ecs-pinned\.([\w.]+)` \| .* \| (.*) \|$", text, re.M))
     assert rows.pop("revision.adopted") == "the same"
     payloads = {
-        "revision.registered": notices.RevisionPinned,
-        "launches.throttled": notices.LaunchesThrottled,
+        "revision.registered": RevisionPinned,
+        "launches.throttled": LaunchesThrottled,
     }
     assert {event: re.findall(r"`(\w+)`", payload) for event, payload in rows.items()} == {
         event: list(notice.__dataclass_fields__)  # type: ignore[attr-defined]

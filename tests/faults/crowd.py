@@ -1,7 +1,7 @@
 """Processes that start at the same moment, as agents do after a deployment.
 
 A host process imports Prefect and the package once and forks a process for each group of runs, so
-that all begin cold within a millisecond. It is told what to do by lines of JSON on stdin::
+that all begin cold within a millisecond. Lines of JSON on stdin say what it does::
 
     {"family": "f", "endpoint": "http://...", "groups": [["flow-run-id", ...], ...], "fields": {}}
 

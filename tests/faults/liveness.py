@@ -32,7 +32,7 @@ NEVER = 100_000.0
 #: Seconds for anything that has to come.
 PATIENCE = 900.0
 
-#: Seconds in which a worker that is told to stop has to be gone.
+#: Seconds in which a worker that is asked to stop has to end.
 GONE = 10.0
 
 #: Seconds in which a new worker has to report what has failed.

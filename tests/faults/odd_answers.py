@@ -146,12 +146,12 @@ _MAY_RUN = rf"{WELL}|MayRun: cannot launch .* may be running; looking for it: .*
 
 
 def never_twice(outcome: Outcome) -> list[str]:
-    """Launched once, or told as "may run"; and most are launched."""
-    told = sum(run.end != WELL for run in outcome.each)
+    """Launched once, or reported as "may run"; and most are launched."""
+    given_up = sum(run.end != WELL for run in outcome.each)
     unlaunched = sum(not run.launches for run in outcome.each if run.end == WELL)
     return [
         *([f"{unlaunched} ended well without a task"] if unlaunched else []),
-        *([f"{told} were given up as 'may run'"] if told > len(outcome.each) // 2 else []),
+        *([f"{given_up} were given up as 'may run'"] if given_up > len(outcome.each) // 2 else []),
     ]
 
 

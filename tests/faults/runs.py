@@ -32,7 +32,7 @@ class Run:
     Attributes:
         number: Its place in the order of arrival.
         flow_run_id: Its flow run.
-        status: What it told the agent.
+        status: What it reported to the agent.
         end: How it ended.
         seconds: When it ended, since all were started.
         launches: Tasks that were started for it.

@@ -76,8 +76,8 @@ def ecs() -> Iterator[LocalECS]:
 
 
 @pytest.fixture
-def told(monkeypatch) -> Iterator[io.StringIO]:
-    """Every log line of the process from DEBUG up, with tracebacks, and what Prefect is told."""
+def written(monkeypatch) -> Iterator[io.StringIO]:
+    """Every log line of the process from DEBUG up, with tracebacks, and what Prefect gets."""
     for lasting in (Trouble.NEVER_ALLOWED, Trouble.REFUSED):
         monkeypatch.setitem(PATIENCE, lasting, 0.1)
     text = io.StringIO()
@@ -137,7 +137,7 @@ def assert_no_secret(text: str) -> None:
         assert at < 0, f"{secret} is shown: {text[max(0, at - 300) : at + 60]}"
 
 
-async def test_no_log_line_and_no_error_shows_a_secret(ecs, told):
+async def test_no_log_line_and_no_error_shows_a_secret(ecs, written):
     """A dozen bad days, DEBUG of every logger, tracebacks with their causes and contexts."""
     with settings_of_an_agent():
         for faults in DAYS:
@@ -146,24 +146,24 @@ async def test_no_log_line_and_no_error_shows_a_secret(ecs, told):
             try:
                 await block.run(Status())
             except Exception as error:  # noqa: BLE001 - whatever it is, it is shown or counted
-                told.write("".join(traceback.format_exception(error)))
-                told.write(repr(error))
+                written.write("".join(traceback.format_exception(error)))
+                written.write(repr(error))
         ecs.faults()
-    text = told.getvalue()
+    text = written.getvalue()
     assert "Task run payload" in text
     assert "TOKEN" in text
     assert "hint: " in text
     assert_no_secret(text)
 
 
-async def test_botocores_complaints_show_no_secret(ecs, told):
+async def test_botocores_complaints_show_no_secret(ecs, written):
     """It quotes what it does not accept: a variable whose value is a structure."""
     value = {"op": "add", "path": "/overrides/containerOverrides/0/environment/0/value"}
     block = a_block(ecs, task_customizations=[{**value, "value": {"nested": VARIABLE}}])
     with settings_of_an_agent(), pytest.raises(Exception, match="environment") as refused:
         await block.run()
-    told.write("".join(traceback.format_exception(refused.value)))
-    assert_no_secret(told.getvalue())
+    written.write("".join(traceback.format_exception(refused.value)))
+    assert_no_secret(written.getvalue())
 
 
 async def test_no_definition_holds_a_secret(ecs):

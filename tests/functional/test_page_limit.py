@@ -64,7 +64,7 @@ async def _cancel(ids: list[UUID]) -> None:
 
 
 async def test_all_runs_that_wait_are_looked_at(server: str, monkeypatch) -> None:
-    """The first of 120 and the last are cancelled, one is deleted; nobody else is told."""
+    """The first of 120 and the last are cancelled, one is deleted; no other run ends."""
     monkeypatch.setattr(following, "LOOK_SECONDS", 1.0)
     monkeypatch.setattr(following, "GONE_SECONDS", 0.5)
     sizes, states = [], PrefectApi.states

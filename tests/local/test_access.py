@@ -236,7 +236,7 @@ def test_a_websocket_is_refused(ecs):
     refused(exchange(ecs, headers, b"", "GET"))
 
 
-def test_boto3_is_told_in_awss_words(ecs):
+def test_boto3_is_refused_in_awss_words(ecs):
     """Each service's own code, so that clients know that it is final."""
     make = {"endpoint_url": ecs.endpoint_url, "region_name": "us-east-1"}
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}

@@ -16,7 +16,7 @@ from prefect_ecs_pinned.local.runner import Command, Runner
 
 
 class Recorder:
-    """Runs commands and keeps what is heard of them."""
+    """Runs commands and keeps their output and ends."""
 
     def __init__(self, home: Path, at_once: int) -> None:
         self.lines: dict[str, list[str]] = {}

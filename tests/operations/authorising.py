@@ -1,8 +1,8 @@
 """A front that allows only what a policy allows: IAM's part of an AWS account.
 
 It stands before an embedded ECS, works out which permissions each call needs, as the Service
-Authorization Reference has it, and answers AccessDeniedException when one is missing. Who
-calls is told by the access key.
+Authorization Reference has it, and answers AccessDeniedException when one is missing. The
+access key identifies the caller.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ async def test_what_may_pass_is_waited_for_ten_seconds(clock, refusal, error):
     assert 3.7 <= clock.now() <= 10.1  # four pauses of at least 0.25, 0.5, 1 and 2 s
 
 
-async def test_what_passes_within_ten_seconds_is_not_told(clock):
+async def test_what_passes_within_ten_seconds_is_not_raised(clock):
     """One odd answer of each kind."""
     answers = [fault(k) for k in (Kind.OUTCOME_UNKNOWN, Kind.UNREACHABLE, Kind.UNKNOWN)]
     calls = Calls(Caller(clock, *answers, {"taskArns": ["a"]}), clock)
@@ -77,7 +77,7 @@ async def test_throttles_are_waited_out_for_two_minutes(clock):
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.EXPIRED, Kind.REFUSED, Kind.NO_CLUSTER])
-async def test_what_is_final_is_told_at_once(clock, kind):
+async def test_what_is_final_is_raised_immediately(clock, kind):
     """After one call."""
     caller = Caller(clock, fault(kind))
     with pytest.raises(PinnedECSError):
@@ -97,7 +97,7 @@ async def test_what_is_final_is_told_at_once(clock, kind):
     ],
 )
 async def test_a_proxys_page_is_no_answer(clock, operation, answer):
-    """boto3 reads it as an answer without members: it is asked again, then told."""
+    """boto3 reads it as an answer without members: it is asked again, then returned."""
     caller = Caller(clock, {}, {}, answer)
     assert await clock.run(Calls(caller, clock).call("ecs", operation)) == answer
     with pytest.raises(Unavailable):

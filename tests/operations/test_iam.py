@@ -140,8 +140,8 @@ class World:
     ) -> dict[str, bool]:
         """Do a piece of work for each action that is taken away, all at once.
 
-        Each denied call is one of the action that is missing. Tells for each action whether the
-        work came to its end nevertheless.
+        Each denied call is one of the action that is missing. Returns for each action whether the
+        work ended nevertheless.
         """
         names = sorted(actions)
         keys = [f"less-{number}-{int(time.monotonic())}" for number in range(len(names))]
@@ -230,14 +230,14 @@ async def test_no_action_of_the_agents_policy_is_too_much(world, capfd):
     assert f"said by {keys['logs:GetLogEvents']}" not in said
 
 
-async def test_an_agent_that_may_not_register_is_told_what_to_do(world):
+async def test_an_agent_that_may_not_register_gets_a_hint(world):
     """Refused before anything is launched, with the command that helps; AWS is not even asked."""
-    world.register("told", "flows:1")
-    await world.allow("told", Role.agent, registration="never")
+    world.register("granted", "flows:1")
+    await world.allow("granted", Role.agent, registration="never")
     with pytest.raises(RegistrationRefused, match="pinned-ecs pin BLOCK"):
-        await world.block("told", "flows:9", registration="never").run()
-    assert world.front.denied["told"] == set()
-    assert "ecs:RunTask" not in world.front.allowed["told"]
+        await world.block("granted", "flows:9", registration="never").run()
+    assert world.front.denied["granted"] == set()
+    assert "ecs:RunTask" not in world.front.allowed["granted"]
 
 
 #: Makes a registration set tags.

@@ -193,18 +193,18 @@ async def test_interrupted_and_repeated_it_comes_to_the_same_end(world, delete):
     assert world.numbers("DELETE_IN_PROGRESS" if delete else "INACTIVE") == gone
 
 
-async def test_progress_is_told_from_the_first_to_the_last(world):
+async def test_progress_is_reported_from_the_first_to_the_last(world):
     """Looking at 200 candidates, deregistering 196."""
-    told: dict[str, list[tuple[int, int]]] = {}
+    reported: dict[str, list[tuple[int, int]]] = {}
 
     def progress(what: str, done: int, total: int) -> None:
-        told.setdefault(what, []).append((done, total))
+        reported.setdefault(what, []).append((done, total))
 
     pruning = world.pruning()
     survey = await world.clock.run(pruning.survey(progress))
     await world.clock.run(pruning.carry_out(survey, progress))
-    assert told["looking at revisions"][-1] == (200, 200)
-    assert told["deregistering"] == [(number, 196) for number in range(1, 197)]
+    assert reported["looking at revisions"][-1] == (200, 200)
+    assert reported["deregistering"] == [(number, 196) for number in range(1, 197)]
 
 
 async def test_deleting_takes_ten_a_call_within_its_own_quota(world):

@@ -442,7 +442,7 @@ async def test_a_pid_that_names_another_runs_task(world):
 
 
 async def test_the_date_of_a_proxy_is_not_believed_alone(world):
-    """nginx replaces the Date. The server's own reckoning tells that it is an hour off."""
+    """nginx replaces the Date. By the server's own reckoning it is an hour off."""
     await world.runs(1, Running())
     await world.runs(1)
     async with get_client() as client:

@@ -189,7 +189,7 @@ async def test_an_interruption_is_reported(plane):
 
 @pytest.mark.parametrize("supervised", [True, False])
 async def test_a_run_that_is_not_wanted_while_it_waits_is_never_launched(ecs, plane, supervised):
-    """Its host is told so; without a supervisor its caller is."""
+    """Its host gets the reason; without a supervisor its caller does."""
     ecs.change(vcpu_quota=0.0)
     host = Recorded(supervised)
     going = asyncio.create_task(run(spec(), plane, host))

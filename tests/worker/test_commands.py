@@ -221,10 +221,10 @@ def test_doctor_looks_at_the_pool_its_queues_and_its_workers(pools: Pools) -> No
 
     pools.ask(lambda client: client.send_worker_heartbeat("etl", "worker-1", 30))
     said = pools.cli("doctor", "--json")  # of all pools of the type
-    told = [f for f in said.data if f["check"] == "workers"]
-    assert [f["status"] for f in told] == ["OK", "OK"]
-    assert "1 online: worker-1 (" in told[0]["detail"]
-    assert "does not store its workers' versions" in told[1]["detail"]
+    found = [f for f in said.data if f["check"] == "workers"]
+    assert [f["status"] for f in found] == ["OK", "OK"]
+    assert "1 online: worker-1 (" in found[0]["detail"]
+    assert "does not store its workers' versions" in found[1]["detail"]
 
 
 def test_doctor_says_what_does_not_load(pools: Pools) -> None:

@@ -1,4 +1,4 @@
-"""A worker that is told to stop is gone in time, and only one that is a process of its own."""
+"""A worker that is asked to stop ends in time, and only one that is a process of its own."""
 
 from __future__ import annotations
 

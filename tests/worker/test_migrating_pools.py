@@ -154,7 +154,7 @@ def test_runs_that_wait_stay_and_are_counted(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (["--pool", "ours"], "it is of type 'pinned-ecs' already"),
         (["--pool", "etl", "--to", "docker"], "exists, and is of type 'docker'"),
@@ -166,10 +166,10 @@ def test_runs_that_wait_stay_and_are_counted(pools: Pools) -> None:
         (["ecs-task/x", "--pool", "etl"], "cannot combine a block and --pool"),
     ],
 )
-def test_what_can_not_be_is_one_sentence(pools: Pools, arguments: list[str], told: str) -> None:
+def test_what_can_not_be_is_one_sentence(pools: Pools, arguments: list[str], reason: str) -> None:
     for name, kind in (("etl", "ecs"), ("ours", "pinned-ecs"), ("docker", "docker")):
         pools.make(name, kind, deployments={}, template={} if kind == "docker" else None)
     said = pools.cli("migrate", *arguments)
     assert said.code == 1
-    assert told in said.err
+    assert reason in said.err
     assert [line.partition(":")[0] for line in said.err.splitlines()] == ["error", "hint", "see"]

@@ -98,7 +98,7 @@ async def test_equal_parts_of_jobs_are_one(worker: PinnedECSWorker):
     assert first.env["PREFECT__FLOW_RUN_ID"] != second.env["PREFECT__FLOW_RUN_ID"]
 
 
-def test_what_json_tells_apart_is_not_shared():
+def test_what_json_distinguishes_is_not_shared():
     """To Python, 1 and True are equal."""
     assert _last_of("test", {"a": 1}) == {"a": 1}
     assert _last_of("test", {"a": True})["a"] is True

@@ -69,7 +69,7 @@ class World:
     async def worker(
         self, template: Mapping[str, Any] | None = None, **fields: Any
     ) -> AsyncIterator[PinnedECSWorker]:
-        """A worker that polls when it is told to."""
+        """A worker that polls when a test calls for it."""
         await self.make_pool(template)
         async with PinnedECSWorker(self.pool, **fields) as worker:
             yield worker
@@ -126,7 +126,7 @@ class World:
         return int(self.ecs.calls.get(action, {"calls": 0})["calls"])
 
     def live_tasks(self) -> int:
-        """Tasks that nobody and nothing has told to end."""
+        """Tasks whose end nothing has asked for."""
         tasks = [str(launch["taskArn"]) for launch in self.ecs.launches]
         live = 0
         for first in range(0, len(tasks), 100):

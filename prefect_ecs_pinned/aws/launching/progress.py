@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.events import LaunchesQueued, LaunchesThrottled, Listener
 
-#: Seconds between two notices of a queue.
+#: Seconds between two reports of a queue.
 PROGRESS_SECONDS = 30.0
 
 Numbers = Mapping[str, Mapping[str, float]]

@@ -38,8 +38,8 @@ MOST_FAILURES = 6
 #: A stream without new lines is read so far back while others have some.
 LATE_MS = 120_000
 
-#: Milliseconds since its last line after which a stream is read with other quiet ones. Those that
-#: talk are read from close to their last lines, not from the position of a quiet one.
+#: Milliseconds since its last line after which a stream is read with other quiet ones. Those with
+#: new lines are read from close to their last lines, not from the position of a quiet one.
 QUIET_MS = 15_000
 
 

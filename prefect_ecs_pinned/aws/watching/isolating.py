@@ -16,7 +16,7 @@ from prefect_ecs_pinned.aws.calls.faults import PASSING, Fault, Kind
 MOST_CALLS = 32
 
 #: Calls after which, if none was answered, all is taken to be refused: a single task has been asked
-#: for alone by then, and its neighbours.
+#: for alone by then, and the others.
 FIRST_CALLS = 10
 
 #: Kinds that concern the call, whatever tasks it names.
