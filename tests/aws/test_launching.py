@@ -426,7 +426,7 @@ async def test_a_refusal_after_a_lost_answer_looks_first(api, clock, launching, 
 
 
 async def test_where_looking_is_denied_it_is_said(api, clock, launching):
-    """The error says that the task may run, and which permission would tell."""
+    """The error says that the task may run, and which permission is missing."""
     api.answer = lambda _: LOST
     api.list_fault = lambda: Fault(Kind.DENIED, "ListTasks", "AccessDeniedException", "no")
     (failure,) = await outcomes(clock, [launching.submit(request(), 60)])

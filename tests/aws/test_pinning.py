@@ -642,8 +642,9 @@ PASSING = [
 
 @pytest.mark.parametrize(("kind", "code"), PASSING)
 @pytest.mark.parametrize("action", ["DescribeTaskDefinition", "RegisterTaskDefinition"])
-async def test_a_command_waits_for_ten_seconds(api, clock, action, kind, code):
+async def test_a_command_waits_for_ten_seconds(api, clock, monkeypatch, action, kind, code):
     """Not for minutes, whichever call fails; while registrations are throttled, for two minutes."""
+    monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
     api.before = lambda called: Fault(kind, action, code, "no") if called == action else None
     reads = Pacer(DESCRIBE_TASK_DEFINITION, clock, probing=False)
     command = Pinning(api, reads, clock, waits=COMMAND)

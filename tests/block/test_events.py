@@ -94,7 +94,7 @@ def test_a_revision_that_was_replaced_is_one_line(log):
 
 
 def test_what_cannot_be_emitted_ends_nothing(monkeypatch, log):
-    """Telling is no reason for a launch to fail."""
+    """An event is no reason for a launch to fail."""
 
     def broken(**_):
         raise RuntimeError("no connection")

@@ -144,7 +144,7 @@ def test_delete_goes_on_where_deregistering_has_ended(pinned_ecs, family, ecs):
 
 
 def test_a_block_of_the_family_that_does_not_load_stops_it(pinned_ecs, family, deploy, ecs):
-    """Nobody can tell what it claims; one of another family is no matter."""
+    """It is unknown what it claims; one of another family is no matter."""
     block = family(4)
     arguments = ("prune", block, "--keep", "1", "--min-age", "0s", "--yes")
     deploy("flow/bad", "etl", {"registration": "sometimes"})

@@ -1,7 +1,7 @@
 """What was sent to RegisterTaskDefinition, and what ECS answers: a pair for each of its members.
 
 Each pair names the members that it is evidence for, and where it was seen; `core.members` has the
-same note beside the member. Values are changed where they would tell of somebody. Members of which
+same note beside the member. Values are changed where they would identify somebody. Members of which
 nobody has shown a pair are in `UNSEEN`, with what could be sent.
 """
 

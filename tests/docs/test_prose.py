@@ -152,6 +152,22 @@ def f():
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "rules"),
+    [
+        ("No run hears of it.", "docstring", ["personification"]),
+        ("It is told at once.", "comment", ["personification"]),
+        ("No run hears of it.", "message", []),
+        ("It takes the place of the launch type.", "docstring", []),
+    ],
+)
+def test_few_rules_are_for_tests(linter, texts, text, kind, rules):
+    """Their messages may be data."""
+    phrases = linter.vocabulary(FOLDER / "vocabulary.yml")
+    found = linter.check("tests/test_it.py", [texts.Passage(text, 1, kind)], phrases)
+    assert [breach.rule for breach in found] == rules
+
+
 def test_each_exception_has_a_reason():
     """That it matches something is checked by the linter itself."""
     for each in yaml.safe_load((FOLDER / "exceptions.yml").read_text()):

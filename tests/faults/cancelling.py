@@ -13,7 +13,7 @@ from tests.faults.prefect_rows import prefect
 from tests.faults.row import QUICK, Row
 from tests.faults.runs import CANCELLED, NOT_LAUNCHED, WELL, Day, Run
 
-#: Where a run is when it is cancelled, by its number. The sizes tell them apart for the rules.
+#: Where a run is when it is cancelled, by its number. The rules distinguish them by size.
 QUEUED, IN_RUN_TASK, PROVISIONING, RUNNING = range(4)
 _SIZES = ((4096, 8192), (512, 1024), (256, 512), (1024, 2048))
 

@@ -22,7 +22,13 @@ from texts import read
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
 #: What is linted. The generated pages of the reference are made of strings in Python files.
-PATTERNS = ("*.md", "docs/**/*.md", "docs/hooks/**/*.py", "prefect_ecs_pinned/**/*.py")
+PATTERNS = (
+    "*.md",
+    "docs/**/*.md",
+    "docs/hooks/**/*.py",
+    "prefect_ecs_pinned/**/*.py",
+    "tests/**/*.py",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def lint(files: Iterable[Path]) -> Iterator[Breach]:
     files = list(files)
     for file in files:
         yield from check(file.relative_to(ROOT).as_posix(), list(read(file)), phrases)
-    yield from _spelling(files)
+    yield from _spelling([file for file in files if not file.is_relative_to(ROOT / "tests")])
 
 
 def _spelling(files: Sequence[Path]) -> Iterator[Breach]:

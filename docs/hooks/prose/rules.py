@@ -58,6 +58,7 @@ class Phrase:
     pattern: re.Pattern[str]
     use: str
     kinds: frozenset[str]
+    tests: bool
 
 
 def vocabulary(path: Path) -> Sequence[Phrase]:
@@ -68,6 +69,7 @@ def vocabulary(path: Path) -> Sequence[Phrase]:
             re.compile(rf"(?<![\w-])(?:{entry['avoid']})(?![\w-])", re.I),
             entry["use"],
             frozenset(entry.get("in", ())),
+            bool(entry.get("tests")),
         )
         for rule, entries in yaml.safe_load(path.read_text(encoding="utf-8")).items()
         for entry in entries
@@ -75,7 +77,13 @@ def vocabulary(path: Path) -> Sequence[Phrase]:
 
 
 def check(file: str, passages: Sequence[Passage], phrases: Sequence[Phrase]) -> Iterator[Breach]:
-    """All breaches of a file's passages."""
+    """All breaches of a file's passages; of a test, a few phrases in docstrings and comments."""
+    if file.startswith("tests/"):
+        of_tests = [phrase for phrase in phrases if phrase.tests]
+        for passage in passages:
+            if passage.kind in {"docstring", "comment"}:
+                yield from _phrases(file, passage, of_tests)
+        return
     for passage in passages:
         yield from _phrases(file, passage, phrases)
         yield from _sentences(file, passage)
