@@ -131,7 +131,7 @@ def _run_program(program: str, argv: list[str]) -> int:
 
 
 def _read_settings(program: str) -> None:
-    """Read Prefect's settings and set up logging anew: both were made of another environment.
+    """Read Prefect's settings and set up logging again: both were made of another environment.
 
     Prefect's command line sets up logging by itself, and so does the engine of Prefect 2. Modules
     of Prefect 3 take what importing Prefect has set up: an eighth of the CPU time of such a
