@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
@@ -29,15 +30,31 @@ _CORS = b"access-control-"
 MOST_STREAMS = 100
 
 
+class _Dispatcher(DomainDispatcherApplication):
+    """moto's applications, one for each service and Region.
+
+    They belong to the process, as moto's backends do: an application takes 10 ms to make, and to
+    find the service of a host moto lists its own folder, for each request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+        self._backend_for_host = lru_cache(maxsize=256)(super().get_backend_for_host)
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """The name of the service, or None."""
+        return self._backend_for_host(host)
+
+
 class MotoServices:
     """moto's backends, by HTTP and by hand."""
 
     _open = 0
+    _wsgi = _Dispatcher()
 
     def __init__(self) -> None:
         MotoServices._open += 1
-        wsgi = DomainDispatcherApplication(create_backend_app)
-        self._app = cast(ASGIApp, WSGIMiddleware(cast(Any, wsgi), workers=4))
+        self._app = cast(ASGIApp, WSGIMiddleware(cast(Any, self._wsgi), workers=4))
 
     async def answer(
         self, scope: Scope, body: bytes
