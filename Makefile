@@ -28,7 +28,7 @@ demo-worker: .venv3/.local ## The same through a worker of Prefect 3 (ARGS="--wo
 	$(BIN3)/pinned-ecs demo --runs 100 $(ARGS)
 
 test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers (4 minutes)
-	$(BIN)/pytest -n 4 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 test-prefect3: .venv3/.dev ## Run the tests of Prefect 3: the worker, and what both majors share
 	$(BIN3)/pytest -n 3 --dist loadgroup $(wildcard tests/worker) tests/majors tests/runs \

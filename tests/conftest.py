@@ -48,13 +48,18 @@ collect_ignore = [
 #: Folder -> group: one Prefect server, or one for each process of the tests that has such a folder.
 GROUPS = {"functional": "servers", "cli": "prefect too", "operations": "prefect"}
 
-#: Files that take longest, longest first. Those that wait stand before those that compute.
+#: Files that take longest, longest first. Those that wait stand before those that compute, so that
+#: no process is left alone with them at the end (--no-loadscope-reorder: xdist would begin with
+#: the files that have the most tests).
 SLOW = (
-    *("block/test_prefect_api.py", "block/test_many.py", "majors/test_faces.py"),
-    *("faults/test_matrix.py", "faults/test_secrets.py", "local/test_forking.py"),
-    *("aws/test_planted.py", "test_layers.py", "local/test_fixtures.py", "local/test_runner.py"),
-    *("block/test_run.py", "block/test_sharing.py", "block/test_output.py"),
-    *("local/test_access.py", "local/test_rules.py", "block/test_canaries.py"),
+    *("majors/test_faces.py", "faults/test_matrix.py", "block/test_prefect_api.py"),
+    *("block/test_many.py", "faults/test_secrets.py", "local/test_forking.py"),
+    *("local/test_access.py", "aws/test_planted.py", "core/test_compare.py", "test_layers.py"),
+    *("block/test_canaries.py", "core/test_queueing.py", "aws/test_unforeseen.py"),
+    *("aws/test_unequal.py", "aws/test_odd_answers.py", "aws/test_output_faults.py"),
+    *("aws/test_clients.py", "local/test_fixtures.py", "local/test_runner.py"),
+    *("core/test_shown.py", "block/test_run.py", "block/test_sharing.py", "block/test_output.py"),
+    *("local/test_rules.py", "local/test_wire.py", "aws/test_control_plane.py"),
 )
 
 _ORDER = (*GROUPS, *SLOW)
