@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from prefect_ecs_pinned.majors import prefect_major
+from tests.computed import compute_once
 from tests.databases import migrated_database
 
 __all__ = ["migrated_database"]
@@ -85,5 +86,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Leave what has been imported and collected to no garbage collection: two million objects."""
+    compute_once()
     gc.collect()
     gc.freeze()
