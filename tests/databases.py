@@ -1,20 +1,30 @@
-"""A Prefect database with its tables, made once for all processes of a test run and copied.
+"""A Prefect database with its tables and block types, made once for a test run and copied.
 
-Prefect makes a new one by eighty migrations, which take ten seconds and more each time. It is
-imported where it is used: xdist's own process only hands tests out.
+Prefect makes a new one by eighty migrations, which take ten seconds and more each time; then each
+server registers the blocks of all collections, which takes seconds as well. It is imported where
+it is used: xdist's own process only hands tests out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import multiprocessing
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+
+#: What a server that has a copy need not do when it starts: settings that are false.
+MADE_ALREADY = (
+    "PREFECT_API_DATABASE_MIGRATE_ON_START",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START",
+    "PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION",  # it would read all blocks to compare them
+)
 
 #: How Prefect writes the URL of a SQLite file.
 _SQLITE = "sqlite+aiosqlite:///"
@@ -47,12 +57,19 @@ def _migrate(made: Path) -> None:
 
 
 def _upgrade(new: Path) -> None:
-    """What `prefect server database upgrade` does, in a fork that need not import Prefect."""
+    """What a server does with a new database, in a fork that need not import Prefect."""
     from prefect.server.database.alembic_commands import alembic_upgrade
+    from prefect.server.database.dependencies import provide_database_interface
+    from prefect.server.models.block_registration import run_block_auto_registration
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
+
+    async def register() -> None:
+        async with await provide_database_interface().session() as session:
+            await run_block_auto_registration(session=session)
 
     with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: f"{_SQLITE}{new}"}):
         alembic_upgrade()
+        asyncio.run(register())
 
 
 def _file() -> Path:
@@ -64,10 +81,18 @@ def _file() -> Path:
     return Path(url.removeprefix(_SQLITE))
 
 
-def fill_database(migrated: Path) -> None:
-    """Put a copy where Prefect's settings want their database, which must not exist yet."""
+@contextmanager
+def filled_database(migrated: Path) -> Iterator[None]:
+    """Put a copy where Prefect's settings want their database, which must not exist yet.
+
+    A server that starts within the context leaves it as it is.
+    """
+    from prefect import settings
+
     assert not _file().exists()
     shutil.copyfile(migrated, _file())
+    with settings.temporary_settings({getattr(settings, name): False for name in MADE_ALREADY}):
+        yield
 
 
 def empty_tables(*tables: str) -> None:

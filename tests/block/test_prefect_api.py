@@ -34,13 +34,12 @@ from prefect_ecs_pinned.faces import following
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED
 from tests.answering import answering
 from tests.block.conftest import Status, World, until
-from tests.databases import fill_database
+from tests.databases import filled_database
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _prefect(migrated_database: Path) -> Iterator[None]:
-    with prefect_test_harness():
-        fill_database(migrated_database)
+    with prefect_test_harness(), filled_database(migrated_database):
         yield
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefect_ecs_pinned.operations.demo.stage import Stage
+from tests.databases import MADE_ALREADY
 from tests.functional.commands import Commands
 from tests.functional.world import World
 
@@ -24,6 +25,10 @@ _WITHOUT = (
     "FLOW_RUN_NOTIFICATIONS",
     "FOREMAN",
 )
+
+
+#: Settings of the server alone: what runs have in their environment is a part of what is tested.
+WITHOUT = dict.fromkeys(MADE_ALREADY, "false")
 
 
 class ForkingStage(Stage):
@@ -41,7 +46,7 @@ class ForkingStage(Stage):
             return super().start(name, command, settings)
         host, port = command[command.index("--host") + 1], command[command.index("--port") + 1]
         self.commands = Commands(self.home, self.flows, self.environment)
-        self.commands.start(name, [str(HERE / "serve.py"), host, port], {})
+        self.commands.start(name, [str(HERE / "serve.py"), host, port], WITHOUT)
         return self.commands.host
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from prefect_ecs_pinned.operations.demo.stage import Stage
 from prefect_ecs_pinned.operations.reconcile.flow_runs import by_id, unfinished
 from prefect_ecs_pinned.operations.saved import prefect_api, read_deployments, read_links
 from prefect_ecs_pinned.runs.host import UNWANTED
+from tests.databases import MADE_ALREADY
 
 pytestmark = [
     pytest.mark.functional,
@@ -45,6 +46,7 @@ def server(migrated_database: Path) -> Iterator[str]:
         home = Path(stage.environment["PREFECT_HOME"])
         home.mkdir(exist_ok=True)
         shutil.copyfile(migrated_database, home / "prefect.db")
+        stage.environment.update(dict.fromkeys(MADE_ALREADY, "false"))
         stage.environment["PREFECT_API_DEFAULT_LIMIT"] = str(LIMIT)
         stage.start_servers()
         yield stage.api_url

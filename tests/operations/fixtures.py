@@ -35,7 +35,7 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.cli import main, waiting
 from prefect_ecs_pinned.local import LocalECS, Settings
-from tests.databases import empty_tables, fill_database, keep_connections
+from tests.databases import empty_tables, filled_database, keep_connections
 
 ACCOUNT = "123456789012"
 _LAST_LINE = "-----END CERTIFICATE-----\n"
@@ -57,11 +57,11 @@ def prefect_harness(
         keep_connections(patch)
         with prefect_test_harness(), socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
-            fill_database(migrated_database)
+            with filled_database(migrated_database):
+                config = uvicorn.Config(create_app(ephemeral=True), log_level="error")
+                serve = contextvars.copy_context().run  # with the settings of the harness
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-            config = uvicorn.Config(create_app(ephemeral=True), log_level="error")
             server = uvicorn.Server(config)
-            serve = contextvars.copy_context().run  # with the settings of the harness
             thread = threading.Thread(
                 target=serve, args=(server.run, [listener]), daemon=True, name="prefect-api"
             )
