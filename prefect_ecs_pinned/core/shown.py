@@ -46,8 +46,8 @@ _NUMBER = re.compile(r"\d+(\.\d+)?( ?(vCPU|GB))?|true|false", re.IGNORECASE)
 #: Is written alike everywhere.
 _PLAIN = re.compile(r"[\w .,:;/@#%&+=*?!()<>-]*", re.ASCII)
 
-#: ``user:password@`` of a URL.
-_USER_OF_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+#: ``user:password@`` of a URL; the password may hold an "@" itself.
+_USER_OF_URL = re.compile(r"(?<=://)[^/\s@]+(?:@[^/\s@\"']+)*(?=@)")
 
 
 def shown(value: Any, rule: Rule) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import get_client
 from prefect.client.orchestration import PrefectClient, ServerType
 from prefect.client.schemas.objects import BlockDocument
 from prefect.client.schemas.responses import DeploymentResponse
@@ -21,6 +20,7 @@ from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 from prefect_ecs_pinned.faces.pages import all_pages, readable
+from prefect_ecs_pinned.operations.prefect_access import new_client
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
 SLUG = "pinned-ecs-task"
@@ -59,15 +59,16 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
     """A client of the Prefect API, whose failures are errors with a hint.
 
     Raises:
-        ConfigurationError: Prefect's settings name no API.
+        ConfigurationError: Prefect's settings name no API, or cannot work.
         Unavailable: The API can not be reached, or fails.
         PinnedECSError: It refuses.
     """
     where = prefect_server()
     hint = "check PREFECT_API_URL and PREFECT_API_KEY: `prefect config view`"
+    made = new_client()
     try:
         with waiting_for(f"the Prefect API at {where}"):
-            async with _client(hint) as client:
+            async with made as client:
                 yield client
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
@@ -75,23 +76,16 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         raise kind("the Prefect API refuses", f"HTTP {status} from {where}", hint) from error
     except json.JSONDecodeError as error:
         raise Unavailable("cannot read the Prefect API", f"no JSON from {where}", hint) from error
+    except httpx.LocalProtocolError:  # it quotes the header, which may be a key
+        hint = "check PREFECT_CLIENT_CUSTOM_HEADERS: `prefect config view`"
+        raise ConfigurationError(
+            "cannot use the Prefect API", "a header is not valid", hint
+        ) from None
     except (httpx.HTTPError, OSError) as error:
         why = f"{where}: {type(error).__name__} {plain(str(error))}".rstrip()
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            hint = "set PREFECT_API_SSL_CERT_FILE to the certificates of its authority (PEM)"
         raise Unavailable("cannot reach the Prefect API", why, hint) from error
-
-
-def _client(hint: str) -> PrefectClient:
-    """Prefect's own client.
-
-    Raises:
-        ConfigurationError: Prefect's settings name no API, or no URL.
-    """
-    try:
-        return get_client()
-    except (ValueError, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            "cannot use the Prefect API", str(plain(str(error))), hint
-        ) from error
 
 
 async def read_document(client: PrefectClient, reference: str, slug: str = SLUG) -> BlockDocument:

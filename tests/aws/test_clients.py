@@ -33,7 +33,11 @@ class FakeClient:
     def __init__(self, session: FakeSession) -> None:
         self.session = session
         self.closed = False
-        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
+        self.meta = SimpleNamespace(
+            events=SimpleNamespace(register=lambda *_: None),
+            endpoint_url="http://127.0.0.1:9",
+            config=SimpleNamespace(proxies=None),
+        )
 
     def describe_tasks(self, **_: Any) -> dict[str, Any]:
         return self.session.world.answer(self.session.number)

@@ -80,10 +80,10 @@ def test_without_a_server_it_is_said_where_was_looked():
 async def test_settings_that_name_no_api_are_an_error_with_a_hint(monkeypatch, refusal):
     """Prefect 3 raises when there is neither a URL nor a server to start."""
 
-    def refuse():
+    def refuse(**_):
         raise refusal
 
-    monkeypatch.setattr("prefect_ecs_pinned.operations.saved.get_client", refuse)
+    monkeypatch.setattr("prefect_ecs_pinned.operations.prefect_access.get_client", refuse)
     with pytest.raises(ConfigurationError, match=str(refusal)) as error:
         async with prefect_api():
             pass

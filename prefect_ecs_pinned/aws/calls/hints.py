@@ -28,11 +28,30 @@ _BY_CODE: Mapping[str, str] = {
 
 #: (codes, fragment of the message, hint) of final refusals; the first match counts.
 _BY_MESSAGE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    # "Invalid endpoint: https://ecs..amazonaws.com"
+    (
+        ("ValueError",),
+        ".amazonaws.com",
+        "correct region_name in the AWS credentials of the block or work pool, or "
+        "AWS_DEFAULT_REGION",
+    ),
     # "Invalid endpoint: 127.0.0.1:4510"
     (
         ("ValueError",),
         "Invalid endpoint:",
         "write a URL, with http:// or https://: check endpoint_url and AWS_ENDPOINT_URL",
+    ),
+    (
+        ("ValueError",),
+        "Invalid IPv6 URL",
+        "write a URL, with http:// or https://: check endpoint_url and AWS_ENDPOINT_URL",
+    ),
+    # "Invalid proxy: its port is not a number from 1 to 65535"
+    (
+        ("ValueError",),
+        "Invalid proxy:",
+        "write a URL, with http:// or https://: check HTTP_PROXY, HTTPS_PROXY, and proxies in "
+        "aws_client_parameters",
     ),
     # "No Fargate configuration exists for given values: 256 CPU, 4096 memory. ..."
     (

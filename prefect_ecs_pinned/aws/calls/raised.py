@@ -37,12 +37,18 @@ _NO_CREDENTIALS = (
     getattr(botocore_exceptions, "LoginError", botocore_exceptions.SSOError),
 )
 
+#: "An HTTP Client raised an unhandled exception: Invalid header value b'...'": http.client quotes
+#: the access key ID or the session token; a line break is in it.
+_HEADER = "Invalid header value"
+
 #: Longest text in characters that is kept of an answer that is not AWS's.
 _MOST_TEXT = 120
 
 
 def kind_of_exception(exception: BaseException) -> Kind:
     """What an exception means that is no answer: what counts is whether the request was sent."""
+    if _is_of_header(exception):
+        return Kind.EXPIRED
     if isinstance(exception, _LOST):
         return Kind.OUTCOME_UNKNOWN
     if isinstance(exception, _NOT_SENT):
@@ -62,13 +68,20 @@ def kind_of_exception(exception: BaseException) -> Kind:
     return Kind.OUTCOME_UNKNOWN
 
 
+def _is_of_header(exception: BaseException) -> bool:
+    return isinstance(exception, botocore_exceptions.HTTPClientError) and _HEADER in str(exception)
+
+
 def presentable(exception: BaseException) -> BaseException:
     """An exception without values of the request or the answer, which may be secrets.
 
     botocore's own check of parameters quotes them: "Invalid type for parameter
     overrides.containerOverrides[0].environment[0].value, value: hunter2, type: ...". Its parsers
-    quote whole answers.
+    quote whole answers, and http.client quotes headers, which hold credentials.
     """
+    if _is_of_header(exception):
+        why = "the access key ID or the session token contains a line break"
+        return botocore_exceptions.HTTPClientError(error=why)
     if isinstance(exception, ResponseParserError):
         return ResponseParserError(str(exception).partition("\n")[0][:_MOST_TEXT])
     if not isinstance(exception, botocore_exceptions.ParamValidationError):

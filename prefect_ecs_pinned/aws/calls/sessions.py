@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from prefect_ecs_pinned.aws.calls.addresses import check_addresses
 from prefect_ecs_pinned.aws.calls.faults import CLIENT, SESSION, Fault, Kind, classify
 from prefect_ecs_pinned.aws.calls.hiding import hide
 from prefect_ecs_pinned.aws.calls.models import share_models
@@ -167,7 +168,7 @@ class Sessions:
         try:
             client = await self._make(
                 f"{CLIENT} {service}",
-                lambda: of_boto3.client(service, **self._parameters(purpose, region)),
+                lambda: _checked(of_boto3.client(service, **self._parameters(purpose, region))),
             )
         except Fault:
             session.boto3.forget("", of_boto3)  # it keeps what it has read of the configuration
@@ -225,6 +226,15 @@ def _failure_of(exception: Exception, what: str) -> Fault:
         is_network = isinstance(exception, (BotoCoreError, ClientError, ResponseParserError))
         fault.kind = Kind.UNREACHABLE if is_network else Kind.REFUSED
     return fault
+
+
+def _checked(client: Any) -> Any:
+    try:
+        check_addresses(client)
+    except ValueError:
+        _close(client)
+        raise
+    return client
 
 
 def _close(client: Any) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from prefect_ecs_pinned.core.request import OVERRIDES_LIMIT, check, overrides_length
 from prefect_ecs_pinned.core.shown import named, plain
+from prefect_ecs_pinned.core.url import fault_of_url
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.operations.containers import HINT, added
 from prefect_ecs_pinned.operations.doctor.findings import Answer, fail, ok, warn
@@ -64,10 +65,9 @@ async def api_url(subject: Subject) -> list[Answer]:
     url = _variable(subject, "PREFECT_API_URL")
     if not url:
         return [fail("the container gets no PREFECT_API_URL", hint)]
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return [fail("PREFECT_API_URL is not a URL", hint)]
+    if fault := fault_of_url(url):
+        return [fail(f"PREFECT_API_URL of the container: {fault}", hint)]
+    host = urlsplit(url).hostname or ""
     if host in _THIS_MACHINE or host.startswith("127."):
         if subject.embedded:
             return [ok(f"{host}: the embedded ECS runs tasks on this machine")]
