@@ -83,6 +83,9 @@ class Stage:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.environment: dict[str, str] = {
             "PREFECT_HOME": str(self.home / "prefect"),
+            # Otherwise a first server writes its pages into the installed package, where another
+            # that starts at the same time breaks them, and which may be read-only.
+            "PREFECT_UI_STATIC_DIRECTORY": str(self.home / "ui"),
             **_SERVER_SETTINGS,
         }
         self.ecs_url = ""
