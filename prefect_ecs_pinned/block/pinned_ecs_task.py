@@ -20,6 +20,7 @@ from prefect.blocks.core import Block, BlockNotSavedError
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.infrastructure.base import Infrastructure
 from prefect.utilities.asyncutils import sync_compatible
+from prefect.utilities.pydantic import JsonPatch
 from pydantic.v1 import ValidationError, root_validator, validator
 
 from prefect_ecs_pinned.aws import control_plane
@@ -193,7 +194,10 @@ pinned_ecs_task_block = PinnedECSTask.load("BLOCK_NAME")
     def cast_customizations_to_a_json_patch(cls, value: Any) -> Any:  # noqa: N805
         """As the parent does; its own exception would pass by pydantic, and quotes the patch."""
         try:
-            return prefect_aws.ecs.ECSTask.cast_customizations_to_a_json_patch(value)
+            patch = prefect_aws.ecs.ECSTask.cast_customizations_to_a_json_patch(value)
+            what = type(patch).__name__
+            if isinstance(patch, JsonPatch):
+                return patch
         except (JsonPatchException, JsonPointerException, ValueError, TypeError) as exception:
             what = type(exception).__name__
         raise ValueError(

@@ -6,7 +6,7 @@ are, and need not know where they come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,20 @@ _LABELS = {
     "prefect.io/flow-run-name": "flow-run",
     "prefect.io/version": "0",
 }
+
+#: Faults of a field that are named in a message: a list of thousands has as many.
+_MOST_FAULTS = 5
+
+
+def faults_in_words(faults: Sequence[Mapping[str, Any]]) -> str:
+    """What pydantic, 1 or 2, says of fields: with their paths, without their values."""
+    said = [
+        f"{'.'.join(map(str, fault['loc'])).removeprefix('__root__')}: {fault['msg']}".lstrip(": ")
+        for fault in faults[:_MOST_FAULTS]
+    ]
+    if len(faults) > _MOST_FAULTS:
+        said.append(f"and {len(faults) - _MOST_FAULTS} more")
+    return "; ".join(said)
 
 
 @dataclass(frozen=True)

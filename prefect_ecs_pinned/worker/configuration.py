@@ -79,6 +79,14 @@ class PinnedECSJobConfiguration(ECSJobConfiguration):
             return value
         return cls.model_fields[info.field_name].get_default(call_default_factory=True)
 
+    @field_validator("env", mode="before")
+    @classmethod
+    def _coerce_env(cls, value: Any) -> Any:
+        """As the parent does, which raises AttributeError for anything but a mapping."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: None if each is None else str(each) for name, each in value.items()}
+
     @field_validator("assign_public_ip", mode="before")
     @classmethod
     def _public_ip_from_bool(cls, value: Any) -> Any:

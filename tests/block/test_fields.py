@@ -103,6 +103,13 @@ def test_what_cannot_be_is_refused(fields):
         PinnedECSTask(**fields)
 
 
+@pytest.mark.parametrize("value", [5, True, {}, {"op": "add"}, "text", '{"op": "add"}', [5], ["x"]])
+def test_customizations_that_are_no_patch_say_what_one_is(value):
+    """Whatever JSON is written into the form."""
+    with pytest.raises(ValidationError, match=r"is not a valid JSON patch .* give a list such as"):
+        PinnedECSTask(task_customizations=value)
+
+
 def test_streaming_output_configures_logs():
     """As in `ECSTask`."""
     block = PinnedECSTask(stream_output=True, execution_role_arn=EXECUTION_ROLE)

@@ -195,3 +195,10 @@ def test_no_refusal_quotes_a_value():
                     if secret not in value or isinstance(value, str):  # a member's name is shown
                         assert_hidden(everything_of(error), {"wrong": secret})
     assert refused > 20
+
+
+@pytest.mark.parametrize("value", [5, True, "text", [], ["A"]])
+def test_env_that_is_no_object_is_named(value) -> None:
+    """Prefect's own validator ends in an AttributeError."""
+    with pytest.raises(ValidationError, match=r"env\n  Input should be a valid dictionary"):
+        PinnedECSJobConfiguration(name="job", env=value)

@@ -22,7 +22,7 @@ from prefect_ecs_pinned.block.spec import run_spec
 from prefect_ecs_pinned.core.fingerprint import PREFECT_CONTAINER, prefect_container
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.faces.access import access_of
-from prefect_ecs_pinned.operations.configuration import Configuration
+from prefect_ecs_pinned.operations.configuration import Configuration, faults_in_words
 from prefect_ecs_pinned.operations.overriding import check_names
 from prefect_ecs_pinned.operations.saved import SLUG, Deployment
 
@@ -50,7 +50,7 @@ def _load(
     except ValidationError as error:
         raise ConfigurationError(
             f"cannot load {_called(document, deployment)}",
-            _messages(error),
+            faults_in_words(error.errors()),
             "correct the fields that are named",
         ) from error
     if not isinstance(block, PinnedECSTask):
@@ -127,11 +127,4 @@ def configuration(
         f"{SLUG}/{document.name}",
         deployment.name if deployment is not None else None,
         image_unset=not named,
-    )
-
-
-def _messages(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc'])).removeprefix('__root__')}: {item['msg']}".lstrip(": ")
-        for item in error.errors()
     )

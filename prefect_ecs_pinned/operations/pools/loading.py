@@ -18,7 +18,7 @@ from prefect_ecs_pinned.core.shown import named
 from prefect_ecs_pinned.errors import ConfigurationError
 from prefect_ecs_pinned.faces.access import access_of
 from prefect_ecs_pinned.operations.calls import Calls
-from prefect_ecs_pinned.operations.configuration import Configuration
+from prefect_ecs_pinned.operations.configuration import Configuration, faults_in_words
 from prefect_ecs_pinned.operations.families import describe
 from prefect_ecs_pinned.operations.overriding import check_names
 from prefect_ecs_pinned.operations.pools.reading import Deployment, called
@@ -159,10 +159,7 @@ def _names_image(job: PinnedECSJobConfiguration, spec: RunSpec) -> bool:
 def _reason(error: BaseException) -> str:
     """Why something does not load; pydantic's messages without what they refuse."""
     if isinstance(error, ValidationError):
-        return "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}".lstrip(": ")
-            for item in error.errors(include_input=False, include_url=False)
-        )
+        return faults_in_words(error.errors(include_input=False, include_url=False))
     if isinstance(error, KeyError):
         return f"the base job template has no {error}"
     return f"{type(error).__name__} when the template was filled in"
