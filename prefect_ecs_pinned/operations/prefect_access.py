@@ -59,9 +59,10 @@ def check_url(url: str) -> None:
     fault = fault_of_url(url)
     if not fault:
         try:
-            assert httpx.URL(url).host
-        except (httpx.InvalidURL, UnicodeError, AssertionError):
-            fault = "its host is not valid"
+            host = httpx.URL(url).host
+        except (httpx.InvalidURL, UnicodeError):
+            host = ""
+        fault = "" if host else "its host is not valid"
     if fault:
         raise _wrong(
             "PREFECT_API_URL",
