@@ -20,7 +20,7 @@ from prefect.settings import (
     PREFECT_API_URL,
 )
 
-from prefect_ecs_pinned.aws.calls.retrying import COMMAND
+from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.core.url import fault_of_url
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -34,7 +34,7 @@ _SEE = "`prefect config view`"
 
 
 def new_client() -> PrefectClient:
-    """Prefect's own client, which gives up an address that does not connect within 10 s.
+    """Prefect's own client, which gives up an address that does not connect in about 12 s.
 
     Raises:
         ConfigurationError: A setting cannot work.
@@ -46,8 +46,29 @@ def new_client() -> PrefectClient:
     _check_key()
     _check_proxy(url)
     # httpcore connects four times: Prefect sets its ``retries`` to 3.
-    timeout = httpx.Timeout(PREFECT_API_REQUEST_TIMEOUT.value(), connect=COMMAND.connect)
-    return _made({"timeout": timeout})
+    timeout = httpx.Timeout(PREFECT_API_REQUEST_TIMEOUT.value(), connect=retrying.COMMAND.connect)
+    client = _made({"timeout": timeout})
+    http = client._client
+    for transport in (http._transport, *http._mounts.values()):
+        if transport is not None:
+            _connect_once(transport)
+    return client
+
+
+def _connect_once(transport: httpx.AsyncBaseTransport) -> None:
+    """Have a connection that takes too long fail as one that is refused.
+
+    Prefect's client repeats the first for two minutes (`PrefectHttpxAsyncClient.send`).
+    """
+    send = transport.handle_async_request
+
+    async def sent(request: httpx.Request) -> httpx.Response:
+        try:
+            return await send(request)
+        except httpx.ConnectTimeout as error:
+            raise httpx.ConnectError("no connection in time") from error
+
+    transport.handle_async_request = sent  # type: ignore[method-assign]
 
 
 def check_url(url: str) -> None:
@@ -82,21 +103,24 @@ def _check_key() -> None:
         )
 
 
-def _check_proxy(url: str) -> None:
-    """The proxy that the client uses for a URL, of the variables of the environment."""
-    scheme = url.partition(":")[0].lower()
+def proxy_of(url: str) -> tuple[str, str] | None:
+    """Name and value of the proxy that the client uses for a URL; None for none."""
     proxies = getproxies()
     if not proxy_bypass(httpx.URL(url).host):
-        for name in (scheme, "all"):
+        for name in (url.partition(":")[0].lower(), "all"):
             if proxies.get(name):
-                _refuse_proxy(name, proxies[name])
-                return
+                return f"{name}_PROXY".upper(), proxies[name]
+    return None
 
 
-def _refuse_proxy(name: str, proxy: str) -> None:
+def _check_proxy(url: str) -> None:
+    if proxy := proxy_of(url):
+        _refuse_proxy(*proxy)
+
+
+def _refuse_proxy(variable: str, proxy: str) -> None:
     fault = fault_of_url(proxy if "://" in proxy else f"http://{proxy}", _PROXY_SCHEMES)
     if fault:
-        variable = f"{name}_PROXY".upper()
         raise _wrong(variable, fault, f"correct {variable}, or add the host to NO_PROXY")
 
 
@@ -113,7 +137,7 @@ def _made(settings: dict[str, Any]) -> PrefectClient:
     except (ValueError, httpx.InvalidURL, ImportError) as error:
         for name in ("http", "https", "all"):  # httpx reads them all, and needs one
             if proxy := getproxies().get(name):
-                _refuse_proxy(name, proxy)
+                _refuse_proxy(f"{name}_PROXY".upper(), proxy)
         raise ConfigurationError(
             "cannot use the Prefect API",
             f"{type(error).__name__}: {error}",

@@ -20,7 +20,7 @@ from prefect_ecs_pinned.activity import waiting_for
 from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.errors import ConfigurationError, PinnedECSError, Unavailable
 from prefect_ecs_pinned.faces.pages import all_pages, readable
-from prefect_ecs_pinned.operations.prefect_access import new_client
+from prefect_ecs_pinned.operations.prefect_access import new_client, proxy_of
 
 #: Slug of our block type: ``pinned-ecs-task/NAME`` names a saved block.
 SLUG = "pinned-ecs-task"
@@ -83,6 +83,10 @@ async def prefect_api() -> AsyncIterator[PrefectClient]:
         ) from None
     except (httpx.HTTPError, OSError) as error:
         why = f"{where}: {type(error).__name__} {plain(str(error))}".rstrip()
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+            proxy = proxy_of(PREFECT_API_URL.value() or "")
+            through = f", and {proxy[0]}, which is the proxy in use" if proxy else ""
+            hint = f"check PREFECT_API_URL, and that the server runs{through}"
         if "CERTIFICATE_VERIFY_FAILED" in why:
             hint = "set PREFECT_API_SSL_CERT_FILE to the certificates of its authority (PEM)"
         raise Unavailable("cannot reach the Prefect API", why, hint) from error

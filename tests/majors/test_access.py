@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 from prefect.settings import (
@@ -13,6 +14,7 @@ from prefect.settings import (
 )
 
 from prefect_ecs_pinned import majors
+from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.cli import console, main, waiting
 
 _BLOCK, _POOL = majors.face() is majors.BLOCK, ("--pool", "etl")
@@ -173,3 +175,24 @@ def test_certificates_that_cannot_be_read_are_named(said, tmp_path, kind):
         error, hint = said()
     assert error.startswith(f"{UNUSABLE}cannot read the certificates in {file}: ")
     assert "PREFECT_API_SSL_CERT_FILE" in hint
+
+
+def test_a_proxy_that_is_not_there_is_named(said, monkeypatch):
+    """The address may be right."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with temporary_settings({PREFECT_API_URL: URL}):
+        _, hint = said()
+    assert hint.endswith("and HTTP_PROXY, which is the proxy in use")
+
+
+def test_an_address_that_does_not_connect_is_given_up(said, monkeypatch):
+    """TLS is never agreed on here. Prefect's client would repeat the request for two minutes."""
+    waits = retrying.Waits(reads=1.0, registrations=1.0, contended=1.0, connect=0.1, answer=1.0)
+    monkeypatch.setattr(retrying, "COMMAND", waits)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            error, _ = said()
+    assert error.startswith(
+        f"error: cannot reach the Prefect API: {url}: ConnectError no connection in time"
+    )
