@@ -84,7 +84,7 @@ class Stage:
         self.environment: dict[str, str] = {
             "PREFECT_HOME": str(self.home / "prefect"),
             # Otherwise a first server writes its pages into the installed package, where another
-            # that starts at the same time breaks them, and which may be read-only.
+            # that starts at the same time can break them, and which may be read-only.
             "PREFECT_UI_STATIC_DIRECTORY": str(self.home / "ui"),
             **_SERVER_SETTINGS,
         }
