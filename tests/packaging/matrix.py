@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "matrix"
 
 #: What the tests themselves need, beside the extra "local".
-TOOLS = ("pytest>=8", "pytest-asyncio>=0.24", "pytest-timeout>=2.3", "pytest-xdist>=3.6",
+TOOLS = ("pytest>=8", "pytest-asyncio>=0.24", "pytest-timeout>=2.3", "pytest-xdist>=3.7",
          "hypothesis>=6.100", "microburst>=0.10")  # fmt: skip
 
 #: Folders of tests that need no server, no browser and no second interpreter.
