@@ -15,7 +15,6 @@ from typing import Any
 
 import boto3
 
-from prefect_ecs_pinned.environment import without_aws
 from prefect_ecs_pinned.local.access import Gate, check_access_key, new_access_key
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.hosts import Hosts
@@ -30,6 +29,7 @@ from prefect_ecs_pinned.local.settings import (
     SECRET_ACCESS_KEY,
     Settings,
     client_environment,
+    unconfigured,
 )
 
 #: Seconds for the server to start, and to end.
@@ -243,8 +243,7 @@ def serve(ecs: LocalECS, write: Callable[[str], None] | None = None) -> None:
                 lines.look()
 
     before = dict(os.environ)
-    # moto makes sessions of boto3: a profile that does not exist would break them.
-    _set(without_aws(before))
+    _set(unconfigured(before))
     try:
         asyncio.run(until_signal())
     finally:

@@ -39,6 +39,18 @@ def client_environment(endpoint_url: str, access_key: str) -> dict[str, str]:
     }
 
 
+def unconfigured(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same variables, with which an AWS client has no configuration of this machine.
+
+    moto makes sessions of boto3: a profile that does not exist would break them.
+
+    Args:
+        environment: As of `os.environ`.
+    """
+    kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
 def by_action(values: Mapping[str, float], action: str) -> float:
     """The value for an action, of a mapping in which ``*`` is for all others."""
     return values.get(action, values.get("*", 0.0))

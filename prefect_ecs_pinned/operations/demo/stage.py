@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Any
 
 from prefect_ecs_pinned import majors
-from prefect_ecs_pinned.environment import without_aws
 from prefect_ecs_pinned.errors import PinnedECSError
 
 #: Agent and server settings that make 100 runs quick to pick up on a small machine.
@@ -188,7 +187,7 @@ class Stage:
             process = subprocess.Popen(
                 command,
                 cwd=self.flows,
-                env={**without_aws(os.environ), **self.environment, **(settings or {})},
+                env={**_inherited(), **self.environment, **(settings or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -274,6 +273,12 @@ class Stage:
                 process.wait()
         self._processes.clear()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _inherited() -> dict[str, str]:
+    """The variables of this process, without a configuration of AWS: the demo has its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**kept, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
