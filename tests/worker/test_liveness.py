@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,8 @@ from tests.worker.world import World
 
 NEVER = 1000.0
 
+#: Seconds for anything that has to come.
+PATIENCE = 120.0
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,7 +35,12 @@ async def seen(world: World, runs: Sequence[FlowRun]) -> list[FlowRun]:
 async def until(
     world: World, runs: Sequence[FlowRun], true: Callable[[list[FlowRun]], bool]
 ) -> list[FlowRun]:
-    while not true(now := await seen(world, runs)):  # noqa: ASYNC110 - others are processes
+    deadline = time.monotonic() + PATIENCE
+    while not true(now := await seen(world, runs)):
+        if time.monotonic() > deadline:
+            launches = launched(world)
+            each = [(r.state, r.infrastructure_pid, r.labels, launches[str(r.id)]) for r in now]
+            raise AssertionError("\n".join(map(str, each)))
         await asyncio.sleep(0.5)
     return now
 
@@ -90,6 +98,8 @@ async def test_a_worker_that_is_stopped_hands_back_what_it_has_not_launched(worl
         assert states(now).keys() == {"PENDING", "SCHEDULED"}
         # Handed back at once; or, where a busy server is slow, by the second worker.
     assert world.live_tasks() == len(world.ecs.launches)
+    # Polls of one a second would use up a twentieth of the quota, and leave nothing to look with.
+    world.ecs.change(latencies={"*": 0.0}, quota_scale=1.0)
     async with worker(world.pool, "two"):
         now = await until(world, runs, lambda now: with_pid(now) == 12)
     assert states(now) == {"PENDING": 12}
