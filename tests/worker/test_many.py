@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -120,15 +121,17 @@ async def test_a_hundred_runs_over_twenty_deployments_cost_one_registration(offl
 
 async def test_two_hundred_runs_cost_few_calls_and_threads(offline: Offline, monkeypatch):
     """At most 1.15 calls each, polls and look-ups included, and no thread each."""
-    # To keep the pace, more calls are under way where they are answered late, as on a busy machine.
-    monkeypatch.setattr(pacing, "_LONGEST_LATENCY", pacing._ASSUMED_LATENCY)
+    # As many calls as are under way at life's latencies; a busy machine answers later.
+    monkeypatch.setattr(pacing, "MOST_CALLS", pacing._ALWAYS_ALLOWED)
     offline.ecs.change(task_seconds=2.0)
-    before, most = threading.active_count(), 0
+    before = set(threading.enumerate())
+    most: list[str] = []
 
     async def count() -> None:
         nonlocal most
         while True:
-            most = max(most, threading.active_count() - before)
+            names = sorted(each.name for each in threading.enumerate() if each not in before)
+            most = max(most, names, key=len)
             await asyncio.sleep(0.05)
 
     counting = asyncio.create_task(count())
@@ -139,7 +142,7 @@ async def test_two_hundred_runs_cost_few_calls_and_threads(offline: Offline, mon
     # A poll is 0.2 s here, and 5 s in life, where 30 s of a run bring six of them.
     calls["DescribeTasks"] = min(calls["DescribeTasks"], 12)
     assert sum(calls.values()) <= 1.15 * 200, calls
-    assert most <= 25
+    assert len(most) <= 25, dict(Counter(most))
 
 
 async def test_ended_runs_are_looked_at_together(offline: Offline, monkeypatch):
