@@ -21,6 +21,7 @@ from prefect.settings import (
 )
 
 from prefect_ecs_pinned.aws.calls import retrying
+from prefect_ecs_pinned.core.shown import plain
 from prefect_ecs_pinned.core.url import fault_of_url
 from prefect_ecs_pinned.errors import ConfigurationError
 
@@ -140,7 +141,7 @@ def _made(settings: dict[str, Any]) -> PrefectClient:
                 _refuse_proxy(f"{name}_PROXY".upper(), proxy)
         raise ConfigurationError(
             "cannot use the Prefect API",
-            f"{type(error).__name__}: {error}",
+            f"{type(error).__name__}: {plain(str(error))}",
             f"check PREFECT_API_URL, and HTTP_PROXY, HTTPS_PROXY and ALL_PROXY: {_SEE}",
         ) from error
 
