@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,16 +100,3 @@ def empty_tables(*tables: str) -> None:
         database.execute("PRAGMA foreign_keys = ON")
         for table in tables:
             database.execute(f"DELETE FROM {table}")
-
-
-def keep_connections(patch: pytest.MonkeyPatch) -> None:
-    """Let Prefect's API use a connection to its database again.
-
-    SQLAlchemy pools those to files of SQLite from 2.0.38 on, but Prefect 2 needs an older one: that
-    starts a thread, opens the file and sets eight PRAGMAs for each request.
-    """
-    from sqlalchemy.ext.asyncio import create_async_engine
-    from sqlalchemy.pool import AsyncAdaptedQueuePool
-
-    pooled = partial(create_async_engine, poolclass=AsyncAdaptedQueuePool)
-    patch.setattr("prefect.server.database.configurations.create_async_engine", pooled)

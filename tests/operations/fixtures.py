@@ -35,7 +35,7 @@ from prefect_ecs_pinned import PinnedECSTask
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.cli import main, waiting
 from prefect_ecs_pinned.local import LocalECS, Settings
-from tests.databases import empty_tables, filled_database, keep_connections
+from tests.databases import empty_tables, filled_database
 
 ACCOUNT = "123456789012"
 _LAST_LINE = "-----END CERTIFICATE-----\n"
@@ -52,9 +52,8 @@ def prefect_harness(
     Without a server every client would start the API anew, migrations and all. Nothing here
     speaks TLS, so clients need not read all of the world's certificate authorities, 30 ms each.
     """
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        keep_connections(patch)
         with prefect_test_harness(), socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # see `LocalECS`
             with filled_database(migrated_database):

@@ -32,12 +32,15 @@ AGENT_SETTINGS: Mapping[str, str] = {
     "PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false",
 }
 
+#: Seconds for an answer of the Prefect API: longer than it may wait for its database.
+_REQUEST_SECONDS = 120
+
 _SERVER_SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_API_DATABASE_TIMEOUT": "60",
     "PREFECT_API_DATABASE_CONNECTION_TIMEOUT": "60",
     "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
-    "PREFECT_API_REQUEST_TIMEOUT": "120",
+    "PREFECT_API_REQUEST_TIMEOUT": str(_REQUEST_SECONDS),
     "PREFECT_UI_ENABLED": "true",
     "NO_COLOR": "1",
 }
@@ -252,7 +255,7 @@ class Stage:
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
+                with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 # SQLite says "database is locked" during many writes.
