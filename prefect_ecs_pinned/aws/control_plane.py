@@ -17,7 +17,7 @@ from typing import Any
 
 from prefect_ecs_pinned.aws.calls.clients import Access
 from prefect_ecs_pinned.aws.calls.faults import Fault, as_error
-from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits
+from prefect_ecs_pinned.aws.calls.retrying import AGENT, Waits, retry
 from prefect_ecs_pinned.aws.events import Listener, ignore
 from prefect_ecs_pinned.aws.launching.clusters import Strategy
 from prefect_ecs_pinned.aws.launching.handover import Launch
@@ -45,6 +45,9 @@ _KEPT_SECONDS = 600.0
 
 #: Seconds between looks for control planes that nobody has asked for in that time.
 _TIDY_SECONDS = 60.0
+
+#: Seconds for which a look for tasks is tried again: less than until whoever asks looks again.
+_LOOK_SECONDS = 10.0
 
 _CLOSED = "the control plane has been closed"
 
@@ -198,9 +201,11 @@ class ControlPlane:
             tasks: At most 100 ARNs.
 
         Raises:
-            Fault: It cannot be known.
+            Fault: It cannot be known; for 10 s, if it may pass.
         """
-        answer = await self._loop.run(self._verbs.ecs.describe_tasks(cluster, tasks))
+        ecs, clock = self._verbs.ecs, self._verbs.clock
+        look = partial(ecs.describe_tasks, cluster, tasks)
+        answer = await self._loop.run(retry(look, clock, _LOOK_SECONDS))
         return [task for task in answer["tasks"] if isinstance(task, dict)]
 
     async def tasks_of(
@@ -209,12 +214,13 @@ class ControlPlane:
         """Tasks with that ``startedBy``, or of that family; see `ports.LaunchApi`.
 
         Raises:
-            Fault: It cannot be known.
+            Fault: It cannot be known; for 10 s, if it may pass.
         """
-        ecs = self._verbs.ecs
+        ecs, clock = self._verbs.ecs, self._verbs.clock
+        look = partial(ecs.tasks_of_family, cluster, family)
         if started_by:
-            return await self._loop.run(ecs.tasks_started_by(cluster, started_by))
-        return await self._loop.run(ecs.tasks_of_family(cluster, family))
+            look = partial(ecs.tasks_started_by, cluster, started_by)
+        return await self._loop.run(retry(look, clock, _LOOK_SECONDS))
 
     async def withdraw(self, launch: Launch) -> Snapshot | None:
         """Never launch it; stop its task if it is too late. Returns when that is certain.

@@ -12,6 +12,7 @@ from prefect_ecs_pinned.aws.calls.pacing import (
     MOST_CALLS,
     Pacer,
 )
+from prefect_ecs_pinned.aws.calls.ports import Clock
 from prefect_ecs_pinned.aws.calls.retrying import Waits
 from prefect_ecs_pinned.aws.events import Event, Listener, RevisionPinned
 from prefect_ecs_pinned.aws.launching.clusters import Clusters
@@ -37,6 +38,7 @@ _OTHER_CALLS = 2
 class Verbs:
     """All that works on a control loop. It is used there only, except for what is remembered."""
 
+    clock: Clock
     clients: Clients
     ecs: EcsApi
     pinning: Pinning
@@ -84,6 +86,7 @@ class Verbs:
         watching = Watching(ecs, polls, clock, stopping, measuring)
         measuring.observe(launching.snapshot, watching.live_by_cluster)
         return cls(
+            clock=clock,
             clients=clients,
             ecs=ecs,
             pinning=Pinning(ecs, reads, clock, pinned, waits),

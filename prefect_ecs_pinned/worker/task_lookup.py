@@ -102,24 +102,25 @@ async def search(runs: Iterable[tuple[PoolRun, Job]]) -> dict[UUID, Task | None]
 
 
 async def _search(members: Sequence[tuple[PoolRun, Job]]) -> dict[UUID, Task | None]:
-    """Of one family: by its tasks, or one by one."""
+    """Of one family: by its tasks, or one by one. It ends with the first look that fails.
+
+    Each look has been repeated for some seconds by then, and the next round is soon.
+    """
     job = members[0][1]
-    if len(members) > _ONE_BY_ONE or not job.found_by_run:
-        try:
-            tasks = await job.plane.tasks_of(job.cluster, family=job.family)
-            return {run.id: _task_of(run, tasks) for run, _ in members}
-        except Fault as fault:
-            logger.debug("Could not list the tasks of family %r: %s", job.family, fault)
-    if not job.found_by_run:
-        return {}
     found: dict[UUID, Task | None] = {}
-    for run, _ in members:
-        try:
+    try:
+        if len(members) > _ONE_BY_ONE or not job.found_by_run:
+            try:
+                tasks = await job.plane.tasks_of(job.cluster, family=job.family)
+                return {run.id: _task_of(run, tasks) for run, _ in members}
+            except Fault as fault:
+                if fault.passing or not job.found_by_run:
+                    raise
+        for run, _ in members:  # or there are too many tasks of the family to list them
             tasks = await job.plane.tasks_of(job.cluster, started_by=str(run.id))
-        except Fault as fault:
-            logger.debug("Could not look for the task of flow run %s: %s", run.id, fault)
-            continue
-        found[run.id] = _task_of(run, tasks)
+            found[run.id] = _task_of(run, tasks)
+    except Fault as fault:
+        logger.debug("Could not look for tasks of family %r: %s", job.family, fault)
     return found
 
 

@@ -16,7 +16,10 @@ import psutil
 import pytest
 
 from prefect_ecs_pinned.aws import control_plane
+from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.aws.calls.clients import Access
+from prefect_ecs_pinned.aws.calls.faults import Fault as AwsFault
+from prefect_ecs_pinned.aws.calls.faults import Kind
 from prefect_ecs_pinned.aws.control_plane import shared
 from prefect_ecs_pinned.aws.launching.handover import Launch
 from prefect_ecs_pinned.aws.loop.control_loop import ControlLoop, LoopClosed, ThreadsafeQueue
@@ -209,6 +212,8 @@ FORK = """
 import asyncio, os, sys
 import boto3
 from prefect_ecs_pinned.aws.calls.clients import Access
+from prefect_ecs_pinned.aws.calls.faults import Fault as AwsFault
+from prefect_ecs_pinned.aws.calls.faults import Kind
 from prefect_ecs_pinned.aws.control_plane import shared
 from prefect_ecs_pinned.core.definition import DefinitionSpec
 
@@ -306,3 +311,38 @@ def test_a_mailbox_of_a_loop_that_has_closed_swallows_its_news():
         return ThreadsafeQueue()
 
     asyncio.run(make()).put(1)
+
+
+# -- looks for tasks -------------------------------------------------------------------------------
+
+#: By what a task is looked for.
+LOOKS: dict[str, Any] = {
+    "arn": lambda plane, arn: plane.described("default", [arn]),
+    "run": lambda plane, _: plane.tasks_of("default", started_by="run"),
+    "family": lambda plane, _: plane.tasks_of("default", family="f"),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("kind", ["throttle", "server-error", "reset"])
+async def test_a_look_for_a_task_is_repeated(ecs, look, kind, monkeypatch):
+    """Where AWS is asked too often, or fails, five times in a row."""
+    monkeypatch.setattr(retrying, "backoff", lambda _: 0.01)
+    plane = shared(access(ecs))
+    started = await launch(plane, startedBy="run")
+    arn = (await started.outcome).task_arn
+    action = "DescribeTasks" if look == "arn" else "ListTasks"
+    ecs.faults(Fault(kind, action, times=5))
+    found = await LOOKS[look](plane, arn)
+    assert arn in [task["taskArn"] for task in found]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_a_look_for_a_task_ends(ecs, look, monkeypatch):
+    """Before whoever asks looks again."""
+    monkeypatch.setattr(retrying, "backoff", lambda _: 0.01)
+    monkeypatch.setattr(control_plane, "_LOOK_SECONDS", 0.1)
+    ecs.faults(Fault("throttle"))
+    with pytest.raises(AwsFault) as raised:
+        await LOOKS[look](shared(access(ecs)), "arn")
+    assert raised.value.kind is Kind.THROTTLED
