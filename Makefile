@@ -28,10 +28,10 @@ demo-worker: .venv3/.local ## The same through a worker of Prefect 3 (ARGS="--wo
 	$(BIN3)/pinned-ecs demo --runs 100 $(ARGS)
 
 test: .venv/.dev ## Run the tests of Prefect 2 and of the shared layers (4 minutes)
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadgroup
 
 test-prefect3: .venv3/.dev ## Run the tests of Prefect 3: the worker, and what both majors share
-	$(BIN3)/pytest -n 3 --dist loadgroup $(wildcard tests/worker) tests/majors tests/runs \
+	$(BIN3)/pytest -n 4 --dist loadgroup $(wildcard tests/worker) tests/majors tests/runs \
 		tests/test_layers.py tests/local/test_runner.py tests/local/test_server.py \
 		tests/aws/test_clients.py tests/aws/test_launching.py tests/aws/test_watching.py
 
@@ -39,7 +39,7 @@ test-all: test test-prefect3 ## Run the tests in both environments
 
 coverage: .venv/.dev ## The same, measuring branch coverage; fails below the floor (pyproject.toml)
 	rm -rf build/coverage
-	$(BIN)/coverage run -m pytest -n 3 --dist loadgroup
+	$(BIN)/coverage run -m pytest -n 4 --dist loadgroup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report

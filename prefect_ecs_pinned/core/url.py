@@ -44,6 +44,11 @@ def fault_of_url(url: str, schemes: Collection[str] = ("http", "https")) -> str:
     return _fault_of_port(port)
 
 
+def fault_of_proxy(proxy: str, schemes: Collection[str] = ("http", "https")) -> str:
+    """As `fault_of_url`, of the URL of a proxy: without a scheme it is an ``http://`` one."""
+    return fault_of_url(proxy if "://" in proxy else f"http://{proxy}", schemes)
+
+
 def _is_ipv6(host: str) -> bool:
     try:
         IPv6Address(host)

@@ -22,7 +22,7 @@ from prefect.settings import (
 
 from prefect_ecs_pinned.aws.calls import retrying
 from prefect_ecs_pinned.core.shown import plain
-from prefect_ecs_pinned.core.url import fault_of_url
+from prefect_ecs_pinned.core.url import fault_of_proxy, fault_of_url
 from prefect_ecs_pinned.errors import ConfigurationError
 
 #: What httpx connects to a proxy with; SOCKS needs the package socksio.
@@ -120,8 +120,7 @@ def _check_proxy(url: str) -> None:
 
 
 def _refuse_proxy(variable: str, proxy: str) -> None:
-    fault = fault_of_url(proxy if "://" in proxy else f"http://{proxy}", _PROXY_SCHEMES)
-    if fault:
+    if fault := fault_of_proxy(proxy, _PROXY_SCHEMES):
         raise _wrong(variable, fault, f"correct {variable}, or add the host to NO_PROXY")
 
 

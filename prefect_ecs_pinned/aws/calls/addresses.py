@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.utils import get_environ_proxies
 
-from prefect_ecs_pinned.core.url import fault_of_url
+from prefect_ecs_pinned.core.url import fault_of_proxy, fault_of_url
 
 
 def check_addresses(client: Any) -> None:
@@ -24,5 +24,5 @@ def check_addresses(client: Any) -> None:
         raise ValueError(f"Invalid endpoint: {fault}")
     proxies = client.meta.config.proxies or get_environ_proxies(endpoint)
     proxy = proxies.get(endpoint.partition(":")[0])
-    if proxy and (fault := fault_of_url(proxy if "://" in proxy else f"http://{proxy}")):
+    if proxy and (fault := fault_of_proxy(proxy)):
         raise ValueError(f"Invalid proxy: {fault}")
