@@ -264,13 +264,15 @@ class Stage:
             time.sleep(_BUSY_SECONDS)
 
     def close(self) -> None:
-        """End every process, the last started first, and remove what was written."""
+        """End every process, and remove what was written.
+
+        One after the other, the last started first: an agent waits for the ends of its tasks, of
+        which it asks the servers.
+        """
         for process in reversed(self._processes):
             _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + _END_SECONDS
-        for process in reversed(self._processes):
             try:
-                process.wait(max(0.1, deadline - time.monotonic()))
+                process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
                 _signal_group(process, signal.SIGKILL)
                 process.wait()
