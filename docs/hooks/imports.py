@@ -86,7 +86,7 @@ def renewed(page: str) -> str:
 #: Mark in the page, package whose members are drawn, contract with their layers.
 DRAWINGS = (
     ("packages", PACKAGE, "Imports go down only"),
-    ("rooms of aws", f"{PACKAGE}.aws", "The rooms of aws: verbs above plumbing"),
+    ("packages of aws", f"{PACKAGE}.aws", "The packages of aws: verbs above plumbing"),
 )
 
 if __name__ == "__main__":

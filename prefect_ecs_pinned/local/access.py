@@ -1,7 +1,7 @@
 """Which requests are answered: only those that carry the access key, and none of a browser.
 
 The embedded ECS executes commands, so a request that is answered here is a command that runs
-as its user. `Gate` is in front of everything that is served (ECS, moto's services,
+as its user. `AccessControl` is in front of everything that is served (ECS, moto's services,
 ``/_local/``) and decides by a request's head alone; a refused body is never read. Refused are:
 
 - any ``Origin``, any ``Sec-Fetch-Site`` other than ``none`` and any ``OPTIONS``: browsers send
@@ -98,7 +98,7 @@ def check_access_key(key: str) -> str:
     return key
 
 
-class Gate:
+class AccessControl:
     """An ASGI application in front of another, which is called with authorised requests only.
 
     The scope of such a request has its `Caller` as ``scope["caller"]``.
@@ -207,8 +207,8 @@ def _code(heads: Mapping[str, Any], json: str, query: str) -> tuple[str, str]:
 __all__ = [
     "LOCAL_PREFIX",
     "STRONG_CHARACTERS",
+    "AccessControl",
     "Caller",
-    "Gate",
     "Sessions",
     "check_access_key",
     "new_access_key",

@@ -15,7 +15,7 @@ from typing import Any
 
 import boto3
 
-from prefect_ecs_pinned.local.access import Gate, check_access_key, new_access_key
+from prefect_ecs_pinned.local.access import AccessControl, check_access_key, new_access_key
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.local.hosts import Hosts
 from prefect_ecs_pinned.local.listening import http_server, listen, reachable
@@ -79,7 +79,7 @@ class LocalECS:
         self._moto = MotoServices()
         self.model = EmbeddedECS(self.settings, subnets=self._moto.subnets)
         self._app = App(self.model, self._moto)
-        self._server = http_server(Gate(self._app, self.access_key, hosts, self._moto))
+        self._server = http_server(AccessControl(self._app, self.access_key, hosts, self._moto))
         self._home: Path | None = None
         self._thread: threading.Thread | None = None
 

@@ -1,7 +1,7 @@
 """HTTP around the embedded ECS: the AWS protocols, latency, quotas, faults, and counting.
 
 ECS is answered by `model`, everything else by moto, and ``/_local/`` by `introspection`. Requests
-that come here have passed `access.Gate`.
+that come here have passed `access.AccessControl`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _ConnectionCut(Exception):
 
 
 class App:
-    """The ASGI application, behind `access.Gate`."""
+    """The ASGI application, behind `access.AccessControl`."""
 
     def __init__(self, ecs: EmbeddedECS, moto: MotoServices) -> None:
         self.ecs = ecs

@@ -1,4 +1,4 @@
-"""How the variables of a pool look in Prefect's UI: order and descriptions.
+"""How the variables of a pool look in Prefect's UI: order, descriptions and examples.
 
 The UI draws the form of a base job template from the JSON schema of the variables, in the order of
 the integer ``position``. It has no sections. Variables of one subject are together; those that most
@@ -73,9 +73,21 @@ SHOWN = {
     "stays registered. It is here for templates of `ecs` pools.",
 }
 
+#: Variable that is edited as JSON -> what its empty editor shows.
+EXAMPLES: dict[str, Any] = {
+    "capacity_provider_strategy": [{"capacityProvider": "FARGATE_SPOT", "weight": 1}],
+    "subnets": ["subnet-0a1b2c3d"],
+    "security_groups": ["sg-0a1b2c3d"],
+    "network_configuration": {"subnets": ["subnet-0a1b2c3d"], "assignPublicIp": "DISABLED"},
+    "cloudwatch_logs_options": {"awslogs-group": "/prefect/flows"},
+    "env": {"LOG_LEVEL": "INFO"},
+    "secrets": {"PASSWORD": "arn:aws:secretsmanager:us-east-1:123456789012:secret:password-AbCdEf"},
+    "labels": {"team": "data"},
+}
+
 
 def present(schema: dict[str, Any]) -> None:
-    """Write order and descriptions into the JSON schema of the variables.
+    """Write order, descriptions and examples into the JSON schema of the variables.
 
     Variables that a subclass or a later prefect-aws adds come last, as they are.
 
@@ -89,6 +101,8 @@ def present(schema: dict[str, Any]) -> None:
         properties[name]["position"] = position
         if SHOWN.get(name):
             properties[name]["description"] = SHOWN[name]
+        if name in EXAMPLES:
+            properties[name]["examples"] = [EXAMPLES[name]]
         _draw(properties[name])
     schema["properties"] = {name: properties[name] for name in names}
 

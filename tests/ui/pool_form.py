@@ -38,3 +38,8 @@ class PoolForm(Form):
     def value(self, title: str) -> str:
         text: str = self.variable(title).locator("input, textarea").first.input_value()
         return text
+
+    def example(self, title: str) -> str:
+        """What an empty editor for JSON shows."""
+        text: str = self.variable(title).locator(".cm-placeholder").first.inner_text()
+        return text

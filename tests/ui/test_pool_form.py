@@ -156,6 +156,16 @@ def test_what_is_written_is_saved_and_shown_again(form: PoolForm, server: Server
     assert form.value("Launch Timeout Seconds") == "60"
 
 
+def test_an_empty_json_editor_shows_an_example(form: PoolForm, server: Server) -> None:
+    shown = {
+        name: form.example(variable["title"])
+        for name, variable in server.properties.items()
+        if variable.get("type") in ("array", "object")
+    }
+    assert len(shown) == 8
+    assert all(isinstance(json.loads(text), dict | list) for text in shown.values()), shown
+
+
 def test_a_number_out_of_bounds_is_not_saved(form: PoolForm, server: Server) -> None:
     before = server.template
     form.write("Launch Timeout Seconds", "-1")
