@@ -41,5 +41,4 @@ class PoolForm(Form):
 
     def example(self, title: str) -> str:
         """What an empty editor for JSON shows."""
-        text: str = self.variable(title).locator(".cm-placeholder").first.inner_text()
-        return text
+        return self.variable(title).locator("textarea").first.get_attribute("placeholder") or ""
