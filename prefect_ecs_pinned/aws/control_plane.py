@@ -46,7 +46,7 @@ _KEPT_SECONDS = 600.0
 #: Seconds between looks for control planes that nobody has asked for in that time.
 _TIDY_SECONDS = 60.0
 
-#: Seconds for which a look for tasks is tried again: less than until whoever asks looks again.
+#: Seconds for which a look for tasks is tried again: fewer than until the caller's next look.
 _LOOK_SECONDS = 10.0
 
 _CLOSED = "the control plane has been closed"
