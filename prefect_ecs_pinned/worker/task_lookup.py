@@ -7,6 +7,7 @@ does not have one: then every task of the run that lives counts.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -77,16 +78,23 @@ async def describe(
     for run, job in runs:
         cluster, arn = TaskIdentifier.parse(run.pid)
         groups[id(job.plane), cluster].append((run, job, arn))
+    looks = (_describe(cluster, members) for (_, cluster), members in groups.items())
+    return _together(await asyncio.gather(*looks))
+
+
+async def _describe(
+    cluster: str, members: Sequence[tuple[PoolRun, Job, str]]
+) -> dict[UUID, Task | None]:
+    """Of one cluster and its control plane, one call at a time."""
     found: dict[UUID, Task | None] = {}
-    for (_, cluster), members in groups.items():
-        for batch in in_batches(members, _DESCRIBE_TASKS):
-            try:
-                tasks = await batch[0][1].plane.described(cluster, [arn for *_, arn in batch])
-            except Fault as fault:
-                logger.debug("Could not describe tasks in cluster %r: %s", cluster, fault)
-                continue
-            described = {str(task.get("taskArn")): task for task in tasks}
-            found.update((run.id, described.get(arn)) for run, _, arn in batch)
+    for batch in in_batches(members, _DESCRIBE_TASKS):
+        try:
+            tasks = await batch[0][1].plane.described(cluster, [arn for *_, arn in batch])
+        except Fault as fault:
+            logger.debug("Could not describe tasks in cluster %r: %s", cluster, fault)
+            break
+        described = {str(task.get("taskArn")): task for task in tasks}
+        found.update((run.id, described.get(arn)) for run, _, arn in batch)
     return found
 
 
@@ -95,10 +103,7 @@ async def search(runs: Iterable[tuple[PoolRun, Job]]) -> dict[UUID, Task | None]
     groups: dict[tuple[int, str, str], list[tuple[PoolRun, Job]]] = defaultdict(list)
     for run, job in runs:
         groups[id(job.plane), job.cluster, job.family].append((run, job))
-    found: dict[UUID, Task | None] = {}
-    for members in groups.values():
-        found.update(await _search(members))
-    return found
+    return _together(await asyncio.gather(*map(_search, groups.values())))
 
 
 async def _search(members: Sequence[tuple[PoolRun, Job]]) -> dict[UUID, Task | None]:
@@ -122,6 +127,11 @@ async def _search(members: Sequence[tuple[PoolRun, Job]]) -> dict[UUID, Task | N
     except Fault as fault:
         logger.debug("Could not look for tasks of family %r: %s", job.family, fault)
     return found
+
+
+def _together(parts: Iterable[Mapping[UUID, Task | None]]) -> dict[UUID, Task | None]:
+    """What was found by looks at the same time: those that fail do not keep others waiting."""
+    return {run: task for part in parts for run, task in part.items()}
 
 
 def _task_of(run: PoolRun, tasks: Sequence[Task]) -> Task | None:
