@@ -269,15 +269,23 @@ class Stage:
         One after the other, the last started first: an agent waits for the ends of its tasks, of
         which it asks the servers.
         """
-        for process in reversed(self._processes):
-            _signal_group(process, signal.SIGTERM)
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                _signal_group(process, signal.SIGKILL)
-                process.wait()
-        self._processes.clear()
-        shutil.rmtree(self.home, ignore_errors=True)
+        try:
+            for process in reversed(self._processes):
+                _signal_group(process, signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_END_SECONDS)
+                _kill(process)
+        finally:  # somebody may press Ctrl-C once more
+            for process in self._processes:
+                _kill(process)
+            self._processes.clear()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
 
 
 def _inherited() -> dict[str, str]:
