@@ -275,7 +275,7 @@ class Stage:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_END_SECONDS)
                 _kill(process)
-        finally:  # somebody may press Ctrl-C once more
+        finally:  # somebody may press Ctrl-C again
             for process in self._processes:
                 _kill(process)
             self._processes.clear()
