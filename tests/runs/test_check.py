@@ -361,6 +361,16 @@ def test_a_definition_of_another_container_only():
     [
         ({"launch_type": "EC2", "assign_public_ip": "ENABLED"}, None, "get a public IP on Fargate"),
         ({"launch_type": "EXTERNAL", "assign_public_ip": "ENABLED"}, None, "on Fargate only"),
+        (
+            {
+                "assign_public_ip": "ENABLED",
+                "task_customizations": [
+                    {"op": "add", "path": "/launchType", "value": "MANAGED_INSTANCES"}
+                ],
+            },
+            None,
+            "on Fargate only",
+        ),
         ({"launch_type": None, "assign_public_ip": "ENABLED"}, [], "on Fargate only"),
         (
             {"launch_type": "EC2", "network_configuration": {"assignPublicIp": "ENABLED"}},
