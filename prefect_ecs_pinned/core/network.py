@@ -14,9 +14,9 @@ from prefect_ecs_pinned.errors import ConfigurationError
 
 _WHAT = "cannot launch"
 
-#: Launch types whose tasks get no public IP (Amazon ECS developer guide, "Task networking for
-#: tasks on Amazon EC2", and "Allocate a network interface for tasks on Amazon ECS Managed
-#: Instances"). What a capacity provider has is left to ECS.
+#: Launch types whose tasks get no public IP. What a capacity provider has is left to ECS. Source:
+#: Amazon ECS developer guide, "Task networking for tasks on Amazon EC2", and "Allocate a network
+#: interface for tasks on Amazon ECS Managed Instances".
 _WITHOUT_PUBLIC_IP = ("EC2", "EXTERNAL", "MANAGED_INSTANCES")
 
 
