@@ -44,6 +44,7 @@ def ecs(_ecs):
     _ecs.reset()
     yield _ecs
     _ecs.change(**QUIET)
+    _ecs.faults()
     control_plane.forget_all()
 
 
