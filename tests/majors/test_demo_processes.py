@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from prefect_ecs_pinned.operations.demo import stage as stage_module
 from prefect_ecs_pinned.operations.demo.stage import Stage
 
 #: Writes a line when it has started, and ends on SIGTERM if its argument says so.
@@ -44,6 +43,18 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
+def impatient(monkeypatch, process: subprocess.Popen[bytes], why: BaseException) -> None:
+    """Have a wait for a process end early, unless it is for as long as it takes."""
+    wait = process.wait
+
+    def short(timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise why
+        return wait()
+
+    monkeypatch.setattr(process, "wait", short)
+
+
 def ended(stage: Stage, processes: list[subprocess.Popen[bytes]]) -> bool:
     return all(each.poll() is not None for each in processes) and not stage.home.exists()
 
@@ -59,8 +70,8 @@ def test_a_server_is_there_until_the_agent_has_ended(stage: Stage, monkeypatch):
 
 
 def test_one_that_does_not_end_is_killed(stage: Stage, monkeypatch):
-    monkeypatch.setattr(stage_module, "_END_SECONDS", 0.2)
     processes = [start(stage, "server", "obeys"), start(stage, "agent", "ignores")]
+    impatient(monkeypatch, processes[1], subprocess.TimeoutExpired("agent", 10))
     stage.close()
     assert ended(stage, processes)
     assert [each.returncode for each in processes] == [0, -9]
@@ -68,18 +79,7 @@ def test_one_that_does_not_end_is_killed(stage: Stage, monkeypatch):
 
 def test_ctrl_c_while_they_end_leaves_none(stage: Stage, monkeypatch):
     processes = [start(stage, "server", "ignores"), start(stage, "agent", "ignores")]
-
-    def interrupted(_timeout: float) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(processes[1], "wait", interrupted)
-    kill = stage_module._kill
-
-    def killed(process: subprocess.Popen[bytes]) -> None:
-        monkeypatch.undo()
-        kill(process)
-
-    monkeypatch.setattr(stage_module, "_kill", killed)
+    impatient(monkeypatch, processes[1], KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         stage.close()
     assert ended(stage, processes)
