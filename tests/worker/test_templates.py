@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from prefect.utilities.dockerutils import get_prefect_image_name
+from prefect.utilities.schema_tools import is_valid_schema, validate
 from prefect_aws.workers.ecs_worker import ECSWorker
 
 from prefect_ecs_pinned.aws.pinning.registrable import make
@@ -21,7 +22,7 @@ from prefect_ecs_pinned.runs.revision import definition_spec
 from prefect_ecs_pinned.worker import PinnedECSWorker
 from prefect_ecs_pinned.worker.configuration import PinnedECSJobConfiguration
 from prefect_ecs_pinned.worker.spec import _default_image, named_revision, run_spec
-from prefect_ecs_pinned.worker.variable_texts import SHOWN
+from prefect_ecs_pinned.worker.variable_texts import EXAMPLES, SHOWN
 from prefect_ecs_pinned.worker.variables import PinnedECSVariables
 from tests.worker.jobs import POOL, edited, flow_run, job
 
@@ -249,6 +250,18 @@ def test_variables_are_shown_in_an_order_and_with_a_description():
     template = PinnedECSWorker.get_default_base_job_template()
     used = re.findall(r"{{ *(\w+) *}}", json.dumps(template["job_configuration"]))
     assert set(used) == set(properties)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_the_example_of_a_variable_is_accepted(name):
+    """By the schema that Prefect's server checks values with, and in a run's request."""
+    template = PinnedECSWorker.get_default_base_job_template()
+    schema = template["variables"]
+    is_valid_schema(schema)
+    [example] = schema["properties"][name]["examples"]
+    validate({name: example}, schema, raise_on_error=True, ignore_required=True)
+    needed = {"execution_role_arn": ROLE, "configure_cloudwatch_logs": True}
+    await accepted(template, **needed, **{name: example})
 
 
 async def test_old_templates_without_start_timeout_get_ours():
