@@ -42,8 +42,8 @@ GONE_SECONDS = 5.0
 #: Seconds for which flow runs are not read until that is said.
 UNREAD_SECONDS = 180.0
 
-#: Is given the type of a flow run's state, such as ``PENDING``, empty when it does not have one;
-#: None when there is no such flow run.
+#: Is given the type of a flow run's state, such as ``CANCELLED``, empty when it does not have one,
+#: or goes on and no more was asked; None when there is no such flow run.
 Listener = Callable[[str | None], object]
 
 #: What becomes of runs that cannot be read, where nobody asks before a launch.
@@ -56,7 +56,10 @@ class StatesApi(Protocol):
     """What is asked of Prefect's API. Whatever is raised means that it is not known."""
 
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
-        """Flow run -> type of its state, empty without one; those that it does not name lack."""
+        """Flow run -> type of its state; those that it does not name lack.
+
+        Empty without a state, or for one that goes on, if that is all that was asked.
+        """
 
     async def state(self, flow_run_id: str, /) -> str | None:
         """Type of the state of one flow run, empty without one; None when the answer is 404."""

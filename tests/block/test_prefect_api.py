@@ -31,6 +31,7 @@ from prefect_ecs_pinned.block.flow_runs import on_state, report_crash
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from prefect_ecs_pinned.faces import following
+from prefect_ecs_pinned.faces.states import all_go_on
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED
 from tests.answering import answering
 from tests.block.conftest import Status, World, until
@@ -257,6 +258,39 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     ends[0]()
 
 
+async def test_of_runs_that_go_on_none_is_read(monkeypatch):
+    """They are counted: one call, and the server makes nothing of 200 flow runs."""
+    wanted = await flow_runs(3, Pending())
+    wanted += await flow_runs(1, Running())
+    asked: list[str] = []
+    async with PrefectApi.here().client() as client:
+        post = client._client.post
+
+        async def noted(path, **about):
+            asked.append(path)
+            return await post(path, **about)
+
+        monkeypatch.setattr(client._client, "post", noted)
+        states = await PrefectApi.here().states([str(id_) for id_ in wanted])
+        assert (states, asked) == (dict.fromkeys(map(str, wanted), ""), ["/flow_runs/count"])
+        await client.set_flow_run_state(wanted[1], Cancelling(), force=True)
+        asked.clear()
+        states = await PrefectApi.here().states([str(id_) for id_ in wanted])
+    assert states[str(wanted[1])] == "CANCELLING"
+    assert sorted(states.values()) == ["CANCELLING", "PENDING", "PENDING", "RUNNING"]
+    assert asked == ["/flow_runs/count", "/flow_runs/filter"]
+
+
+@pytest.mark.parametrize("type_", StateType)
+async def test_a_run_goes_on_in_each_state_that_is_not_unwanted(type_):
+    """Of all types that Prefect has; a deleted one goes on nowhere."""
+    (id_,) = await flow_runs(1, State(type=type_))
+    async with get_client() as client:
+        assert await all_go_on(client, [str(id_)]) is (type_.value not in UNWANTED)
+        await client.delete_flow_run(id_)
+        assert not await all_go_on(client, [str(id_)])
+
+
 @pytest.fixture
 def odd_server():
     """Has Prefect's API answer everything with (status, body)."""
@@ -319,6 +353,18 @@ async def test_what_can_not_be_read_is_raised(odd_server, status, body):
     odd_server(status, body)
     with pytest.raises(Exception, match=r"."):
         await PrefectApi.here().states([KNOWN])
+
+
+@pytest.mark.parametrize(
+    "body", [b"true", b'"2"', b"2.0", b"[2]", b"-2", b"1", b"3", b"0", b"null", b"", b"<html>"]
+)
+async def test_what_is_no_count_of_all_proves_nothing(odd_server, body):
+    """Another number, or no whole number."""
+    odd_server(200, body)
+    async with get_client() as client:
+        assert not await all_go_on(client, [KNOWN, OTHER])
+        odd_server(200, b"2")
+        assert await all_go_on(client, [KNOWN, OTHER])
 
 
 async def test_one_flow_run_is_read(odd_server):
