@@ -29,7 +29,7 @@ from prefect.settings import (
 
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
 from prefect_ecs_pinned.faces.following import Following
-from prefect_ecs_pinned.faces.states import all_go_on, read_states
+from prefect_ecs_pinned.faces.states import all_continue, read_states
 
 #: Log lines in a call; together they stay far below PREFECT_LOGGING_TO_API_BATCH_SIZE, 4 MB.
 _MOST_LINES = 200
@@ -122,9 +122,9 @@ class PrefectApi:
         return self._uses > 0 or time.monotonic() - self._used_at < _KEPT_SECONDS
 
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
-        """As of `StatesApi`; read only when a count does not show that all go on."""
+        """As of `StatesApi`; read only when a count does not show that all continue."""
         async with self.client() as client:
-            if await all_go_on(client, ids):
+            if await all_continue(client, ids):
                 return dict.fromkeys(ids, "")
             return await read_states(client, ids)
 

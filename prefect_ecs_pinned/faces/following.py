@@ -42,8 +42,8 @@ GONE_SECONDS = 5.0
 #: Seconds for which flow runs are not read until that is said.
 UNREAD_SECONDS = 180.0
 
-#: Is given the type of a flow run's state, such as ``CANCELLED``, empty when it does not have one,
-#: or goes on and no more was asked; None when there is no such flow run.
+#: Is given the type of a flow run's state, such as ``CANCELLED``; None when there is no such flow
+#: run. The type is empty without a state. It may be empty for a flow run that continues, too.
 Listener = Callable[[str | None], object]
 
 #: What becomes of runs that cannot be read, where nobody asks before a launch.
@@ -58,7 +58,7 @@ class StatesApi(Protocol):
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
         """Flow run -> type of its state; those that it does not name lack.
 
-        Empty without a state, or for one that goes on, if that is all that was asked.
+        Empty without a state, or for one that continues, if that is all that was asked.
         """
 
     async def state(self, flow_run_id: str, /) -> str | None:

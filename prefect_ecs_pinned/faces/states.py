@@ -1,4 +1,4 @@
-"""The states of many flow runs, a page of them a call; or that all of them go on, by a count."""
+"""The states of many flow runs, a page of them a call; or that all of them continue, by a count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect_ecs_pinned.faces.pages import for_all
 
 #: Types of the states from which a flow run may still run, or runs. Any other is an end, or its
 #: beginning (`runs.host.UNWANTED`).
-_GOING_ON = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED")
+_CONTINUING = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED")
 
 
 class Seen(NamedTuple):
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     id: str
 
 
-async def all_go_on(client: PrefectClient, ids: Sequence[str]) -> bool:
+async def all_continue(client: PrefectClient, ids: Sequence[str]) -> bool:
     """Whether all of these flow runs exist, and none has ended or is to end.
 
     A count of 200 takes a server 6 ms of CPU, their states take it 82 ms (prefect 2.20, SQLite,
@@ -42,7 +42,7 @@ async def all_go_on(client: PrefectClient, ids: Sequence[str]) -> bool:
     Raises:
         Exception: There was no answer, or the server is busy.
     """
-    types = {"type": {"any_": list(_GOING_ON)}}
+    types = {"type": {"any_": list(_CONTINUING)}}
     body = {"flow_runs": {"id": {"any_": list(ids)}, "state": types}}
     try:
         response = await client._client.post("/flow_runs/count", json=body)

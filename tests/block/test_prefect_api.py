@@ -31,7 +31,7 @@ from prefect_ecs_pinned.block.flow_runs import on_state, report_crash
 from prefect_ecs_pinned.block.logs import page_logger
 from prefect_ecs_pinned.block.prefect_api import PrefectApi
 from prefect_ecs_pinned.faces import following
-from prefect_ecs_pinned.faces.states import all_go_on
+from prefect_ecs_pinned.faces.states import all_continue
 from prefect_ecs_pinned.runs.host import CANCELLED, UNWANTED
 from tests.answering import answering
 from tests.block.conftest import Status, World, until
@@ -258,7 +258,7 @@ async def test_runs_that_are_not_wanted_any_more(monkeypatch):
     ends[0]()
 
 
-async def test_of_runs_that_go_on_none_is_read(monkeypatch):
+async def test_of_runs_that_continue_none_is_read(monkeypatch):
     """They are counted: one call, and the server makes nothing of 200 flow runs."""
     wanted = await flow_runs(3, Pending())
     wanted += await flow_runs(1, Running())
@@ -282,13 +282,13 @@ async def test_of_runs_that_go_on_none_is_read(monkeypatch):
 
 
 @pytest.mark.parametrize("type_", StateType)
-async def test_a_run_goes_on_in_each_state_that_is_not_unwanted(type_):
-    """Of all types that Prefect has; a deleted one goes on nowhere."""
+async def test_a_run_continues_in_each_state_that_is_not_unwanted(type_):
+    """Of all types that Prefect has; a deleted one continues nowhere."""
     (id_,) = await flow_runs(1, State(type=type_))
     async with get_client() as client:
-        assert await all_go_on(client, [str(id_)]) is (type_.value not in UNWANTED)
+        assert await all_continue(client, [str(id_)]) is (type_.value not in UNWANTED)
         await client.delete_flow_run(id_)
-        assert not await all_go_on(client, [str(id_)])
+        assert not await all_continue(client, [str(id_)])
 
 
 @pytest.fixture
@@ -362,9 +362,9 @@ async def test_what_is_no_count_of_all_proves_nothing(odd_server, body):
     """Another number, or no whole number."""
     odd_server(200, body)
     async with get_client() as client:
-        assert not await all_go_on(client, [KNOWN, OTHER])
+        assert not await all_continue(client, [KNOWN, OTHER])
         odd_server(200, b"2")
-        assert await all_go_on(client, [KNOWN, OTHER])
+        assert await all_continue(client, [KNOWN, OTHER])
 
 
 async def test_one_flow_run_is_read(odd_server):
