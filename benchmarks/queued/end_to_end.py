@@ -34,6 +34,12 @@ POLL_SECONDS = 5
 _LOOK_SECONDS = 0.25
 _STALLED_SECONDS = 600.0
 
+#: Seconds without a launch after which the server is asked how many can't be launched any more.
+_QUIET_SECONDS = 30.0
+
+#: Types of the states of those.
+_LOST = ("CRASHED", "FAILED", "CANCELLED")
+
 #: Seconds after the last launch in which Prefect stores identifiers.
 _SETTLED_SECONDS = 60.0
 
@@ -175,14 +181,20 @@ def _count(stage: Scene, what: str) -> int:
 
 
 def _until_launched(stage: Scene, what: str, runs: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when all are launched, or none has been for minutes."""
-    last, since = 0, time.monotonic()
-    while last < runs and time.monotonic() - since < _STALLED_SECONDS:
+    """Return when all are launched or lost, or none has been launched for minutes."""
+    last, lost, since = 0, 0, time.monotonic()
+    ask_at = since + _QUIET_SECONDS
+    while last + lost < runs and time.monotonic() - since < _STALLED_SECONDS:
         if process.poll() is not None:
             raise RuntimeError((stage.home / "subject.log").read_text()[-4000:])
         time.sleep(_LOOK_SECONDS)
         if (now := _count(stage, what)) > last:
             last, since = now, time.monotonic()
+            ask_at = since + _QUIET_SECONDS
+        elif time.monotonic() > ask_at:
+            found = states(stage.server.flow_runs())
+            lost = sum(found.get(state, 0) for state in _LOST)
+            ask_at = time.monotonic() + _QUIET_SECONDS
 
 
 def _settled(server: Server) -> list[dict[str, Any]]:

@@ -110,6 +110,23 @@ def test_a_measurement_in_which_nothing_is_launched_any_more_ends(monkeypatch):
     _until_launched(stage([]), "pinned", 1000, process(None))
 
 
+@pytest.mark.timeout(20)  # it would end after ten minutes
+def test_a_measurement_ends_when_the_rest_is_lost(monkeypatch):
+    """The server says so. Runs that are Pending may still be launched."""
+    monkeypatch.setattr(end_to_end, "_QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(end_to_end, "_LOOK_SECONDS", 0.01)
+    answers = iter([["PENDING", "CRASHED"], ["FAILED", "CRASHED"]])
+    asked: list[list[str]] = []
+
+    def flow_runs() -> list[dict[str, Any]]:
+        asked.append(next(answers))
+        return [{"state": {"type": type_}} for type_ in asked[-1]]
+
+    here: Any = SimpleNamespace(**vars(stage([])), server=SimpleNamespace(flow_runs=flow_runs))
+    _until_launched(here, "pinned", 2, process(None))
+    assert len(asked) == 2
+
+
 def test_a_process_that_ends_by_itself_fails_the_measurement(tmp_path):
     (tmp_path / "subject.log").write_text("no such pool")
     here: Any = SimpleNamespace(**vars(stage([])), home=tmp_path)
