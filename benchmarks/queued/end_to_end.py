@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from benchmarks.queued.databases import DATABASES
 from benchmarks.queued.observed import Observed, busy_seconds, cpu_of
 from benchmarks.queued.server import Server, states
 from benchmarks.serving import World
+from prefect_ecs_pinned import connections
 
 _ROOT = Path(__file__).parents[2]
 
@@ -52,11 +53,13 @@ class Face:
         scripts: Where the commands of its version of Prefect are.
         command: What starts it.
         settings: Its settings, beside those of the server.
+        advised: Those that this package advises to have; Prefect alone is measured without them.
     """
 
     scripts: Path
     command: Sequence[str]
     settings: dict[str, str]
+    advised: dict[str, str] = field(default_factory=dict)
 
 
 FACES = {
@@ -64,6 +67,7 @@ FACES = {
         Path(sys.executable).parent,
         ["agent", "start", "-p", "default-agent-pool", "-q", "bench"],
         {"PREFECT_AGENT_QUERY_INTERVAL": str(POLL_SECONDS)},
+        {connections.SETTING: connections.ENTRY_POINT},
     ),
     "worker": Face(
         _ROOT / ".venv3" / "bin",
@@ -130,12 +134,13 @@ def end_to_end(kind: str, database: str, what: str = "pinned", runs: int = 1000)
         costing = (server.pid, world.pid, stage.database_pid)
         locked = server.locked()
         before, busy = [cpu_of(pid) for pid in costing], busy_seconds()
+        settings = {**face.settings, **(face.advised if what == "pinned" else {})}
         log = stage.home / "subject.log"
         with log.open("wb") as output:
             began = time.monotonic()
             process = subprocess.Popen(
                 [str(face.scripts / "prefect"), *face.command],
-                **{"env": {**stage.environment, **face.settings}, "start_new_session": True},
+                **{"env": {**stage.environment, **settings}, "start_new_session": True},
                 **{"stdout": output, "stderr": output, "cwd": stage.home},
             )  # type: ignore[call-overload]
         observed = Observed(process.pid)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from prefect.settings import Settings, get_current_settings
 from prefect_aws.ecs import ECSTask
 
+from prefect_ecs_pinned.connections import passed_on
 from prefect_ecs_pinned.runs.spec import ASKED, RunSpec
 
 #: Family of a block that has no name.
@@ -46,5 +47,6 @@ def _inherited(block: ECSTask) -> Mapping[str, str]:
     global _last_inherited
     settings, last = get_current_settings(), _last_inherited
     if last is None or last[0] is not settings or last[1] is not type(block):
-        _last_inherited = last = (settings, type(block), block._base_environment())
+        variables = passed_on(block._base_environment())
+        _last_inherited = last = (settings, type(block), variables)
     return last[2]

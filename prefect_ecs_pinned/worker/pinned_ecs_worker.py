@@ -10,14 +10,17 @@ import copy
 from typing import Any
 
 import anyio.abc
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.settings import PREFECT_API_URL
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 from prefect_aws import AwsCredentials
 
 from prefect_ecs_pinned.aws import control_plane
 from prefect_ecs_pinned.aws.control_plane import ControlPlane
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.connections import LIMITS
 from prefect_ecs_pinned.core.arn import TaskIdentifier, region_of
 from prefect_ecs_pinned.errors import DOCS, ClusterNotFound, PinnedECSError, TaskNotFound
 from prefect_ecs_pinned.faces import events
@@ -86,8 +89,16 @@ class PinnedECSWorker(
         await super().start(*args, **kwargs)
 
     async def setup(self) -> None:
-        """Begin to follow tasks, with the client that the parent makes."""
+        """Begin to follow tasks, with a client that keeps its connections.
+
+        It is released after the runs that the parent has begun: their group is entered later.
+        """
+        client = None
+        if PREFECT_API_URL.value():  # otherwise the parent refuses to start
+            kept = get_client(httpx_settings={"limits": LIMITS})
+            client = await self._exit_stack.enter_async_context(kept)
         await super().setup()
+        self._client = client or self._client
         prepare_client(self.client, LoopClock())
         self._services = Services(self.client, self._work_pool_name, self.name, self._job_of)
         self._services.begin()
