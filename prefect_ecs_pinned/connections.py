@@ -6,7 +6,7 @@ use (httpcore 1.0.9, encode/httpcore pull request 1000). So while many runs call
 makes a connection of its own. That costs the client and the server more than some of the calls.
 
 The worker of this package makes its client with `LIMITS`. An agent makes its own client before it
-knows any block, so it has to be told, by a setting of Prefect 2 (see `keep`).
+loads a block. So there it needs a setting of Prefect 2 (see `keep`).
 """
 
 from __future__ import annotations

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import traceback
 
+import anyio
 import pytest
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
+from prefect_ecs_pinned.connections import LIMITS
 from prefect_ecs_pinned.local.faults import Fault
 from prefect_ecs_pinned.runs.watch import CANCELLED_REASON
-from prefect_ecs_pinned.worker import flow_runs, live_tasks
+from prefect_ecs_pinned.worker import flow_runs, live_tasks, pinned_ecs_worker
 from tests.worker.world import World, live, submit, true
 
 NEVER = 1000.0
@@ -46,6 +50,30 @@ async def test_a_run_is_launched(world: World):
         assert run.state.name == "Submitting"
         await true(lambda: len(live(worker)) == 1)
     assert world.live_tasks() == 1  # a worker that stops lets its tasks run on
+
+
+async def test_its_client_keeps_connections_and_outlives_its_runs(world: World, monkeypatch):
+    """It is the one that everything of the worker uses, made before the parent's."""
+    asked, called = [], []
+
+    def noted(**settings: object) -> PrefectClient:
+        asked.append(settings)
+        return get_client(**settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pinned_ecs_worker, "get_client", noted)
+    async with world.worker() as worker:
+        client = worker.client
+
+        async def late() -> None:
+            await anyio.sleep(0.1)  # the worker ends meanwhile, and waits for its runs
+            called.append(await client.hello())
+
+        assert worker._runs_task_group is not None
+        worker._runs_task_group.start_soon(late)
+    assert asked == [{"httpx_settings": {"limits": LIMITS}}]
+    assert [answer.status_code for answer in called] == [200]
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.hello()
 
 
 @pytest.mark.functional

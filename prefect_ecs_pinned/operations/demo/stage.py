@@ -20,13 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from prefect_ecs_pinned import majors
+from prefect_ecs_pinned import connections, majors
 from prefect_ecs_pinned.errors import PinnedECSError
 
 #: Agent and server settings that make 100 runs quick to pick up on a small machine.
 AGENT_SETTINGS: Mapping[str, str] = {
     # Seconds between looks at the work pool; 15 by default.
     "PREFECT_AGENT_QUERY_INTERVAL": "2",
+    connections.SETTING: connections.ENTRY_POINT,
     # `python -m prefect.engine` in the task: one interpreter instead of the two of
     # `prefect flow-run execute`.
     "PREFECT_EXPERIMENTAL_ENABLE_ENHANCED_CANCELLATION": "false",
