@@ -97,7 +97,7 @@ async def prefect_api(scope: dict[str, Any], receive: Any, send: Any) -> None:
         body += message.get("body", b"")
         more = message.get("more_body", False)
     status, answer = 404, b"{}"
-    if "/flow_runs/" in scope["path"]:
+    if scope["path"].endswith(("/flow_runs/filter", "/flow_runs/count")):
         ids = (orjson.loads(body)["flow_runs"].get("id") or {}).get("any_") or []
         is_count = scope["path"].endswith("/count")
         status, answer = 200, orjson.dumps(len(ids) if is_count else [_running(id_) for id_ in ids])

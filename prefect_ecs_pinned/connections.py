@@ -56,9 +56,15 @@ def passed_on(variables: Mapping[str, str]) -> Mapping[str, str]:
     Args:
         variables: Name of an environment variable -> its value.
     """
-    named = [each.strip() for each in variables.get(SETTING, "").split(",")]
-    if ENTRY_POINT not in named:
+    named = variables.get(SETTING, "").split(",")
+    others = [each.strip() for each in named if not _is_ours(each)]
+    if len(others) == len(named):
         return variables
-    others = ",".join(each for each in named if each and each != ENTRY_POINT)
+    left = ",".join(each for each in others if each)
     rest = {name: value for name, value in variables.items() if name != SETTING}
-    return {**rest, SETTING: others} if others else rest
+    return {**rest, SETTING: left} if left else rest
+
+
+def _is_ours(entry_point: str) -> bool:
+    """With spaces and extras, as Python's entry points may have them."""
+    return "".join(entry_point.split()).partition("[")[0] == ENTRY_POINT

@@ -57,6 +57,8 @@ async def test_no_call_waits_for_a_new_connection():
         (f"{ENTRY_POINT},{ENTRY_POINT}", None),
         (f"mine:call, {ENTRY_POINT}", "mine:call"),
         (f"a,{ENTRY_POINT},b:c", "a,b:c"),
+        ("prefect_ecs_pinned.connections: keep", None),
+        ("prefect_ecs_pinned.connections : keep [local]", None),
         ("mine:call,", "mine:call,"),
         (f"{ENTRY_POINT}er", f"{ENTRY_POINT}er"),
         ("", ""),

@@ -197,9 +197,14 @@ def _until_launched(stage: Scene, what: str, runs: int, process: subprocess.Pope
             last, since = now, time.monotonic()
             ask_at = since + _QUIET_SECONDS
         elif time.monotonic() > ask_at:
-            found = states(stage.server.flow_runs())
-            lost = sum(found.get(state, 0) for state in _LOST)
+            lost = sum(_is_lost(run) for run in stage.server.flow_runs())
             ask_at = time.monotonic() + _QUIET_SECONDS
+
+
+def _is_lost(flow_run: dict[str, Any]) -> bool:
+    """Whether it has ended, and was never launched: it has no identifier."""
+    ended = (flow_run.get("state") or {}).get("type") in _LOST
+    return ended and not flow_run.get("infrastructure_pid")
 
 
 def _settled(server: Server) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from prefect.settings import (
 )
 
 from prefect_ecs_pinned.aws.loop.control_loop import LoopClock
+from prefect_ecs_pinned.connections import LIMITS
 from prefect_ecs_pinned.faces.following import Following
 from prefect_ecs_pinned.faces.states import all_continue, read_states
 
@@ -44,6 +45,10 @@ _LAST_LINES_SECONDS = 5.0
 _here = threading.local()
 
 logger = get_logger(__name__)
+
+
+def _new_client() -> PrefectClient:
+    return get_client(httpx_settings={"limits": LIMITS})
 
 
 class PrefectApi:
@@ -100,7 +105,7 @@ class PrefectApi:
     async def _keep(self, ready: asyncio.Future[PrefectClient]) -> None:
         """Hold a client open: who enters it has to leave it, in the same task."""
         try:
-            async with get_client() as client:
+            async with _new_client() as client:
                 ready.set_result(client)
                 while self._is_used():  # noqa: ASYNC110 - time itself is waited for
                     await asyncio.sleep(_KEPT_SECONDS)
@@ -122,11 +127,14 @@ class PrefectApi:
         return self._uses > 0 or time.monotonic() - self._used_at < _KEPT_SECONDS
 
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
-        """As of `StatesApi`; read only when a count does not show that all continue."""
+        """As of `StatesApi`."""
         async with self.client() as client:
-            if await all_continue(client, ids):
-                return dict.fromkeys(ids, "")
             return await read_states(client, ids)
+
+    async def all_continue(self, ids: Sequence[str], /) -> bool:
+        """As of `StatesApi`."""
+        async with self.client() as client:
+            return await all_continue(client, ids)
 
     async def state(self, flow_run_id: str, /) -> str | None:
         """As of `StatesApi`."""
@@ -164,7 +172,7 @@ class PrefectApi:
     async def _send_last(self) -> None:
         if self._lines:
             try:
-                async with get_client() as client:
+                async with _new_client() as client:
                     await self._send(client)
             except Exception as exception:  # noqa: BLE001 - raised: not known
                 self._lost(len(self._lines), exception)

@@ -56,10 +56,10 @@ class StatesApi(Protocol):
     """What is asked of Prefect's API. Whatever is raised means that it is not known."""
 
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
-        """Flow run -> type of its state; those that it does not name lack.
+        """Flow run -> type of its state, empty without one; those that it does not name lack."""
 
-        Empty without a state, or for one that continues, if that is all that was asked.
-        """
+    async def all_continue(self, ids: Sequence[str], /) -> bool:
+        """Whether all exist and none has ended or is to end, as far as a count shows that."""
 
     async def state(self, flow_run_id: str, /) -> str | None:
         """Type of the state of one flow run, empty without one; None when the answer is 404."""
@@ -142,7 +142,10 @@ class Following:
 
     async def _look(self, ids: Sequence[str]) -> None:
         try:
-            states = await self._states(ids)
+            if await self._all_continue(ids):
+                states = dict.fromkeys(ids, "")
+            else:
+                states = await self._states(ids)
             for flow_run_id, state in states.items():
                 self._seen(flow_run_id, state)
             missing = [id_ for id_ in ids if id_ not in states]
@@ -152,6 +155,16 @@ class Following:
             self._unread(len(ids), exception)
         finally:
             self._looked_at(ids)
+
+    async def _all_continue(self, ids: Sequence[str]) -> bool:
+        """One short try: what it does not show is read, in a time of its own."""
+        try:
+            async with self._slots:
+                seconds, _ = _TRIES[0]
+                return await within(self._clock, seconds, self._api.all_continue(ids))
+        except Exception as exception:  # noqa: BLE001 - unknown is not final: they are read
+            logger.debug("Could not count %d flow runs: %s", len(ids), reason_of(exception))
+            return False
 
     async def _states(self, ids: Sequence[str]) -> dict[str, str]:
         """States of flow runs. Those that lack are asked for again as long as some turn up."""

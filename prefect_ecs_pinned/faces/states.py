@@ -9,7 +9,6 @@ import httpx
 import orjson
 from prefect.client.orchestration import PrefectClient
 
-from prefect_ecs_pinned.faces.asking import may_pass
 from prefect_ecs_pinned.faces.pages import for_all
 
 #: Types of the states from which a flow run may still run, or runs. Any other is an end, or its
@@ -40,16 +39,14 @@ async def all_continue(client: PrefectClient, ids: Sequence[str]) -> bool:
         ids: UUIDs, each once.
 
     Raises:
-        Exception: There was no answer, or the server is busy.
+        Exception: There was no answer.
     """
     types = {"type": {"any_": list(_CONTINUING)}}
     body = {"flow_runs": {"id": {"any_": list(ids)}, "state": types}}
     try:
         response = await client._client.post("/flow_runs/count", json=body)
         counted = orjson.loads(response.content)
-    except (httpx.HTTPStatusError, ValueError) as error:
-        if may_pass(error):
-            raise
+    except (httpx.HTTPStatusError, ValueError):
         return False
     return type(counted) is int and counted == len(ids)
 

@@ -72,6 +72,10 @@ class FlowRuns:
         self.claims.seen(seen, asked_at)
         return {flow_run_id: state.type for flow_run_id, state in seen.items()}
 
+    async def all_continue(self, ids: Sequence[str], /) -> bool:
+        """No: those who have claims need to be shown each state."""
+        return False
+
     async def state(self, flow_run_id: str, /) -> str | None:
         """See `following.StatesApi`."""
         try:

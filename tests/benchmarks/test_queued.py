@@ -120,7 +120,8 @@ def test_a_measurement_ends_when_the_rest_is_lost(monkeypatch):
 
     def flow_runs() -> list[dict[str, Any]]:
         asked.append(next(answers))
-        return [{"state": {"type": type_}} for type_ in asked[-1]]
+        launched = {"state": {"type": "CRASHED"}, "infrastructure_pid": "default::arn"}
+        return [launched, *({"state": {"type": type_}} for type_ in asked[-1])]
 
     here: Any = SimpleNamespace(**vars(stage([])), server=SimpleNamespace(flow_runs=flow_runs))
     _until_launched(here, "pinned", 2, process(None))

@@ -35,6 +35,13 @@ class Prefect:
         self.odd_states: Callable[[int], Mapping[str, str] | None] = lambda _: None
         self.odd_state: Callable[[int], str | None] = lambda _: None
         self.seconds = 0.0
+        self.counts = 0
+        self.counted: Callable[[Sequence[str]], bool] = lambda _: False
+
+    async def all_continue(self, ids: Sequence[str], /) -> bool:
+        self.counts += 1
+        await self.clock.wait(self.seconds)
+        return self.counted(ids)
 
     async def states(self, ids: Sequence[str], /) -> Mapping[str, str]:
         self.batches.append(len(ids))
@@ -224,6 +231,36 @@ async def test_a_call_that_hangs_holds_up_only_its_own_runs(world: World):
     assert world.states(ids[0]) == ["PENDING"]
     await world.pass_time(100.0)
     assert len(world.states(ids[0])) > 9
+
+
+async def test_runs_that_all_continue_are_not_read(world: World):
+    """And from the first that does not, its page is: it is noticed as soon as otherwise."""
+    ids = ids_of(300)
+    world.follow(*ids)
+    world.prefect.counted = lambda asked: all(world.prefect.now[id_] == "PENDING" for id_ in asked)
+    await world.pass_time(25.0)
+    assert (world.prefect.counts, world.prefect.batches) == (4, [])
+    assert world.states(ids[0]) == [""] * 2
+    world.prefect.now[ids[7]] = "CANCELLING"
+    await world.pass_time(10.0)
+    assert world.prefect.batches == [200]
+    assert world.states(ids[7])[-1] == "CANCELLING"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 9.0, 16.0, 24.0])
+async def test_a_count_takes_no_time_from_the_reading(world: World, seconds: float):
+    """It fails, or shows nothing, or is too slow; a run that is cancelled is noticed."""
+
+    def failed(asked: Sequence[str]) -> bool:
+        if world.prefect.counts % 2:
+            raise ConnectionError("502")
+        return False
+
+    world.follow(ID)
+    world.prefect.counted, world.prefect.seconds = failed, seconds
+    world.prefect.now[ID] = "CANCELLING"
+    await world.pass_time(10.0 + 10.0 + 11.0 + 24.0 + 0.5)
+    assert "CANCELLING" in world.states()
 
 
 async def test_slow_answers_are_answers(world: World):
