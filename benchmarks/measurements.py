@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.queued.end_to_end import end_to_end
+from benchmarks.queued.end_to_end import FACES, end_to_end
 from benchmarks.serving import World
 
 #: The interpreter that has Prefect 3.
@@ -292,6 +292,8 @@ _ALL = (
 def _queued(kind: str, database: str, what: str) -> Measurement:
     called = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[database]
     measured, does = (kind, "") if what == "pinned" else (f"{kind}-floor", " that launches nothing")
+    if what == "pinned" and FACES[kind].advised:
+        does = " with the advised settings"
     return Measurement(
         f"e2e-{measured}-{database}",
         f"a real {kind}{does}, a real server on {called}: 1,000 queued runs",

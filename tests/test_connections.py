@@ -72,6 +72,21 @@ def test_a_flow_runs_container_does_not_get_it(setting: str, left: str | None):
     assert variables[SETTING] == setting
 
 
+@pytest.mark.skipif(not IS_PREFECT_2, reason="Prefect 3 has no such setting")
+def test_a_blocks_runs_get_what_is_passed_on():
+    """Prefect gives them all settings of the agent."""
+    from prefect.settings import PREFECT_EXTRA_ENTRYPOINTS, temporary_settings
+
+    from prefect_ecs_pinned.block import PinnedECSTask
+    from prefect_ecs_pinned.block.spec import run_spec
+
+    block = PinnedECSTask(image="registry.example.com/flows:1")
+    with temporary_settings({PREFECT_EXTRA_ENTRYPOINTS: f"mine:call,{ENTRY_POINT}"}):
+        assert run_spec(block).inherited_env[SETTING] == "mine:call"
+    with temporary_settings({PREFECT_EXTRA_ENTRYPOINTS: ENTRY_POINT}):
+        assert SETTING not in run_spec(block).inherited_env
+
+
 def test_without_the_setting_nothing_changes():
     assert passed_on({"A": "b"}) == {"A": "b"}
 
